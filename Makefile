@@ -1,0 +1,59 @@
+# `make help` lists every target. Each one makes .venv and installs what it needs first.
+PYTHON ?= python3
+BIN := .venv/bin
+STORE := mlflow/lamella.db
+PORT ?= 5000
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo ui test test-slow test-ui lint format pictures clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/installed ## make .venv with all that experiments need
+
+demo: .venv/installed ## the main job on built-in phantom images, no download; minutes
+	$(BIN)/python train.py
+	@echo
+	@echo "That was TernausNet on generated images. Look at the run and its pictures: make ui"
+
+ui: .venv/installed ## MLflow's pages over the local runs, on http://127.0.0.1:5000 (PORT=...)
+	@mkdir -p $(dir $(STORE))
+	@echo "Open http://127.0.0.1:$(PORT) (stop with Ctrl-C)"
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 \
+		--host 127.0.0.1 --port $(PORT) --backend-store-uri sqlite:///$(CURDIR)/$(STORE)
+
+test: .venv/developing ## the tests; minutes
+	$(BIN)/python -m pytest
+
+test-slow: .venv/developing ## the tests that train on real data; an hour
+	$(BIN)/python -m pytest -m slow
+
+test-ui: .venv/developing ## MLflow's pages in a real browser; needs Chromium on the PATH
+	$(BIN)/python -m pytest -m ui
+
+lint: .venv/developing ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/developing ## rewrite the code as ruff would
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+pictures: .venv/developing ## make the README's pictures again; minutes, needs Chromium
+	$(BIN)/python scripts/phantom_pictures.py
+	$(BIN)/python scripts/readme_pictures.py
+
+clean: ## remove .venv, caches and outputs; never runs (mlflow/) or data
+	rm -rf .venv .cache outputs .pytest_cache .mypy_cache .ruff_cache
+
+# Exact pins make every machine the same. To try newer releases: pip install -U without -c.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e . -c constraints.txt
+	@touch $@
+
+.venv/developing: .venv/installed
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[dev]' -c constraints.txt
+	@touch $@

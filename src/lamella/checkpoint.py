@@ -1,0 +1,56 @@
+"""A checkpoint: network, normalisation, class names and configuration, saved and loaded as one."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from lamella.config import build
+from lamella.data.types import DatasetCard
+from lamella.errors import StorageError
+from lamella.inference import Normalise
+
+
+class Trained(NamedTuple):
+    """What a checkpoint gives back: everything that turns an image into classes."""
+
+    network: torch.nn.Module
+    normalise: Normalise
+    class_names: tuple[str, ...]
+    config: DictConfig
+
+
+def contents(cfg: DictConfig, card: DatasetCard) -> dict[str, Any]:
+    """What goes into a checkpoint beside Lightning's state, in plain types."""
+    return {"config": OmegaConf.to_yaml(cfg), "class_names": list(card.class_names)}
+
+
+def load(path: Path) -> Trained:
+    """Builds the network of a checkpoint and gives it its weights. No code in the file is run.
+
+    Raises:
+        StorageError: the file is missing, damaged, or no checkpoint of Lamella.
+    """
+    saved = read(path)
+    cfg = OmegaConf.create(saved["lamella"]["config"])
+    assert isinstance(cfg, DictConfig)
+    cfg.model.encoder_weights = None  # the checkpoint has the weights; nothing is fetched
+    network = build(cfg.model)
+    state = saved["state_dict"]
+    normalise = Normalise(state["normalise.mean"].flatten().tolist(), state["normalise.std"].flatten().tolist())
+    network.load_state_dict({k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")})
+    return Trained(network.eval(), normalise, tuple(saved["lamella"]["class_names"]), cfg)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The raw content of a checkpoint. Raises StorageError."""
+    try:
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise StorageError(f"the checkpoint {path} is missing") from None
+    except Exception as error:
+        raise StorageError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+    if not isinstance(saved, dict) or "lamella" not in saved:
+        raise StorageError(f"{path} is no checkpoint of Lamella")
+    return saved

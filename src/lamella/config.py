@@ -1,0 +1,291 @@
+"""The schema: every key, its type, its bounds and its meaning. Values live in `conf/`, never here.
+
+Two kinds of node. Plain ones (`trainer`, `data`, ...) are the dataclasses below. Those with a `_target_`
+(`model`, `loss`, ...) are held to the keyword-only arguments of the function they name, so that a key has one
+home; third-party constructors are never named, because many swallow a misspelt argument.
+"""
+
+import dataclasses
+import difflib
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import omegaconf
+from hydra.core.config_store import ConfigStore
+from hydra.utils import get_object
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from lamella.errors import ConfigError
+from lamella.keys import Key
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class DatasetKeys:
+    """What every dataset says beside its own arguments."""
+
+    name: Annotated[str, Key("short name; also the default MLflow experiment")] = MISSING
+    in_channels: Annotated[int, Key("channels of every image", least=1)] = MISSING
+    num_classes: Annotated[int, Key("classes, background included", least=2, most=255)] = MISSING
+    scale: Annotated[float, Key("train at this times the stored size; scores stay at full size", above=0, most=1)] = (
+        MISSING
+    )
+    split: Annotated[dict[str, Any], Key("which sample trains, chooses, judges")] = MISSING
+
+
+@dataclass
+class ModelKeys:
+    """What every model says beside its own arguments."""
+
+    name: Annotated[str, Key("short name, for tables and run names")] = MISSING
+
+
+@dataclass
+class DataKeys:
+    """How training windows are drawn."""
+
+    crop: Annotated[int, Key("side of a training crop in pixels of the scaled image", least=16)] = MISSING
+    batch_size: Annotated[int, Key("crops a step", least=1)] = MISSING
+    steps: Annotated[int, Key("steps an epoch", least=1)] = MISSING
+    frame: Annotated[int, Key("pixels beyond the picture that the network sees as its frame", least=0)] = MISSING
+    workers: Annotated[int, Key("processes that cut crops; 0: between steps", least=0)] = MISSING
+
+
+@dataclass
+class TrainerKeys:
+    """Where and how long training runs."""
+
+    accelerator: Annotated[str, Key("auto: CUDA where there is one", choices=("auto", "cpu", "gpu"))] = MISSING
+    precision: Annotated[
+        str, Key("auto: bfloat16 where the hardware has it", choices=("auto", "32-true", "bf16-mixed"))
+    ] = MISSING
+    max_epochs: Annotated[int, Key("epochs at most", least=1)] = MISSING
+    patience: Annotated[int | None, Key("epochs without a better val/dice before stopping; null: never", least=1)] = (
+        MISSING
+    )
+    gradient_clip: Annotated[float, Key("largest norm of the gradient; 0: no clipping", least=0)] = MISSING
+    ema: Annotated[
+        float, Key("decay a step of the averaged weights that are scored; 0: none", least=0, most=0.99999)
+    ] = MISSING
+    deterministic: Annotated[bool, Key("only algorithms that repeat exactly; slower on a GPU")] = MISSING
+    progress: Annotated[bool, Key("show progress on the terminal")] = MISSING
+
+
+@dataclass
+class TrackingKeys:
+    """Where runs are kept."""
+
+    uri: Annotated[str, Key("MLflow tracking store: sqlite:////absolute/path.db or http://server")] = MISSING
+    artifacts: Annotated[str | None, Key("folder of a local store's files; null: the server decides")] = MISSING
+    experiment: Annotated[str, Key("MLflow experiment")] = MISSING
+    run_name: Annotated[str, Key("name of the run")] = MISSING
+    figures: Annotated[int, Key("test images shown as figures", least=0)] = MISSING
+
+
+@dataclass
+class PathsKeys:
+    """Folders. What a user types is relative to where they stand; defaults lie in the checkout."""
+
+    data: Annotated[str, Key("holds em/ and blood/")] = MISSING
+    cache: Annotated[str, Key("decoded images and phantoms")] = MISSING
+    output: Annotated[str, Key("one folder a run: log and working files")] = MISSING
+
+
+@dataclass
+class Config:
+    """Everything one experiment needs."""
+
+    dataset: Annotated[dict[str, Any], Key("the data")] = MISSING
+    model: Annotated[dict[str, Any], Key("the network")] = MISSING
+    loss: Annotated[dict[str, Any], Key("what training minimises")] = MISSING
+    optimizer: Annotated[dict[str, Any], Key("how it is minimised")] = MISSING
+    scheduler: Annotated[dict[str, Any], Key("the learning rate over time")] = MISSING
+    augment: Annotated[dict[str, Any], Key("random changes of training crops")] = MISSING
+    inference: Annotated[dict[str, Any], Key("how whole images are predicted")] = MISSING
+    data: DataKeys = dataclasses.field(default_factory=DataKeys)
+    trainer: TrainerKeys = dataclasses.field(default_factory=TrainerKeys)
+    tracking: TrackingKeys = dataclasses.field(default_factory=TrackingKeys)
+    paths: PathsKeys = dataclasses.field(default_factory=PathsKeys)
+    seed: Annotated[int, Key("decides weights, crops and augmentation", least=0, most=2**32 - 1)] = MISSING
+    score_seen: Annotated[bool, Key("also score the training images, logged under seen/")] = MISSING
+    debug: Annotated[bool, Key("show tracebacks")] = MISSING
+
+
+_TARGETS = ("dataset", "model", "loss", "optimizer", "scheduler", "augment", "inference")
+_SHARED: dict[str, type] = {"dataset": DatasetKeys, "model": ModelKeys}
+
+
+def register() -> None:
+    """Tells Hydra the schema and the resolvers. Called once, before Hydra composes."""
+    ConfigStore.instance().store(name="schema", node=Config)
+    OmegaConf.register_new_resolver("lamella.checkout", lambda path: str(CHECKOUT / path), replace=True)
+    OmegaConf.register_new_resolver("lamella.absolute", lambda path: str(Path(path).absolute()), replace=True)
+
+
+def check(cfg: DictConfig) -> DictConfig:
+    """Holds a composed configuration to the schema and resolves it.
+
+    Returns:
+        A new, resolved configuration with every value converted to its type.
+
+    Raises:
+        ConfigError: a key that does not exist (also one added by `+key=`), a missing or wrong value.
+    """
+    resolved = OmegaConf.create(_resolve(cfg))
+    checked = _check_node(resolved, Config, "")
+    for name in _TARGETS:
+        checked[name] = _check_target(checked[name], name)
+    checked["dataset"]["split"] = _check_target(checked["dataset"]["split"], "dataset.split")
+    return OmegaConf.create(checked)
+
+
+def build(node: DictConfig, *arguments: Any) -> Any:
+    """Calls the function a checked node's `_target_` names, shared keys left out. See `check`."""
+    function = get_object(node["_target_"])
+    wanted = _keyword_only(function)
+    return function(*arguments, **{k: OmegaConf.to_object(v) if OmegaConf.is_config(v) else v
+                                   for k, v in node.items() if k in wanted})  # fmt: skip
+
+
+def flat(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration as one level of dotted keys."""
+    result: dict[str, Any] = {}
+
+    def walk(node: Any, path: str) -> None:
+        if isinstance(node, dict) and node:
+            for key, value in node.items():
+                walk(value, f"{path}.{key}" if path else str(key))
+        else:
+            result[path] = node
+
+    walk(OmegaConf.to_container(cfg, resolve=True), "")
+    return result
+
+
+def meanings() -> str:
+    """Every key of the plain nodes with type, bounds and meaning, for `--help`."""
+    lines = []
+
+    def walk(schema: type, path: str) -> None:
+        for name, hint in typing.get_type_hints(schema, include_extras=True).items():
+            full = f"{path}{name}"
+            if dataclasses.is_dataclass(hint):
+                walk(typing.cast(type, hint), f"{full}.")
+            elif full not in _TARGETS:
+                kind, key = typing.get_args(hint)[:2]
+                bounds = f" ({key.allowed()})" if key.allowed() else ""
+                lines.append(f"  {full:<24}{_type_name(kind):<14}{key.meaning}{bounds}")
+
+    walk(Config, "")
+    return "\n".join(lines)
+
+
+def suggestion(wrong: str, names: list[str]) -> str:
+    """The remedy for a misspelt name: the nearest ones, then all."""
+    near = difflib.get_close_matches(wrong, names, n=1)
+    return (f"Did you mean {near[0]}? " if near else "") + "Allowed: " + ", ".join(sorted(names)) + "."
+
+
+def _resolve(cfg: DictConfig) -> Any:
+    try:
+        return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except omegaconf.MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key} has no value", f"Set it: {error.full_key}=VALUE.") from error
+    except omegaconf.errors.OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+
+
+def _check_node(node: Any, schema: type, path: str) -> dict[str, Any]:
+    """One mapping against a dataclass: names, types, bounds, depth first."""
+    if not isinstance(node, (Mapping, DictConfig)):
+        raise ConfigError(f"{path} must be a group of keys, got {node!r}")
+    hints = typing.get_type_hints(schema, include_extras=True)
+    for name in node:
+        if name not in hints:
+            full = f"{path}.{name}" if path else str(name)
+            raise ConfigError(f"there is no key {full!r}", suggestion(str(name), list(hints)))
+    result: dict[str, Any] = {}
+    fields = {f.name: f for f in dataclasses.fields(schema)}
+    for name, hint in hints.items():
+        full = f"{path}.{name}" if path else name
+        if name not in node:
+            field = fields[name]
+            if field.default not in (dataclasses.MISSING, MISSING):
+                result[name] = field.default
+                continue
+            raise ConfigError(f"{full} has no value", f"Set it: {full}=VALUE.")
+        if dataclasses.is_dataclass(hint):
+            result[name] = _check_node(node[name], typing.cast(type, hint), full)
+        else:
+            result[name] = _check_value(node[name], hint, full)
+    return result
+
+
+def _check_target(node: dict[str, Any], path: str) -> dict[str, Any]:
+    """One mapping with a `_target_` against that function's keyword-only arguments."""
+    target = node.get("_target_")
+    if not isinstance(target, str) or not target.startswith("lamella."):
+        raise ConfigError(f"{path}._target_ must name a function of lamella, got {target!r}")
+    try:
+        function = get_object(target)
+    except Exception as error:
+        raise ConfigError(f"{path}._target_: there is no function {target}") from error
+    shared = _SHARED.get(path)
+    bases = (shared,) if shared else ()
+    fields: list[Any] = [
+        (name, hint, dataclasses.field(default=MISSING)) for name, hint in _keyword_only(function).items()
+    ]
+    schema = make_dataclass(function.__name__, fields, bases=bases)
+    return {
+        "_target_": target,
+        **_check_node({k: v for k, v in node.items() if k != "_target_"}, schema, path),
+    }
+
+
+def _keyword_only(function: Callable[..., Any]) -> dict[str, Any]:
+    hints = typing.get_type_hints(function, include_extras=True)
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: hints[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def _check_value(value: Any, hint: Any, full: str) -> Any:
+    """One value against `Annotated[type, Key]`, converted as OmegaConf converts."""
+    kind, key = _kind_and_key(hint)
+    if kind == dict[str, Any]:
+        if not isinstance(value, (Mapping, DictConfig)):
+            raise ConfigError(f"{full} must be a group of keys, got {value!r}")
+        return OmegaConf.to_container(value) if OmegaConf.is_config(value) else dict(value)
+    holder = OmegaConf.structured(make_dataclass("value", [("value", kind)]))
+    try:
+        holder["value"] = value
+    except omegaconf.errors.OmegaConfBaseException as error:
+        allowed = f", {key.allowed()}" if key.allowed() else ""
+        raise ConfigError(f"{full} must be {_type_name(kind)}{allowed}; got {value!r}") from error
+    converted = OmegaConf.to_container(holder)["value"]  # type: ignore[call-overload, index]
+    if not key.allows(converted):
+        raise ConfigError(f"{full} must be {key.allowed()}; got {converted!r}")
+    return converted
+
+
+def _kind_and_key(hint: Any) -> tuple[Any, Key]:
+    """`Annotated[type, Key]` taken apart; a bare type has no bounds, a Literal is text with choices."""
+    kind, key = typing.get_args(hint)[:2] if typing.get_origin(hint) is Annotated else (hint, Key(""))
+    if typing.get_origin(kind) is Literal:
+        return str, dataclasses.replace(key, choices=typing.get_args(kind))
+    return kind, key
+
+
+def _type_name(kind: Any) -> str:
+    """A type in a user's words."""
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    arguments = typing.get_args(kind)
+    if type(None) in arguments:
+        return f"{_type_name(next(a for a in arguments if a is not type(None)))} or null"
+    if typing.get_origin(kind) is list:
+        return "a list"
+    return names[kind] if kind in names else str(kind)

@@ -1,0 +1,51 @@
+"""What a run ran on: code, packages, machine."""
+
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+
+class Code(NamedTuple):
+    """The state of the checkout: commit ("" outside git), and the uncommitted change ("" when clean)."""
+
+    commit: str
+    diff: str
+
+
+def code(checkout: Path) -> Code:
+    """Reads the commit and the uncommitted change of tracked files."""
+    commit = _git(checkout, "rev-parse", "HEAD").strip()
+    return Code(commit, _git(checkout, "diff", "HEAD") if commit else "")
+
+
+def describe() -> str:
+    """Python, machine and every installed package with its version, one a line."""
+    head = [f"python {sys.version.split()[0]}", f"platform {platform.platform()}", f"processor {_processor()}",
+            f"threads {torch.get_num_threads()}"]  # fmt: skip
+    if torch.cuda.is_available():
+        head.append(f"gpu {torch.cuda.get_device_name()} (CUDA {torch.version.cuda})")
+    packages = sorted({f"{d.name}=={d.version}" for d in metadata.distributions()}, key=str.lower)
+    return "\n".join(["# " + line for line in head] + packages) + "\n"
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
+
+
+def _git(checkout: Path, *arguments: str) -> str:
+    try:
+        result = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # git is not installed: the run is still worth having
+        return ""
+    return result.stdout if result.returncode == 0 else ""

@@ -1,0 +1,51 @@
+"""Which device and precision a run uses."""
+
+from typing import Literal, NamedTuple
+
+import torch
+
+from lamella.errors import ConfigError
+
+Precision = Literal["32-true", "bf16-mixed"]
+
+
+class Hardware(NamedTuple):
+    """What a run computes on, and how."""
+
+    device: torch.device
+    precision: Precision
+
+    @property
+    def accelerator(self) -> str:
+        """Lightning's word for the device."""
+        return "gpu" if self.device.type == "cuda" else "cpu"
+
+
+def choose(accelerator: str, precision: str) -> Hardware:
+    """Resolves `auto`: CUDA where there is one, bfloat16 where the hardware computes in it.
+
+    Raises:
+        ConfigError: a GPU was asked for and there is none.
+    """
+    cuda = torch.cuda.is_available()
+    if accelerator == "gpu" and not cuda:
+        raise ConfigError(
+            "trainer.accelerator=gpu, but torch sees no CUDA device here",
+            "Use trainer=auto or trainer=cpu, or install a CUDA build of torch.",
+        )
+    device = torch.device("cuda" if cuda and accelerator != "cpu" else "cpu")
+    if precision == "auto":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else _cpu_has_bfloat16()
+        return Hardware(device, "bf16-mixed" if fast else "32-true")
+    return Hardware(device, "bf16-mixed" if precision == "bf16-mixed" else "32-true")
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 in hardware; emulated it is slower than float32.
+
+    torch before 2.13 does not tell: float32 then.
+    """
+    if not hasattr(torch.cpu, "get_capabilities"):
+        return False
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
