@@ -29,7 +29,7 @@ test: .venv/developing ## the tests; minutes
 test-slow: .venv/developing ## the tests that train on real data; an hour
 	$(BIN)/python -m pytest -m slow
 
-test-ui: .venv/developing ## MLflow's pages in a real browser; needs Chromium on the PATH
+test-ui: .venv/browsing ## MLflow's pages in a real browser; needs Chromium on the PATH
 	$(BIN)/python -m pytest -m ui
 
 lint: .venv/developing ## ruff and mypy
@@ -41,7 +41,7 @@ format: .venv/developing ## rewrite the code as ruff would
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-pictures: .venv/developing ## make the README's pictures again; minutes, needs Chromium
+pictures: .venv/browsing ## make the README's pictures again; minutes, needs Chromium
 	$(BIN)/python scripts/phantom_pictures.py
 	$(BIN)/python scripts/readme_pictures.py
 
@@ -56,4 +56,8 @@ clean: ## remove .venv, caches and outputs; never runs (mlflow/) or data
 
 .venv/developing: .venv/installed
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[dev]' -c constraints.txt
+	@touch $@
+
+.venv/browsing: .venv/developing
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[dev,ui]' -c constraints.txt
 	@touch $@

@@ -37,9 +37,13 @@ def load(path: Path) -> Trained:
     assert isinstance(cfg, DictConfig)
     cfg.model.encoder_weights = None  # the checkpoint has the weights; nothing is fetched
     network = build(cfg.model)
-    state = saved["state_dict"]
-    normalise = Normalise(state["normalise.mean"].flatten().tolist(), state["normalise.std"].flatten().tolist())
-    network.load_state_dict({k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")})
+    try:
+        state = saved["state_dict"]
+        normalise = Normalise(state["normalise.mean"].flatten().tolist(), state["normalise.std"].flatten().tolist())
+        network.load_state_dict({k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")})
+    except (KeyError, RuntimeError) as error:  # torch lists every weight; the first line says which network
+        problem = f"the weights in {path} do not fit {cfg.model.name}: {str(error).splitlines()[0]}"
+        raise StorageError(problem, "It was written by another version of the network: train again.") from error
     return Trained(network.eval(), normalise, tuple(saved["lamella"]["class_names"]), cfg)
 
 

@@ -1,120 +1,223 @@
 """The way in: Hydra's entry, with a user's mistakes turned into one message and exit code 1."""
 
-import logging
+import contextlib
+import functools
+import itertools
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import hydra
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.plugins import Plugins
-from hydra.errors import HydraException
+from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
 from lamella import config
 from lamella.errors import LamellaError
 
 Job = Callable[[DictConfig], Any]
+Message = tuple[str, str]  # a problem in one line, and what to do about it
 
 
-class CheckedSweeper(BasicSweeper):
-    """Hydra's own sweeper, but every job is held to the schema before the first one starts."""
+class Stopped(SystemExit):
+    """SIGINT or SIGTERM asked the program to end.
 
-    def validate_batch_of_jobs(self, batch: list[list[str]]) -> None:
-        assert self.config_loader is not None
-        assert self.config is not None
-        for number, overrides in enumerate(batch):
-            job = self.config_loader.load_sweep_config(self.config, overrides)
-            hydra_node = job.pop("hydra")
-            hydra_node.job.num, hydra_node.job.id = number, str(number)
-            config.check(job)
+    No KeyboardInterrupt: Lightning swallows those, and this one ends a run in the same way.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.problem = f"stopped by {signal.Signals(number).name}"
+
+
+class ReportedError(Exception):
+    """A job of a sweep failed and its message is on the screen; Hydra raises this when all jobs are done."""
 
 
 def main(config_name: str, job: Job) -> None:
-    """Runs `job` on the configuration that `conf/{config_name}.yaml` and the command line give."""
-    config.register()
-    Plugins.instance().register(CheckedSweeper)
-    store = ConfigStore.instance()
-    target = f"{CheckedSweeper.__module__}.{CheckedSweeper.__qualname__}"
-    store.store(
-        group="hydra/sweeper",
-        name="checked",
-        node={"_target_": target, "max_batch_size": None, "params": None},
-    )
-    store.store(group="hydra/help", name="lamella", node={"app_name": "lamella", "template": _help(), "header": "", "footer": ""})  # fmt: skip
+    """Runs `job` on the configuration that `conf/{config_name}.yaml` and the command line give, and exits."""
+    register()
+    stop_on_signals()
+    debug = any(re.fullmatch(r"\++debug=(true|1|yes|on)", "+" + argument, re.IGNORECASE) for argument in sys.argv[1:])
+    bugs: list[Exception] = []
+
+    @functools.wraps(job)  # Hydra names the task after the file that defines the job
+    def told(cfg: DictConfig) -> Any:
+        try:
+            return job(cfg)
+        except Exception as error:
+            message = _mistake(error)
+            if message is None:
+                bugs.append(error)
+                raise
+            if sweep_name() is None:
+                sys.exit(_report(message, error if debug else None))
+            which = "In job {}: {}".format(HydraConfig.get().job.num, " ".join(HydraConfig.get().overrides.task))
+            _report((message[0], "\n  ".join(filter(None, (message[1], which)))), error if debug else None)
+            raise ReportedError from error
+
     # Hydra then raises instead of printing its own report and leaving.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    debug = any(argument.lstrip("+") in ("debug=true", "debug=True", "debug=1") for argument in sys.argv[1:])
     try:
-        hydra.main(version_base="1.3", config_path=str(config.CHECKOUT / "conf"), config_name=config_name)(job)()
-    except KeyboardInterrupt:
-        sys.exit(_report("interrupted", "", 130))
-    except (LamellaError, HydraException, OmegaConfBaseException, OSError) as error:
-        if debug:
-            traceback.print_exc()
-        sys.exit(_report(*_explain(error)))
+        hydra.main(version_base="1.3", config_path=str(config.CHECKOUT / "conf"), config_name=config_name)(told)()
+    except Stopped as stop:
+        _report((stop.problem, ""), None)
+        raise
+    except ReportedError:
+        sys.exit(1)
+    except BrokenPipeError:  # `--help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if any(error is bug for bug in bugs):
+            raise
+        sys.exit(_report(_mistake(error) or _composing(error, config_name), error if debug else None))
+
+
+def register() -> None:
+    """Tells Hydra all that the files of `conf/` count on. Called before anything is composed."""
+    config.register()
+    help_ = {"app_name": "lamella", "template": _help(), "header": "", "footer": ""}
+    ConfigStore.instance().store(group="hydra/help", name="lamella", node=help_)
 
 
 def sweep_name() -> str | None:
     """The name that all jobs of one sweep share; None outside a sweep."""
     hydra_config = HydraConfig.get()
-    return str(hydra_config.sweep.dir).rsplit("/", 1)[-1] if hydra_config.mode.name == "MULTIRUN" else None
+    return Path(hydra_config.sweep.dir).name if hydra_config.mode is RunMode.MULTIRUN else None
 
 
-def _report(problem: str, remedy: str, code: int = 1) -> int:
-    logging.shutdown()
-    sys.stdout.flush()
+def stop_on_signals() -> None:
+    """Lets SIGINT and SIGTERM end the program in order, with its run marked KILLED."""
+    process = os.getpid()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        # A loader's process, which has inherited this, is ended by its parent.
+        if os.getpid() == process:
+            raise Stopped(number)
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _report(message: Message, error: Exception | None) -> int:
+    """Writes a message, and the traceback of `error`, to stderr; returns the exit code."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    problem, remedy = message
     sys.stderr.write(f"error: {problem}\n" + (f"  {remedy}\n" if remedy else ""))
-    return code
+    if error is not None:
+        traceback.print_exception(error)
+    return 1
 
 
-def _explain(error: BaseException) -> tuple[str, str]:
-    """A problem in one line, and what to do about it."""
+def _mistake(error: Exception) -> Message | None:
+    """What a user can mend, in words; None for anything else, which is a bug and keeps its traceback."""
     if isinstance(error, LamellaError):
         return error.problem, error.remedy
-    if isinstance(error, OSError):
-        return _os_error(error)
-    cause = error.__cause__
-    text = str(error)
-    if match := re.search(r"Could not override '([^']+)'", text):
-        return _unknown_key(match[1].split("@")[0])
-    if match := re.search(r"Could not find '([^']+)'\s+Available options in '([^']+)':\s*(.*)", text, re.DOTALL):
-        group, options = match[2], match[3].split()
-        wrong = match[1].removeprefix(f"{group}/")
-        return f"there is no {group} {wrong!r}", config.suggestion(wrong, options)
-    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
-        text = str(cause)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    key = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), "")
-    return (f"{key}: " if key else "") + lines[0], "" if len(lines) < 2 or key else " ".join(lines[1:])
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, not imported here
+        return "the GPU's memory is full", "Set `data.batch_size` or `data.crop` lower, or choose a smaller model."
+    if isinstance(error, OSError) and not isinstance(error, (MissingConfigException, BrokenPipeError)):
+        place = f"{error.filename}: " if error.filename else ""
+        return (
+            f"{place}{error.strerror or error}",
+            "Check the path, its permissions and the free space; `paths.output`, `paths.cache` and `tracking.uri` "
+            "say where things are written. `debug=true` shows more.",
+        )
+    return None
 
 
-def _unknown_key(key: str) -> tuple[str, str]:
-    """A key that no schema and no chosen group holds. Its siblings are read from the files Hydra composes."""
-    parent, _, name = key.rpartition(".")
-    try:
-        with hydra.initialize_config_dir(str(config.CHECKOUT / "conf"), version_base="1.3"):
-            node: Any = hydra.compose("train")
-        for part in parent.split(".") if parent else []:
-            node = node[part]
-        names = [str(k) for k in node if k != "_target_"]
-    except Exception:  # the parent does not exist either
-        return f"there is no key {key!r}", "`--help` lists all keys."
-    return f"there is no key {key!r}", config.suggestion(name, names)
+def _composing(error: Exception, config_name: str) -> Message:
+    """What Hydra refused while it put the configuration together."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        return f"there is no {group or 'configuration'} {choice!r}", config.suggestion(choice, error.options or ())
+    if match := re.search(r"Could not override '([^']+)'", lines[0]):
+        return _unknown_key(match[1], config_name)
+    if match := re.match(r"Ambiguous value for argument '([^']+)'", lines[0]):
+        key, _, values = match[1].partition("=")
+        others = "" if key in _groups() else f"; for a list write '{key}=[{values}]'; for text '{key}=\"{values}\"'"
+        return f"{match[1]} is ambiguous", f"For a sweep put -m before it{others}."
+    if "Config group override must be a string" in lines[0]:
+        return _no_choice()
+    if isinstance(error, OverrideParseException):
+        problem = f"{error.override!r} cannot be read: {lines[1] if lines[0].startswith('Error parsing') else lines[0]}"
+        return problem, "Write key=value or group=choice, and quote a value with special characters: 'key=\"a=b\"'."
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"{mark.name}, line {mark.line + 1}: {error.problem}", "The file is not valid YAML."
+    if isinstance(cause, OmegaConfBaseException):
+        match = re.match(r"In '([^']+)'", lines[0])
+        return _refused(cause, f" (in {match[1]})" if match else "")
+    return lines[0], " ".join(lines[1:])
 
 
-def _os_error(error: OSError) -> tuple[str, str]:
-    place = f"{error.filename}: " if error.filename else ""
-    return (
-        f"{place}{error.strerror or error}",
-        "Check the path, its permissions and the free space. `debug=true` shows where.",
-    )
+def _refused(error: OmegaConfBaseException, place: str) -> Message:
+    """A key or value that the schema refused. `place` is the file it stands in, "" for the command line."""
+    key = error.full_key or ""
+    problem = str(error).splitlines()[0]
+    if isinstance(error, ConfigKeyError):
+        if key in _groups():
+            return (
+                f"{key}{place} is a folder of choices, not a key",
+                "Begin the file with the line `# @package _global_`.",
+            )
+        parent, _, name = key.rpartition(".")
+        return f"there is no key {key!r}{place}", config.suggestion(name, config.names_at(parent))
+    if isinstance(error, ValidationError) and config.expected(key):
+        if match := re.search(r"is not a subclass of (\w+)Keys. value: (.*)", problem):  # has no full_key
+            return f"{match[1].lower()} must be a group of keys; got {match[2]}{place}", ""
+        return f"{key} must be {config.expected(key)}; got {error.value!r}{place}", ""
+    return (f"{key}: " if key else "") + problem + place, ""
+
+
+def _unknown_key(key: str, config_name: str) -> Message:
+    """A key that no schema and no chosen group holds; what there is beside it depends on the groups chosen."""
+    if key.startswith("hydra."):
+        return f"there is no key {key!r}", "`python train.py --hydra-help` explains Hydra's own keys."
+    chosen = [a.partition("=") for a in sys.argv[1:]]
+    choices = [[f"{group}={c}" for c in names.split(",")] for group, _, names in chosen if group in _groups()]
+    for overrides in itertools.product(*choices):  # of a sweep, the first job that lacks the key
+        node: Any = {}
+        with (
+            contextlib.suppress(Exception),
+            hydra.initialize_config_dir(str(config.CHECKOUT / "conf"), version_base="1.3"),
+        ):
+            node = hydra.compose(config_name, list(overrides))
+        names = [str(name) for name in node] + _groups()
+        for part in key.split("."):
+            if part not in node:
+                return f"there is no key {key!r}", config.suggestion(part, {*names} - {"_target_"})
+            node = node[part] if isinstance(node[part], DictConfig) else {}
+            names = [str(name) for name in node]
+    return f"there is no key {key!r}", "`--help` lists all keys."
+
+
+def _no_choice() -> Message:
+    """A group was given a number or a truth value; Hydra does not say which."""
+    for argument in sys.argv[1:]:
+        group, _, choice = argument.partition("=")
+        names = [path.stem for path in (config.CHECKOUT / "conf" / group).glob("*.yaml")]
+        if group in _groups() and choice not in names:
+            return f"there is no {group} {choice!r}", config.suggestion(choice, names)
+    return "an override has no name before its =", "Write key=value or group=choice."
+
+
+def _groups() -> list[str]:
+    """What is chosen by name: the folders of conf/."""
+    return sorted(path.name for path in (config.CHECKOUT / "conf").iterdir() if path.is_dir())
 
 
 def _help() -> str:

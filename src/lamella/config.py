@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -121,7 +121,7 @@ _SHARED: dict[str, type] = {"dataset": DatasetKeys, "model": ModelKeys}
 
 
 def register() -> None:
-    """Tells Hydra the schema and the resolvers. Called once, before Hydra composes."""
+    """Tells Hydra the schema and the resolvers. See `lamella.cli.register`."""
     ConfigStore.instance().store(name="schema", node=Config)
     OmegaConf.register_new_resolver("lamella.checkout", lambda path: str(CHECKOUT / path), replace=True)
     OmegaConf.register_new_resolver("lamella.absolute", lambda path: str(Path(path).absolute()), replace=True)
@@ -146,10 +146,10 @@ def check(cfg: DictConfig) -> DictConfig:
 
 def build(node: DictConfig, *arguments: Any) -> Any:
     """Calls the function a checked node's `_target_` names, shared keys left out. See `check`."""
-    function = get_object(node["_target_"])
+    function = _function(node.get("_target_"), "")
     wanted = _keyword_only(function)
-    return function(*arguments, **{k: OmegaConf.to_object(v) if OmegaConf.is_config(v) else v
-                                   for k, v in node.items() if k in wanted})  # fmt: skip
+    values = {k: OmegaConf.to_object(v) if OmegaConf.is_config(v) else v for k, v in node.items() if k in wanted}
+    return function(*arguments, **values)
 
 
 def flat(cfg: DictConfig) -> dict[str, Any]:
@@ -177,18 +177,39 @@ def meanings() -> str:
             if dataclasses.is_dataclass(hint):
                 walk(typing.cast(type, hint), f"{full}.")
             elif full not in _TARGETS:
-                kind, key = typing.get_args(hint)[:2]
-                bounds = f" ({key.allowed()})" if key.allowed() else ""
-                lines.append(f"  {full:<24}{_type_name(kind):<14}{key.meaning}{bounds}")
+                kind, key = _kind_and_key(hint)
+                lines.append(f"  {full:<23} {key.meaning} ({_words(kind, key)})")
 
     walk(Config, "")
     return "\n".join(lines)
 
 
-def suggestion(wrong: str, names: list[str]) -> str:
-    """The remedy for a misspelt name: the nearest ones, then all."""
-    near = difflib.get_close_matches(wrong, names, n=1)
-    return (f"Did you mean {near[0]}? " if near else "") + "Allowed: " + ", ".join(sorted(names)) + "."
+def suggestion(wrong: str, names: Iterable[str]) -> str:
+    """The remedy for a misspelt name: the nearest one, then all."""
+    allowed = sorted(names)
+    near = difflib.get_close_matches(wrong, allowed, n=1)
+    return (f"Did you mean {near[0]}? " if near else "") + (f"Allowed: {', '.join(allowed)}." if allowed else "")
+
+
+def names_at(path: str) -> list[str]:
+    """The keys a plain node holds, "" for the top; none where the schema ends."""
+    hint = _hint(path)
+    return [field.name for field in dataclasses.fields(hint)] if dataclasses.is_dataclass(hint) else []
+
+
+def expected(path: str) -> str:
+    """What a plain key takes, in words; "" where the schema ends."""
+    hint = _hint(path)
+    return "" if hint is None else "a group of keys" if dataclasses.is_dataclass(hint) else _words(*_kind_and_key(hint))
+
+
+def _hint(path: str) -> Any:
+    """The annotation of a dotted key of the plain nodes; None where there is none."""
+    hint: Any = Config
+    for name in path.split(".") if path else []:
+        hints = typing.get_type_hints(hint, include_extras=True) if dataclasses.is_dataclass(hint) else {}
+        hint = hints.get(name)
+    return hint
 
 
 def _resolve(cfg: DictConfig) -> Any:
@@ -203,7 +224,7 @@ def _resolve(cfg: DictConfig) -> Any:
 def _check_node(node: Any, schema: type, path: str) -> dict[str, Any]:
     """One mapping against a dataclass: names, types, bounds, depth first."""
     if not isinstance(node, (Mapping, DictConfig)):
-        raise ConfigError(f"{path} must be a group of keys, got {node!r}")
+        raise ConfigError(f"{path} must be a group of keys; got {node!r}")
     hints = typing.get_type_hints(schema, include_extras=True)
     for name in node:
         if name not in hints:
@@ -228,13 +249,7 @@ def _check_node(node: Any, schema: type, path: str) -> dict[str, Any]:
 
 def _check_target(node: dict[str, Any], path: str) -> dict[str, Any]:
     """One mapping with a `_target_` against that function's keyword-only arguments."""
-    target = node.get("_target_")
-    if not isinstance(target, str) or not target.startswith("lamella."):
-        raise ConfigError(f"{path}._target_ must name a function of lamella, got {target!r}")
-    try:
-        function = get_object(target)
-    except Exception as error:
-        raise ConfigError(f"{path}._target_: there is no function {target}") from error
+    function = _function(node.get("_target_"), f"{path}.")
     shared = _SHARED.get(path)
     bases = (shared,) if shared else ()
     fields: list[Any] = [
@@ -242,9 +257,21 @@ def _check_target(node: dict[str, Any], path: str) -> dict[str, Any]:
     ]
     schema = make_dataclass(function.__name__, fields, bases=bases)
     return {
-        "_target_": target,
+        "_target_": node["_target_"],
         **_check_node({k: v for k, v in node.items() if k != "_target_"}, schema, path),
     }
+
+
+def _function(target: Any, path: str) -> Callable[..., Any]:
+    """What a `_target_` names; only functions and classes that Lamella itself defines may be named."""
+    try:
+        found = get_object(target) if isinstance(target, str) and target.startswith("lamella.") else None
+    except Exception as error:  # Hydra raises what the import raised
+        raise ConfigError(f"{path}_target_: there is no function {target}") from error
+    # What a module of ours merely imports (lamella.config.Path) is not ours.
+    if not callable(found) or not str(getattr(found, "__module__", "")).startswith("lamella."):
+        raise ConfigError(f"{path}_target_ must name a function of lamella, got {target!r}")
+    return typing.cast(Callable[..., Any], found)
 
 
 def _keyword_only(function: Callable[..., Any]) -> dict[str, Any]:
@@ -256,19 +283,19 @@ def _keyword_only(function: Callable[..., Any]) -> dict[str, Any]:
 def _check_value(value: Any, hint: Any, full: str) -> Any:
     """One value against `Annotated[type, Key]`, converted as OmegaConf converts."""
     kind, key = _kind_and_key(hint)
+    refused = ConfigError(f"{full} must be {_words(kind, key)}; got {value!r}")
     if kind == dict[str, Any]:
         if not isinstance(value, (Mapping, DictConfig)):
-            raise ConfigError(f"{full} must be a group of keys, got {value!r}")
+            raise refused
         return OmegaConf.to_container(value) if OmegaConf.is_config(value) else dict(value)
     holder = OmegaConf.structured(make_dataclass("value", [("value", kind)]))
     try:
         holder["value"] = value
     except omegaconf.errors.OmegaConfBaseException as error:
-        allowed = f", {key.allowed()}" if key.allowed() else ""
-        raise ConfigError(f"{full} must be {_type_name(kind)}{allowed}; got {value!r}") from error
+        raise refused from error
     converted = OmegaConf.to_container(holder)["value"]  # type: ignore[call-overload, index]
     if not key.allows(converted):
-        raise ConfigError(f"{full} must be {key.allowed()}; got {converted!r}")
+        raise refused
     return converted
 
 
@@ -280,12 +307,19 @@ def _kind_and_key(hint: Any) -> tuple[Any, Key]:
     return kind, key
 
 
+def _words(kind: Any, key: Key) -> str:
+    """Type and bounds in a user's words: "a whole number or null, at least 1"."""
+    if key.choices:
+        return key.allowed() + (" or null" if type(None) in typing.get_args(kind) else "")
+    return ", ".join(filter(None, (_type_name(kind), key.allowed())))
+
+
 def _type_name(kind: Any) -> str:
-    """A type in a user's words."""
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    many = {int: "whole numbers", float: "numbers", bool: "truth values", str: "texts"}
     arguments = typing.get_args(kind)
     if type(None) in arguments:
         return f"{_type_name(next(a for a in arguments if a is not type(None)))} or null"
     if typing.get_origin(kind) is list:
-        return "a list"
-    return names[kind] if kind in names else str(kind)
+        return f"a list of {many[arguments[0]]}"
+    return names.get(kind, "a group of keys")

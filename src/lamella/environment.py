@@ -11,16 +11,18 @@ import torch
 
 
 class Code(NamedTuple):
-    """The state of the checkout: commit ("" outside git), and the uncommitted change ("" when clean)."""
+    """The state of the checkout: commit ("" where there is none), and the uncommitted change ("" when clean)."""
 
     commit: str
     diff: str
 
 
 def code(checkout: Path) -> Code:
-    """Reads the commit and the uncommitted change of tracked files."""
-    commit = _git(checkout, "rev-parse", "HEAD").strip()
-    return Code(commit, _git(checkout, "diff", "HEAD") if commit else "")
+    """Reads the commit and the uncommitted change: a diff of known files, and the names of new ones."""
+    commit = _git(checkout, "rev-parse", "--verify", "--quiet", "HEAD").strip()
+    change = _git(checkout, "diff", "HEAD") if commit else ""
+    new = _git(checkout, "ls-files", "--others", "--exclude-standard").splitlines()
+    return Code(commit, change + "".join(f"# new, not in git: {name}\n" for name in new))
 
 
 def describe() -> str:
@@ -45,7 +47,7 @@ def _processor() -> str:
 
 def _git(checkout: Path, *arguments: str) -> str:
     try:
-        result = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, text=True, check=False)
+        result = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, check=False)
     except FileNotFoundError:  # git is not installed: the run is still worth having
         return ""
-    return result.stdout if result.returncode == 0 else ""
+    return result.stdout.decode(errors="replace") if result.returncode == 0 else ""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-import tempfile
+import shutil
 import time
 import warnings
 from dataclasses import dataclass
@@ -65,26 +65,25 @@ def run(cfg: DictConfig, sweep: str | None = None) -> float:
     data = load(cfg, out)
     task, module = assemble(cfg, data)
     out.print(summary_line(cfg, data, task, machine), highlight=False)
-    with (
-        tempfile.TemporaryDirectory(prefix="lamella-") as scratch,
-        tracking.start(
-            uri=cfg.tracking.uri,
-            artifacts=cfg.tracking.artifacts,
-            experiment=cfg.tracking.experiment,
-            run_name=cfg.tracking.run_name,
-            params=flat(cfg),
-            tags=identity(cfg, data, sweep),
-        ) as tracked,
-    ):
-        folder = Path(scratch)
+    with tracking.start(
+        uri=cfg.tracking.uri,
+        artifacts=cfg.tracking.artifacts,
+        experiment=cfg.tracking.experiment,
+        run_name=cfg.tracking.run_name,
+        params=flat(cfg),
+        tags=identity(cfg, data, sweep),
+    ) as tracked:
         out.print(f"run {tracked.run_id}", highlight=False)
+        folder = Path(cfg.paths.output) / tracked.run_id
         describe(folder, cfg, data)
         tracked.log_folder(folder)
         history = train(cfg, task, module, machine, tracked, folder / "checkpoints", out)
         scores = judge(cfg, data, task, module, machine, folder, out)
         figures.curves(folder / "figures" / "curves.png", history, title(cfg, data))
+        tracking.save_model(folder / "model", folder / "checkpoints" / "best.ckpt")
         tracked.log_metrics(scores)
         tracked.log_folder(folder)
+        shutil.rmtree(folder)  # kept where anything above failed
     report(out, cfg, data, scores, tracked.run_id)
     return scores["test/dice"]
 
@@ -102,6 +101,7 @@ def assemble(cfg: DictConfig, data: Data) -> tuple[SegmentationTask, Segmentatio
     """Network, loss and loaders, from the configuration and the training images' statistics."""
     mean, std = channel_statistics(data.split.train, data.store)
     augmentation = build(cfg.augment)
+    window = window_size(cfg.data.crop, augmentation)
     task = SegmentationTask(
         build(cfg.model),
         Normalise(mean, std),
@@ -121,9 +121,10 @@ def assemble(cfg: DictConfig, data: Data) -> tuple[SegmentationTask, Segmentatio
         data.store,
         batch_size=cfg.data.batch_size,
         steps=cfg.data.steps,
-        window=window_size(cfg.data.crop, augmentation),
-        frame=cfg.data.frame,
-        fill=[round(m) for m in mean],
+        window=window,
+        # Augmentation cuts the crop out of the window's middle: crops, not windows, reach `frame` beyond the picture.
+        frame=cfg.data.frame + (window - cfg.data.crop) // 2,
+        fill=[0] * cfg.dataset.in_channels,
         seed=cfg.seed,
         workers=cfg.data.workers,
     )
@@ -286,7 +287,7 @@ def identity(cfg: DictConfig, data: Data, sweep: str | None) -> dict[str, str]:
 
 def describe(folder: Path, cfg: DictConfig, data: Data) -> None:
     """Writes what the run is made of: configuration, environment, uncommitted change, data, split."""
-    (folder / "data").mkdir()
+    (folder / "data").mkdir(parents=True)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
     (folder / "environment.txt").write_text(environment.describe())
     (folder / "git.diff").write_text(environment.code(CHECKOUT).diff)

@@ -39,13 +39,18 @@ def prediction(
     """
     seen = np.moveaxis(image, 0, -1) if image.shape[0] == 3 else np.repeat(image[0][..., None], 3, axis=-1)
     height, width = truth.shape
-    panels = [("input", seen), ("truth", paint(truth, len(class_names))),
-              ("prediction", paint(predicted, len(class_names))), ("wrong pixels", mistakes(seen, truth, predicted))]  # fmt: skip
+    panels = {
+        "input": seen,
+        "truth": paint(truth, len(class_names)),
+        "prediction": paint(predicted, len(class_names)),
+        "wrong pixels": mistakes(seen, truth, predicted),
+    }
     figure = Figure(figsize=(16, 4 * height / width + 0.9), layout="constrained")
-    for axes, (name, pixels) in zip(figure.subplots(1, 4), panels, strict=True):
+    for axes, (name, pixels) in zip(figure.subplots(1, 4), panels.items(), strict=True):
         axes.imshow(pixels, interpolation="antialiased")
         axes.set_title(name)
-        axes.set_axis_off()
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set(visible=True, color="0.7")
     figure.suptitle(title, fontsize=11)
     named = class_names[1] if len(class_names) == 2 else "foreground"
     handles = [
@@ -127,7 +132,7 @@ def confusion_matrix(path: Path, matrix: npt.NDArray[np.int64], class_names: Seq
     axes.set_yticks(ticks, class_names, rotation=90, va="center")
     axes.set(xlabel="predicted", ylabel="truth")
     axes.spines[:].set_visible(False)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title.replace(" · ", "\n"), fontsize=9)
     _save(figure, path)
 
 

@@ -1,5 +1,6 @@
 """An image of any size -> class probabilities of any size."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -7,12 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lamella.errors import ConfigError
 from lamella.keys import Key, hold
+
+Network = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inference:
-    """How whole images are predicted."""
+    """How whole images are predicted.
+
+    Raises:
+        ConfigError: a value out of its bounds, or tiles that would overlap by more than half.
+    """
 
     tile: Annotated[int, Key("largest side, in pixels of the scaled image, predicted in one piece", least=32)]
     overlap: Annotated[int, Key("pixels that neighbouring tiles share", least=0)]
@@ -21,6 +29,11 @@ class Inference:
 
     def __post_init__(self) -> None:
         hold(self)
+        if self.overlap > self.tile // 2:
+            raise ConfigError(
+                f"inference.overlap must be at most half of inference.tile: {self.overlap} of {self.tile}",
+                "Set the one lower or the other higher.",
+            )
 
 
 class Normalise(nn.Module):
@@ -42,16 +55,16 @@ class Normalise(nn.Module):
 
 
 def predict(
-    network: nn.Module, image: torch.Tensor, size: tuple[int, int], how: Inference, *, frame: int, tta: bool
+    network: Network, image: torch.Tensor, size: tuple[int, int], how: Inference, *, frame: int, tta: bool
 ) -> torch.Tensor:
     """Class probabilities of one image.
 
     Args:
-        network: normalised float32 (B, C, h, w) -> logits (B, K, h, w), any size.
-        image: normalised float32 (1, C, h, w).
+        network: float32 (B, C, h, w) -> logits (B, K, h, w), any size.
+        image: float32 (1, C, h, w), as the network takes it.
         size: (H, W) wanted; the probabilities are interpolated where it differs from (h, w).
         how: tiling.
-        frame: zeros put around the picture first, as training windows beyond the picture had (the mean colour).
+        frame: zeros put around the picture first, this many on each side, as training windows have beyond it.
         tta: average over the eight flips and quarter turns.
 
     Returns:
@@ -78,45 +91,61 @@ def classes(probability: torch.Tensor, threshold: float) -> torch.Tensor:
 
 
 def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles start along a side: evenly spread, the last one ending with the side, none overlapping less."""
+    """Where tiles start along a side: evenly spread, the last one ending with the side, none overlapping less.
+
+    As few as that takes; `overlap` must be less than `tile`.
+    """
     if length <= tile:
         return [0]
-    count = -(-(length - overlap) // (tile - overlap))
-    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
+    strides = -(-(length - tile) // (tile - overlap))
+    return [round(i * (length - tile) / strides) for i in range(strides + 1)]
 
 
-def _tiled(network: nn.Module, image: torch.Tensor, how: Inference) -> torch.Tensor:
-    """Probabilities (1, K', h, w), blended with weights that fall towards each tile's edge."""
+def _tiled(network: Network, image: torch.Tensor, how: Inference) -> torch.Tensor:
+    """Probabilities (1, K', h, w), tiles blended into each other."""
     height, width = image.shape[-2:]
     if height <= how.tile and width <= how.tile:
         return to_probability(network(image))
-    overlap = min(how.overlap, how.tile // 2)
-    tile_h, tile_w = min(how.tile, height), min(how.tile, width)
-    weight = _ramp(tile_h, overlap, image.device)[:, None] * _ramp(tile_w, overlap, image.device)
     total: torch.Tensor | None = None
     weights = torch.zeros(height, width, device=image.device)
-    for y in tile_starts(height, tile_h, overlap):
-        for x in tile_starts(width, tile_w, overlap):
-            part = to_probability(network(image[..., y : y + tile_h, x : x + tile_w]))
+    for rows, row_weight in _spans(height, how, image.device):
+        for columns, column_weight in _spans(width, how, image.device):
+            part = to_probability(network(image[..., rows, columns]))
+            weight = row_weight[:, None] * column_weight
             if total is None:
                 total = part.new_zeros((1, part.shape[1], height, width))
-            total[..., y : y + tile_h, x : x + tile_w] += part * weight
-            weights[y : y + tile_h, x : x + tile_w] += weight
+            total[..., rows, columns] += part * weight
+            weights[rows, columns] += weight
     assert total is not None  # there is always a tile
     return total / weights
+
+
+def _spans(length: int, how: Inference, device: torch.device) -> list[tuple[slice, torch.Tensor]]:
+    """The tiles along a side, each with the weights of its pixels (from 0 to 1)."""
+    tile = min(how.tile, length)
+    return [
+        (slice(start, start + tile), _ramp(tile, how.overlap, start > 0, start + tile < length, device))
+        for start in tile_starts(length, tile, how.overlap if tile < length else 0)
+    ]
+
+
+def _ramp(length: int, overlap: int, cut_before: bool, cut_after: bool, device: torch.device) -> torch.Tensor:
+    """1, falling linearly to 0 towards an end where the picture goes on beyond the tile.
+
+    Near such an end the network lacks context, so the outer quarter of the overlap weighs nothing: one that
+    looks no further than that predicts the same whatever the tiles.
+    """
+    margin = overlap // 4
+    place = torch.arange(1, length + 1, device=device, dtype=torch.float32)  # from the start
+    far = torch.full_like(place, torch.inf)
+    edge = torch.minimum(place if cut_before else far, place.flip(0) if cut_after else far)
+    return ((edge - margin) / (overlap - 2 * margin + 1)).clamp(0, 1)
 
 
 def to_probability(logits: torch.Tensor) -> torch.Tensor:
     """Logits (B, K, h, w) -> float32 probabilities: sigmoid for one logit, else softmax over K."""
     logits = logits.float()
     return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)
-
-
-def _ramp(length: int, overlap: int, device: torch.device) -> torch.Tensor:
-    """1 in the middle, falling linearly over `overlap` pixels towards both ends, never 0."""
-    place = torch.arange(length, device=device, dtype=torch.float32)
-    edge = torch.minimum(place + 1, length - place)
-    return (edge / (overlap + 1)).clamp(max=1)
 
 
 def _dihedral(image: torch.Tensor) -> list[tuple[torch.Tensor, tuple[int, bool]]]:

@@ -34,11 +34,11 @@ class Key:
         if self.choices:
             parts.append("one of " + ", ".join(self.choices))
         if self.above is not None:
-            parts.append(f"above {self.above:g}")
+            parts.append(f"above {_number(self.above)}")
         if self.least is not None:
-            parts.append(f"at least {self.least:g}")
+            parts.append(f"at least {_number(self.least)}")
         if self.most is not None:
-            parts.append(f"at most {self.most:g}")
+            parts.append(f"at most {_number(self.most)}")
         return " and ".join(parts)
 
     def allows(self, value: object) -> bool:
@@ -68,4 +68,10 @@ def hold(instance: Any) -> None:
         key = typing.get_args(hint)[1]
         value = getattr(instance, name)
         if not key.allows(value):
-            raise ConfigError(f"{type(instance).__name__}.{name} must be {key.allowed()}; got {value!r}")
+            allowed = key.allowed() or "a finite number"
+            raise ConfigError(f"{type(instance).__name__}.{name} must be {allowed}; got {value!r}")
+
+
+def _number(bound: float) -> str:
+    """A bound with all its digits: 4294967295, not 4.29497e+09."""
+    return str(int(bound)) if bound == int(bound) else repr(bound)

@@ -1,10 +1,14 @@
-"""Losses: logits (B, K, H, W), class ids (B, H, W) and a valid mask (B, H, W) in, one number out."""
+"""Losses: logits (B, K, H, W), class ids (B, H, W) and a valid mask (B, H, W) in, one number out.
+
+What logits and ids hold at invalid pixels changes nothing, and without one valid pixel a loss is 0.
+"""
 
 from typing import Annotated, Protocol
 
 import torch
 import torch.nn.functional as F
 
+from lamella.errors import ConfigError
 from lamella.keys import Key
 
 
@@ -19,10 +23,15 @@ def bce_dice(
     bce_weight: Annotated[float, Key("weight of the cross-entropy", least=0)],
     dice_weight: Annotated[float, Key("weight of the soft Dice loss", least=0)],
 ) -> Loss:
-    """Cross-entropy plus soft Dice (Milletari et al. 2016, arXiv:1606.04797), each with its weight."""
+    """Cross-entropy plus soft Dice (Milletari et al. 2016, arXiv:1606.04797), each with its weight.
+
+    Raises:
+        ConfigError: both weights are 0, which leaves nothing to minimise.
+    """
+    if bce_weight == dice_weight == 0:
+        raise ConfigError("loss.bce_weight and loss.dice_weight are both 0", "Give one of them a weight.")
 
     def loss(logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-        logits = logits.float()
         return bce_weight * cross_entropy(logits, target, valid) + dice_weight * soft_dice(logits, target, valid)
 
     return loss
@@ -30,6 +39,7 @@ def bce_dice(
 
 def cross_entropy(logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """Mean cross-entropy over valid pixels: binary for one logit, else over K classes."""
+    logits, target = logits.float(), target * valid
     if logits.shape[1] == 1:
         per_pixel = F.binary_cross_entropy_with_logits(logits[:, 0], target.to(logits.dtype), reduction="none")
     else:
@@ -41,8 +51,10 @@ def cross_entropy(logits: torch.Tensor, target: torch.Tensor, valid: torch.Tenso
 def soft_dice(logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """1 - (2 sum(p t) + 1) / (sum(p) + sum(t) + 1), sums over the whole batch, mean over foreground classes.
 
-    The 1 keeps the gradient alive where a class is absent from the batch: predictions are still pushed to zero.
+    The 1 keeps a gradient where a class is absent from the batch. It is small while much is predicted: beside
+    the cross-entropy, not instead of it, this empties a prediction.
     """
+    logits, target = logits.float(), target * valid
     if logits.shape[1] == 1:
         share = logits.sigmoid()  # (B, 1, H, W)
         truth = target[:, None].to(logits.dtype)

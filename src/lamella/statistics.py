@@ -18,10 +18,10 @@ class Interval(NamedTuple):
 def interval(values: npt.NDArray[np.float64], *, resamples: int = 9999, seed: int = 0) -> Interval:
     """The mean over images and its 95 % BCa bootstrap interval (Efron 1987, JASA 82:171).
 
-    One value, or values that are all equal, say nothing about spread: the interval is then the mean itself.
+    One value, or values that are equal but for rounding, say nothing about spread: the interval is then the mean.
     """
     mean = float(np.mean(values))
-    if len(values) < 2 or np.ptp(values) == 0:
+    if len(values) < 2 or np.ptp(values) < 1e-9:
         return Interval(mean, mean, mean)
     result = stats.bootstrap(
         (values,),

@@ -75,10 +75,10 @@ class SegmentationTask(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(_mix(self.seed, self.global_step))
         image, mask, valid = augment(
-            batch.image, batch.mask, batch.valid, crop=self.crop, fill=self.normalise.mean.flatten(),
+            batch.image, batch.mask, batch.valid, crop=self.crop, fill=torch.zeros(batch.image.shape[1]),
             augmentation=self.augmentation, generator=generator,
         )  # fmt: skip
-        logits = self.network(self._prepare(image))
+        logits = self.logits(image)
         loss = self.loss(logits, mask, valid)
         self.train_loss.update(loss.detach())
         predicted = classes(to_probability(logits.detach()), 0.5)
@@ -109,8 +109,7 @@ class SegmentationTask(pl.LightningModule):
     def probability(self, batch: Batch, *, tta: bool) -> torch.Tensor:
         """Class probabilities of one whole image at the size of its truth: float32 (1, K', H, W)."""
         height, width = batch.mask.shape[-2:]
-        image = self._prepare(batch.image)
-        return predict(self.network, image, (height, width), self.inference, frame=self.frame, tta=tta)
+        return predict(self.logits, batch.image.float(), (height, width), self.inference, frame=self.frame, tta=tta)
 
     def count(self, probability: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Pixel counts int64 (1, K, 4); see `lamella.metrics.pixels.count`."""
@@ -134,9 +133,11 @@ class SegmentationTask(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["lamella"] = self.description
 
-    def _prepare(self, image: torch.Tensor) -> torch.Tensor:
-        normalised: torch.Tensor = self.normalise(image)
-        return normalised.to(memory_format=torch.channels_last)
+    def logits(self, image: torch.Tensor) -> torch.Tensor:
+        """Grey levels (B, C, H, W) -> logits (B, K, H, W)."""
+        normalised = self.normalise(image).to(memory_format=torch.channels_last)
+        logits: torch.Tensor = self.network(normalised)
+        return logits
 
 
 def image_table(counted: list[tuple[str, torch.Tensor]]) -> ImageTable:

@@ -1,30 +1,48 @@
 """MLflow: the only file that knows it. A run is RUNNING only while its process works on it."""
 
+import contextlib
 import hashlib
 import logging
 import os
+import signal
+import socket
+import sqlite3
+import tempfile
+import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import metadata
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
 
+import mlflow.pyfunc
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from lamella.errors import StorageError
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 
+# What MLflow takes.
 _PARAM_LIMIT = 6000
-_BATCH = 1000
+_TAG_LIMIT = 5000
+_METRICS_A_CALL = 1000
+_PARAMS_A_CALL = 100
+_PATIENCE_S = 10
+
+_T = TypeVar("_T")
 
 
 class Run:
@@ -38,9 +56,15 @@ class Run:
     def log_metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Writes metrics in as few calls as possible."""
         now = int(time.time() * 1000)
-        metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
-        for start in range(0, len(metrics), _BATCH):
-            self._client.log_batch(self.run_id, metrics=metrics[start : start + _BATCH])
+        metrics = (Metric(name, float(value), now, step) for name, value in values.items())
+        for some in _batched(metrics, _METRICS_A_CALL):
+            self._client.log_batch(self.run_id, metrics=some)
+
+    def log_params(self, values: Mapping[str, Any]) -> None:
+        """Writes parameters, cut to what MLflow keeps of one."""
+        params = (Param(name, str(value)[:_PARAM_LIMIT]) for name, value in values.items())
+        for some in _batched(params, _PARAMS_A_CALL):
+            self._client.log_batch(self.run_id, params=some)
 
     def log_folder(self, folder: Path) -> None:
         """Copies all files below `folder` to the run, under the same relative names."""
@@ -48,7 +72,23 @@ class Run:
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Writes tags; an existing one is overwritten."""
-        self._client.log_batch(self.run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+        for some in _batched((RunTag(name, value) for name, value in tags.items()), _PARAMS_A_CALL):
+            self._client.log_batch(self.run_id, tags=some)
+
+    def fail(self, error: BaseException) -> None:
+        """Keeps the traceback of `error`, in whatever of the store still works."""
+        text = "".join(traceback.format_exception(error))
+        with contextlib.suppress(Exception):
+            self.set_tags({"lamella.error": f"{type(error).__name__}: {_first_line(error)}"[:_TAG_LIMIT]})
+        try:
+            self._client.log_text(self.run_id, text, "error.txt")
+        except Exception:  # the artifacts are what failed
+            with contextlib.suppress(Exception):
+                self.set_tags({"lamella.traceback": text[-_TAG_LIMIT:]})
+
+    def end(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+        """Closes the run."""
+        self._client.set_terminated(self.run_id, status)
 
 
 @contextmanager
@@ -65,7 +105,7 @@ def start(
 
     Args:
         uri: tracking store; a missing SQLite store is created.
-        artifacts: folder for the files of a local store; None leaves the place to a server.
+        artifacts: folder for the files of a SQLite store (None: beside it); a server decides itself.
         experiment: created where it is missing.
         run_name: shown in the UI.
         params: flat configuration.
@@ -74,65 +114,132 @@ def start(
     Raises:
         StorageError: the store cannot be opened or written.
     """
+    run = None
     try:
-        client, experiment_id = _open(uri, artifacts, experiment)
-        run_id = client.create_run(experiment_id, run_name=run_name).info.run_id
-    except (MlflowException, OSError) as error:
-        raise StorageError(
-            f"the tracking store {uri} cannot be used: {_first_line(error)}",
-            "Set `tracking.uri` (and `tracking.artifacts`) to a store you can write to.",
-        ) from error
-    run = Run(client, run_id, experiment_id)
-    try:
-        logged = [Param(k, str(v)[:_PARAM_LIMIT]) for k, v in params.items()]
-        client.log_batch(run_id, params=logged, tags=[RunTag(k, v) for k, v in tags.items()])
+        try:
+            client, experiment_id = _open(uri, artifacts, experiment)
+            with _undisturbed():
+                run = Run(client, client.create_run(experiment_id, run_name=run_name).info.run_id, experiment_id)
+        except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+            raise StorageError(
+                f"the tracking store {uri} cannot be used: {_first_line(error)}",
+                "Set `tracking.uri` (and `tracking.artifacts`) to a store you can write to.",
+            ) from error
+        run.set_tags(tags)
+        run.log_params(params)
         yield run
-        client.set_terminated(run_id, "FINISHED")
+        with _undisturbed():
+            run.end("FINISHED")
     except BaseException as error:
         stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
-        try:
-            if not stopped:
-                client.log_text(run_id, traceback.format_exc(), "error.txt")
-                client.set_tag(run_id, "lamella.error", _first_line(error)[:_PARAM_LIMIT])
-        finally:
-            client.set_terminated(run_id, "KILLED" if stopped else "FAILED")
-        if isinstance(error, MlflowException):
+        if run is not None:
+            # A dead store must not hide why the run ended.
+            with _undisturbed(), contextlib.suppress(Exception):
+                if not stopped:
+                    run.fail(error)
+                run.end("KILLED" if stopped else "FAILED")
+        if isinstance(error, (MlflowException, SQLAlchemyError)):
             raise StorageError(
-                f"the tracking store {uri} failed: {_first_line(error)}",
-                "Check its disk or server; the run is FAILED.",
+                f"the tracking store {uri} failed: {_first_line(error)}", "Check its disk or server, then run again."
             ) from error
         raise
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Holds SIGINT and SIGTERM back for a moment: an impatient second Ctrl-C must not leave a run RUNNING."""
+    if threading.current_thread() is not threading.main_thread():  # signals only ever reach the main one
+        yield
+        return
+    held: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: held.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)  # None: not set from Python
+        if held:
+            signal.raise_signal(held[0])
+
+
+def save_model(folder: Path, checkpoint: Path) -> None:
+    """Writes an MLflow model that segments images with a checkpoint; see `lamella.model.Model`.
+
+    It holds no pickled code: MLflow loads it through `lamella.model`, so lamella must be installed there.
+    """
+    needed = ("torch", "torchvision", "numpy", "pillow", "hydra-core")
+    versions = [f"{name}=={metadata.version(name)}" for name in needed]
+    mlflow.pyfunc.save_model(
+        path=str(folder), loader_module="lamella.model", data_path=str(checkpoint), pip_requirements=versions
+    )
+
+
 def _open(uri: str, artifacts: str | None, experiment: str) -> tuple[MlflowClient, str]:
     """The client and the experiment's id. One process at a time: creating a SQLite store twice at once breaks it."""
-    if not uri.startswith("sqlite:///"):
-        client = MlflowClient(uri)
-        return client, _experiment(client, experiment, artifacts)
-    path = Path(uri.removeprefix("sqlite:///")).absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        client = MlflowClient(f"sqlite:///{path}")
-        return client, _experiment(client, experiment, artifacts)
+    address = urlsplit(uri)
+    if uri.startswith("sqlite:///"):
+        path = Path(uri.removeprefix("sqlite:///")).absolute()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"), _undisturbed():  # half a store is broken for good
+            _require_writable(path)
+            client = MlflowClient(f"sqlite:///{path}")
+            return client, _experiment(client, experiment, Path(artifacts or path.parent / "artifacts").absolute())
+    if address.scheme in ("", "file", "sqlite"):  # MLflow no longer writes to folders
+        raise StorageError(
+            f"tracking.uri={uri} is no tracking store",
+            "Write sqlite:///path/to/file.db, or http://HOST:PORT of an MLflow server.",
+        )
+    if address.scheme in ("http", "https"):
+        # MLflow itself would try for minutes.
+        port = address.port or (443 if address.scheme == "https" else 80)
+        socket.create_connection((address.hostname or "", port), timeout=_PATIENCE_S).close()
+    client = MlflowClient(uri)
+    return client, _experiment(client, experiment, None)  # a server decides where files go
 
 
-def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
+def _require_writable(path: Path) -> None:
+    """Raises sqlite3.Error at once where MLflow would try to open the file for an hour."""
+    with contextlib.closing(sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+
+
+def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
+    """The id of the experiment, created where it is missing; `artifacts` is None where a server keeps the files."""
     found = client.get_experiment_by_name(name)
-    if found is not None:
-        if found.lifecycle_stage != "active":
-            raise StorageError(
-                f"the MLflow experiment {name!r} was deleted",
-                "Restore it in the UI, or choose another with `tracking.experiment=NAME`.",
-            )
-        return str(found.experiment_id)
-    place = None
-    if artifacts is not None:
+    if found is None:
         # Names may hold what a folder may not.
-        folder = Path(artifacts).absolute() / hashlib.sha256(name.encode()).hexdigest()[:12]
+        folder = artifacts / hashlib.sha256(name.encode()).hexdigest()[:12] if artifacts else None
+        try:
+            client.create_experiment(name, artifact_location=folder.as_uri() if folder else None)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was first
+                raise
+        found = client.get_experiment_by_name(name)
+    if found.lifecycle_stage != "active":
+        raise StorageError(
+            f"the MLflow experiment {name!r} was deleted",
+            "Restore it (`mlflow experiments restore`), or choose another with `tracking.experiment=NAME`.",
+        )
+    place = urlsplit(found.artifact_location)
+    if artifacts is not None and place.scheme in ("", "file"):
+        folder = Path(url2pathname(place.path))
         folder.mkdir(parents=True, exist_ok=True)
-        place = folder.as_uri()
-    return str(client.create_experiment(name, artifact_location=place))
+        tempfile.TemporaryFile(dir=folder).close()  # raises OSError where it cannot be written
+    return str(found.experiment_id)
+
+
+def _batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """Lists of at most `size` items (itertools.batched needs Python 3.12)."""
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some
 
 
 def _first_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 
 from lamella.data.store import Store
 from lamella.data.types import Sample
@@ -16,7 +17,7 @@ def channel_statistics(samples: Sequence[Sample], store: Store) -> tuple[list[fl
     histograms = np.zeros((store.card.channels, 256), np.int64)
     for sample in samples:
         for channel, plane in enumerate(store.image(sample)):
-            histograms[channel] += np.bincount(plane.reshape(-1), minlength=256)
+            histograms[channel] += Image.fromarray(plane).histogram()
     levels = np.arange(256)
     counts = histograms.sum(axis=1)
     mean = histograms @ levels / counts

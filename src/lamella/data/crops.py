@@ -9,6 +9,7 @@ from torch.utils.data import Dataset, Sampler
 from lamella.data.images import Bytes
 from lamella.data.store import Store
 from lamella.data.types import Batch, Sample
+from lamella.errors import ConfigError
 
 
 class RandomWindows(Dataset[Batch]):
@@ -22,9 +23,12 @@ class RandomWindows(Dataset[Batch]):
         samples: where windows are cut from.
         store: decoded arrays.
         window: side in pixels of the (scaled) image.
-        frame: how far, in pixels, a window may reach beyond the picture.
+        frame: how far, in pixels, a window may reach beyond the picture: up to half of it.
         fill: value per channel beyond the picture.
         seed: another seed gives other windows.
+
+    Raises:
+        ConfigError: a frame so wide that windows could miss the picture.
     """
 
     def __init__(
@@ -37,6 +41,11 @@ class RandomWindows(Dataset[Batch]):
         fill: Sequence[int],
         seed: int,
     ) -> None:
+        if frame > window // 2:
+            raise ConfigError(
+                f"a frame of {frame} pixels is too wide for training windows of {window}",
+                "Set `data.frame` to at most half of `data.crop`.",
+            )
         self.samples = samples
         self.store = store
         self.window = window
@@ -91,7 +100,7 @@ class WholeImages(Dataset[Batch]):
 
 
 class Draws(Sampler[int]):
-    """The numbers of one epoch's draws: epoch 0 has 0..n-1, epoch 1 has n..2n-1, and so on.
+    """The numbers of one epoch's draws, n of them: epoch 0 has 0..n-1, epoch 1 has n..2n-1, and so on.
 
     Lightning calls `set_epoch` before each epoch, a resumed one included.
     """

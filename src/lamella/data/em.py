@@ -23,7 +23,10 @@ CARD = DatasetCard(
 
 
 def em(*, root: Annotated[str, Key("folder that holds train-volume.tif and train-labels.tif")]) -> Dataset:
-    """The labelled sections, one sample a page, in the order of the block, all of one group.
+    """The labelled sections, one sample a page, in the order of the block.
+
+    Each section is its own group: the block is one piece of tissue, and is split into runs of sections
+    (`lamella.data.split.blocks`), never at random.
 
     Raises:
         DataError: a file is missing or damaged, or the two hold different numbers of pages.

@@ -17,11 +17,19 @@ def published(
 ) -> Split:
     """Test is the published test part; validation is carved from train, whole groups at a time.
 
-    A group's place follows from its name and the seed alone, so images added later move no earlier one.
+    A group's place follows from its name and the seed alone, so images added later move no earlier one. Only
+    where that would hold out none of the groups, or all of them, the nearest one is moved over. The share is
+    met on average over seeds, seldom exactly.
 
     Raises:
-        DataError: a part is empty, or train is too small to hold anything out.
+        DataError: a sample has no published part, a part is empty, or train is too small to hold anything out.
     """
+    homeless = [s.id for s in samples if not s.part]
+    if homeless:
+        raise DataError(
+            f"{len(homeless)} image(s), such as {homeless[0]}, belong to no published part",
+            "Split this data set another way: see `dataset.split`.",
+        )
     train = [s for s in samples if s.part == "train"]
     test = [s for s in samples if s.part == "test"]
     by_draw = sorted({s.group for s in train}, key=lambda g: _draw(g, seed))

@@ -29,18 +29,13 @@ def count(predicted: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor, num
     Returns:
         int64 (B, K, 4): true positives, false positives, false negatives, true negatives.
     """
-    images = truth.shape[0]
-    cell = truth.long() * num_classes + predicted.long()
-    offset = torch.arange(images, device=truth.device).view(-1, 1, 1) * num_classes**2
-    # Invalid pixels fall into one bin behind all others, which is cut off: no boolean indexing, no sync.
-    cell = torch.where(valid, cell + offset, images * num_classes**2)
-    table = torch.bincount(cell.flatten(), minlength=images * num_classes**2 + 1)[:-1]
-    table = table.view(images, num_classes, num_classes)  # (B, truth, predicted)
-    tp = table.diagonal(dim1=1, dim2=2)
-    fp = table.sum(1) - tp
-    fn = table.sum(2) - tp
-    tn = table.sum((1, 2))[:, None] - tp - fp - fn
-    return torch.stack([tp, fp, fn, tn], dim=-1)
+    total = valid.sum((1, 2))  # (B,)
+    table = []
+    for class_id in range(num_classes):
+        said, true = valid & (predicted == class_id), valid & (truth == class_id)
+        tp, positive, there = (said & true).sum((1, 2)), said.sum((1, 2)), true.sum((1, 2))
+        table.append(torch.stack([tp, positive - tp, there - tp, total - positive - there + tp], dim=-1))
+    return torch.stack(table, dim=1)
 
 
 def dice(counts: Counts) -> Scores:
@@ -94,7 +89,7 @@ class ImageTable:
 
     @property
     def num_classes(self) -> int:
-        return self.counts.shape[1]
+        return int(self.counts.shape[1])
 
     def per_image(self, name: str) -> Scores:
         """One score per image (N,): of class 1 for two classes, else the mean over classes 1..K-1.

@@ -1,0 +1,44 @@
+"""Hydra finds its plugins in this package, and only here."""
+
+import copy
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import open_dict, read_write
+
+from lamella import config
+
+
+class CheckedSweeper(BasicSweeper):
+    """Hydra's own sweeper, but every job is held to the schema before anything is made."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        assert self.hydra_context is not None
+        assert self.config is not None
+        loader = self.hydra_context.config_loader
+        overrides = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
+        (jobs,) = self.split_arguments(overrides, None)
+        for number, job_overrides in enumerate(jobs):
+            job = loader.load_sweep_config(self.config, job_overrides)
+            with open_dict(job):
+                job.hydra.job.num, job.hydra.job.id = number, str(number)
+            HydraConfig.instance().set_config(job)  # for what interpolates ${hydra:...}
+            task = copy.deepcopy(job)
+            with read_write(task), open_dict(task):
+                del task["hydra"]
+            config.check(task)
+        return super().sweep(arguments)
+
+    def validate_batch_is_legal(self, batch: Any) -> None:
+        """Done above, for all batches at once."""
+
+
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="checked",
+    node={"_target_": f"{__name__}.{CheckedSweeper.__name__}", "max_batch_size": None, "params": None},
+    provider="lamella",
+)
