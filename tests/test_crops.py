@@ -26,7 +26,7 @@ class Memory:
 
     sizes: list[tuple[int, int]]
     factor: int = 1  # how much larger the truth is
-    card: DatasetCard = DatasetCard("toy", "toy", ("a", "b"), {0: 0, 1: 1}, channels=2, source="")
+    card = DatasetCard("toy", "toy", ("a", "b"), {0: 0, 1: 1}, channels=2, source="")
 
     @property
     def samples(self):
@@ -139,7 +139,8 @@ def test_a_draw_depends_on_its_number_and_the_seed_alone():
 def test_every_image_once_before_any_twice(count, seed, first_round):
     cutter = windows([(4, 4)] * count, 2, seed=seed)
     for turn in range(first_round, first_round + 3):
-        assert sorted(cutter[draw].id[0] for draw in range(turn * count, (turn + 1) * count)) == list("012345678"[:count])
+        drawn = [cutter[draw].id[0] for draw in range(turn * count, (turn + 1) * count)]
+        assert sorted(drawn) == list("012345678"[:count])
 
 
 def test_rounds_come_in_another_order():
@@ -232,5 +233,5 @@ def test_channel_statistics_equal_numpy():
 
 def test_a_channel_that_never_varies_normalises_to_0():
     store = Memory([(100, 101)])
-    store.image = lambda sample: np.stack([np.full((100, 101), 37, np.uint8), np.zeros((100, 101), np.uint8)])
+    store.image = lambda _: np.stack([np.full((100, 101), 37, np.uint8), np.zeros((100, 101), np.uint8)])
     assert channel_statistics(store.samples, store) == ([37, 0], [1, 1])

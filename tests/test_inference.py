@@ -1,5 +1,7 @@
 """Whole images: tiles, blending, flips and turns, the frame, the size asked for."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -61,12 +63,10 @@ def local_network(radius, outputs=1, seed=0):
 def test_tiles_cover_a_side(length, tile, overlap):
     overlap = min(overlap, tile - 1)
     starts = tile_starts(length, tile, overlap)
-    ends = [start + tile for start in starts]
     assert starts[0] == 0
-    assert ends[-1] == max(length, tile)
-    assert all(a < b for a, b in zip(starts, starts[1:], strict=False))
-    shared = [end - start for end, start in zip(ends, starts[1:], strict=False)]
-    assert all(s >= overlap for s in shared)
+    assert starts[-1] + tile == max(length, tile)
+    assert all(a < b for a, b in pairwise(starts))
+    assert all(a + tile - b >= overlap for a, b in pairwise(starts))
     # One tile fewer could not do it.
     assert len(starts) == 1 or (len(starts) - 1) * (tile - overlap) + overlap < length
 

@@ -111,11 +111,11 @@ def test_moved_and_equal_files_share_their_arrays(store, sample, tmp_path):
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda whole: b"",
+        lambda _: b"",
         lambda whole: whole[:50],
         lambda whole: whole[:-1],
         lambda whole: b"\x93NUMPY" + whole,
-        lambda whole: b"PK\x03\x04" + bytes(200),
+        lambda _: b"PK\x03\x04" + bytes(200),
         lambda whole: bytes(len(whole)),
     ],
     ids=["empty", "cut in the header", "cut at the end", "garbled header", "another kind", "zeros"],
@@ -156,7 +156,7 @@ def test_a_disk_that_fills_up_leaves_nothing(store, sample, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(StorageError, match="written in .*: No space left on device"):
+    with pytest.raises(StorageError, match=r"written in .*: No space left on device"):
         store.image(sample)
     assert not cached(store)
     monkeypatch.undo()

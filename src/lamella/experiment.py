@@ -61,6 +61,8 @@ def run(cfg: DictConfig, sweep: str | None = None) -> float:
     out = console()
     cfg = check(cfg)
     machine = hardware.choose(cfg.trainer.accelerator, cfg.trainer.precision)
+    if machine.device.type == "cpu":
+        hardware.keep_freed_memory()
     pl.seed_everything(cfg.seed, verbose=False)
     data = load(cfg, out)
     task, module = assemble(cfg, data)

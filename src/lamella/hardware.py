@@ -1,5 +1,7 @@
 """Which device and precision a run uses."""
 
+import ctypes
+import sys
 from typing import Literal, NamedTuple
 
 import torch
@@ -49,3 +51,18 @@ def _cpu_has_bfloat16() -> bool:
         return False
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
+
+
+def keep_freed_memory() -> None:
+    """Has glibc keep large freed blocks for the next step instead of giving them back to the kernel.
+
+    A training step on the CPU frees and takes the same hundreds of megabytes again and again; without this the
+    kernel clears every page anew each time. Does nothing where the C library is not glibc.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "gnu_get_libc_version"):
+        trim_threshold, mmap_max = -1, -4  # names and numbers of mallopt(3)
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, -1)  # never

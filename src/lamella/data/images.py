@@ -71,7 +71,7 @@ def read_image(ref: ImageRef, channels: int) -> Bytes:
     if array.shape[0] != channels:
         raise DataError(
             f"{ref} has {array.shape[0]} channel(s), the data set has {channels}",
-            "Convert the file, or set `dataset.in_channels` to what all files have.",
+            "All images of a data set have the same channels: convert this one.",
         )
     return np.ascontiguousarray(array)
 

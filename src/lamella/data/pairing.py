@@ -31,9 +31,9 @@ def pair_by_stem(images: Path, masks: Path) -> list[tuple[str, Path, Path]]:
     orphans = [mask_files[s] for s in sorted(mask_files.keys() - image_files.keys())]
     problems = []
     if lonely:
-        problems.append(f"no mask in {masks} for {_some(lonely)}")
+        problems.append(f"{_some(lonely)} without a mask in {masks}")
     if orphans:
-        problems.append(f"no image in {images} for {_some(orphans)}")
+        problems.append(f"{_some(orphans)}: a mask without an image in {images}")
     if problems:
         raise DataError(
             "; ".join(problems),

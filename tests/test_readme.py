@@ -1,0 +1,93 @@
+"""The README's commands, run as they stand: only made short, on tiny data, into a store of their own."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lamella.data.phantom import write_blood, write_em
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [line.strip() for line in re.findall(r"^    (\S.*)$", README, re.MULTILINE)]
+TRAIN = [c.split("#")[0].strip() for c in COMMANDS if "train.py" in c and not c.startswith("$")]
+MAKE = sorted({m for c in COMMANDS for m in re.findall(r"^make ([a-z-]+)", c)})
+# What makes a run short, and nothing else.
+SHORT = "data.steps=1 data.batch_size=2 data.crop=32 trainer.max_epochs=1 inference.tta=false tracking.figures=1".split()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both real layouts, filled with small phantoms."""
+    folder = tmp_path_factory.mktemp("readme")
+    write_em(folder / "data" / "em", seed=0, sections=12, size=64)
+    write_blood(folder / "data" / "blood", seed=0, train=6, test=2, height=256, width=256)
+    return folder
+
+
+def run(command: str, place: Path, *extra: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable if word.endswith("python") else word for word in shlex.split(command)]
+    environment = {**os.environ, "LAMELLA_DATA": str(place / "data")}
+    return subprocess.run([*words, *extra], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_readme_has_the_commands_this_file_runs() -> None:
+    assert len(TRAIN) >= 6
+    assert {"demo", "ui", "test", "lint", "test-ui"} <= set(MAKE)
+
+
+@pytest.mark.parametrize("command", TRAIN)
+def test_train_commands(command: str, place: Path) -> None:
+    shows = "--help" in command or "--cfg" in command
+    store = f"tracking.uri=sqlite:///{place}/runs.db tracking.artifacts={place}/artifacts paths.cache={place}/cache"
+    kept = f"paths.output={place}/outputs"
+    done = run(command, place, *([] if shows else [*SHORT, *store.split(), kept]))
+    assert done.returncode == 0, done.stderr
+    if not shows:
+        jobs = 1
+        for values in re.findall(r"=(\S+,\S+)", command) if " -m " in command else []:
+            jobs *= len(values.split(","))
+        assert len(set(re.findall(r"^run ([0-9a-f]{32})$", done.stdout, re.MULTILINE))) == jobs
+        assert done.stdout.count("test/dice") == jobs
+
+
+def test_the_mistake_it_shows() -> None:
+    shown = re.search(r"^    \$ python (train\.py .*)\n    (error: .*)\n      (.*)\n", README, re.MULTILINE)
+    assert shown
+    done = subprocess.run(
+        [sys.executable, *shlex.split(shown[1])], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [shown[2], f"  {shown[3]}"]
+
+
+@pytest.mark.parametrize("target", MAKE)
+def test_make_targets_exist_and_explain_themselves(target: str) -> None:
+    dry = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert dry.returncode == 0, dry.stderr
+    told = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert f"make {target} " in told
+
+
+def test_the_python_it_shows(place: Path) -> None:
+    """Runs the README's snippet on the checkpoint and on an image of one of the runs above."""
+    import numpy as np
+    from PIL import Image
+
+    store = [f"tracking.uri=sqlite:///{place}/one.db", f"tracking.artifacts={place}/one", f"paths.cache={place}/cache"]
+    done = run("python train.py dataset=blood model=unet", place, *SHORT, *store, f"paths.output={place}/outputs")
+    assert done.returncode == 0, done.stderr
+    checkpoint = next((place / "one").rglob("checkpoints/best.ckpt"))
+    image = np.asarray(Image.open(next((place / "data/blood/test/original").glob("*.png"))))
+    snippet = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert snippet
+    names: dict[str, object] = {"image": image}
+    exec(snippet[1].replace("best.ckpt", str(checkpoint)), names)
+    mask = names["mask"]
+    assert isinstance(mask, np.ndarray)
+    assert mask.shape == image.shape[:2]
+    assert set(np.unique(mask)) <= {0, 1}
