@@ -17,11 +17,11 @@ demo: .venv/installed ## the main job on built-in phantom images, no download; m
 	@echo
 	@echo "That was TernausNet on generated images. Look at the run and its pictures: make ui"
 
-ui: .venv/installed ## MLflow's pages over the local runs, on http://127.0.0.1:5000 (PORT=...)
-	@mkdir -p $(dir $(STORE))
-	@echo "Open http://127.0.0.1:$(PORT) (stop with Ctrl-C)"
-	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 \
-		--host 127.0.0.1 --port $(PORT) --backend-store-uri sqlite:///$(CURDIR)/$(STORE)
+ui: .venv/installed ## MLflow's pages over the local runs, on http://127.0.0.1:5000 (PORT=... STORE=file.db)
+	@mkdir -p "$$(dirname "$(STORE)")"
+	@echo "Open http://127.0.0.1:$(PORT), choose 'Model training' at the top left, then an experiment. Ctrl-C stops."
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false "$(BIN)/mlflow" server --workers 1 \
+		--host 127.0.0.1 --port $(PORT) --backend-store-uri "sqlite:///$(STORE)"
 
 test: .venv/developing ## the tests; minutes
 	$(BIN)/python -m pytest

@@ -143,6 +143,14 @@ def test_every_image_once_before_any_twice(count, seed, first_round):
         assert sorted(drawn) == list("012345678"[:count])
 
 
+def test_each_draw_has_a_place_of_its_own():
+    cutter = windows([(50, 50)] * 8, 4)
+    where = np.mgrid[:50, :50].astype(np.uint8)  # row and column as the two channels
+    cutter.store.image = lambda _: where
+    cutter.store.mask = lambda _: where[0]
+    assert len({tuple(cutter[draw].image[:, 0, 0].tolist()) for draw in range(8)}) > 4
+
+
 def test_rounds_come_in_another_order():
     cutter = windows([(4, 4)] * 9, 2)
     assert len({tuple(cutter[draw].id[0] for draw in range(9 * i, 9 * i + 9)) for i in range(4)}) == 4

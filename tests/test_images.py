@@ -257,6 +257,15 @@ def test_a_flipped_bit_in_a_png_is_never_read_as_pixels(put):
             assert np.array_equal(read(put(bytes(damaged))), RGB)
 
 
+def test_a_png_whose_check_sum_is_wrong_is_refused(put):
+    whole = png(2, 1, 8, 0, [b"\x01\x02"])
+    assert read(put(whole)).tolist() == [[1, 2]]
+    damaged = bytearray(whole)
+    damaged[whole.index(b"IEND") - 5] ^= 1  # of the pixels' chunk: either they are wrong, or it is
+    with pytest.raises(DataError, match="cannot be read"):
+        read(put(bytes(damaged)))
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.tif"])
 @pytest.mark.parametrize("content", [b"", b"no image, just a line of text\n", b"GIF89a" + bytes(50)])
 def test_what_is_no_image_is_refused(put, name, content):

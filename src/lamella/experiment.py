@@ -25,6 +25,7 @@ from lamella.data.channels import channel_statistics
 from lamella.data.module import SegmentationData
 from lamella.data.store import Store
 from lamella.data.types import Batch, Dataset, Split
+from lamella.errors import ConfigError
 from lamella.inference import Normalise, classes
 from lamella.progress import TrainingProgress, console
 from lamella.task import SegmentationTask
@@ -93,7 +94,14 @@ def run(cfg: DictConfig, sweep: str | None = None) -> float:
 def load(cfg: DictConfig, out: Console) -> Data:
     """Files -> samples -> store -> split. Raises DataError with every faulty file named."""
     dataset: Dataset = build(cfg.dataset)
-    store = Store(Path(cfg.paths.cache) / "arrays", dataset.card, cfg.dataset.scale)
+    card = dataset.card
+    if (cfg.dataset.in_channels, cfg.dataset.num_classes) != (card.channels, len(card.class_names)):
+        raise ConfigError(
+            f"dataset.in_channels={cfg.dataset.in_channels} and dataset.num_classes={cfg.dataset.num_classes} contradict "
+            f"the data set {card.name}: {card.channels} channel(s), classes {', '.join(card.class_names)}",
+            "Leave both as the dataset's file has them.",
+        )
+    store = Store(Path(cfg.paths.cache) / "arrays", card, cfg.dataset.scale)
     with out.status("reading the data") as status:
         audit(dataset, store, lambda done, total: status.update(f"reading the data: {done} of {total}"))
     return Data(dataset, build(cfg.dataset.split, dataset.samples), store)

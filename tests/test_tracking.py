@@ -1,0 +1,336 @@
+"""Runs in real stores: a SQLite file, several processes at once, and an MLflow server."""
+
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from lamella import tracking
+from lamella.errors import StorageError
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """One store for the whole file: making one takes MLflow seconds."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def begin(root, request):
+    """`tracking.start` on that store, in an experiment of the test's own."""
+    arguments = {
+        "uri": f"sqlite:///{root}/runs.db",
+        "artifacts": str(root / "artifacts"),
+        "experiment": request.node.name,
+        "run_name": "a run",
+        "params": {},
+        "tags": {},
+    }
+    return lambda **changed: tracking.start(**arguments | changed)
+
+
+@pytest.fixture
+def client(root):
+    return MlflowClient(f"sqlite:///{root}/runs.db")
+
+
+def fail():
+    raise ZeroDivisionError("on purpose")
+
+
+def artifacts(run):
+    return Path(run.info.artifact_uri.removeprefix("file://"))
+
+
+# How a run ends
+
+
+def test_a_run_that_comes_to_its_end_is_finished(begin, client, tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/file.txt").write_text("kept")
+    with begin(params={"a.b": 1, "none": None, "list": [1, 2]}, tags={"t": "x"}) as run:
+        assert client.get_run(run.run_id).info.status == "RUNNING"
+        run.log_metrics({"m": 0.5, "n": math.nan}, step=3)
+        run.set_tags({"t": "y"})
+        run.log_folder(tmp_path)
+    kept = client.get_run(run.run_id)
+    assert kept.info.status == "FINISHED"
+    assert kept.info.run_name == "a run"
+    assert kept.info.end_time >= kept.info.start_time
+    assert kept.data.params == {"a.b": "1", "none": "None", "list": "[1, 2]"}
+    assert kept.data.tags["t"] == "y"
+    assert kept.data.metrics["m"] == 0.5
+    assert math.isnan(kept.data.metrics["n"])
+    assert [m.step for m in client.get_metric_history(run.run_id, "m")] == [3]
+    assert (artifacts(kept) / "deep/file.txt").read_text() == "kept"
+
+
+def test_an_error_fails_the_run_and_is_kept(begin, client):
+    with pytest.raises(ZeroDivisionError), begin() as run:
+        fail()
+    kept = client.get_run(run.run_id)
+    assert kept.info.status == "FAILED"
+    assert kept.info.end_time
+    text = (artifacts(kept) / "error.txt").read_text()
+    assert text.startswith("Traceback")
+    assert "on purpose" in text
+    assert kept.data.tags["lamella.error"] == "ZeroDivisionError: on purpose"
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(1), SystemExit(0)])
+def test_an_interruption_kills_the_run(begin, client, stop):
+    with pytest.raises(type(stop)), begin() as run:
+        raise stop
+    kept = client.get_run(run.run_id)
+    assert kept.info.status == "KILLED"
+    assert "lamella.error" not in kept.data.tags
+
+
+def test_an_error_outlives_artifacts_that_cannot_be_written(begin, client):
+    def work(run):
+        folder = artifacts(client.get_run(run.run_id))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.write_text("in the way")
+        fail()
+
+    with pytest.raises(ZeroDivisionError), begin() as run:
+        work(run)
+    kept = client.get_run(run.run_id)
+    assert kept.info.status == "FAILED"
+    assert "on purpose" in kept.data.tags["lamella.traceback"]
+
+
+def test_what_the_store_itself_refuses_is_a_storage_error(begin, client):
+    with pytest.raises(StorageError, match="failed: "), begin() as run:
+        run.log_metrics({"bad@name": 1})
+    assert client.get_run(run.run_id).info.status == "FAILED"
+
+
+def test_params_that_the_store_refuses_leave_no_running_run(begin, client):
+    with pytest.raises(StorageError), begin(params={"bad@name": 1}):
+        pytest.fail("the run began")
+    (experiment,) = [e for e in client.search_experiments() if e.name.startswith("test_params_that")]
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FAILED"
+
+
+def test_a_signal_waits_until_the_run_is_closed():
+    """An impatient second Ctrl-C: what is being written is written, then the signal is heard."""
+    written = []
+
+    def close():
+        with tracking._undisturbed():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+            written.append("the state")
+
+    with pytest.raises(KeyboardInterrupt):
+        close()
+    assert written
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_runs_may_be_written_from_another_thread(begin, client):
+    ids = []
+
+    def work():
+        with begin() as run:
+            ids.append(run.run_id)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert client.get_run(ids[0]).info.status == "FINISHED"
+
+
+# How much it takes
+
+
+def test_many_values_go_in_several_calls(begin, client):
+    metrics = {f"m{i}": float(i) for i in range(2500)}
+    params = {f"p{i}": i for i in range(250)}
+    tags = {f"t{i}": str(i) for i in range(150)}
+    with begin(params=params, tags=tags) as run:
+        run.log_metrics(metrics)
+        run.log_metrics({})
+    data = client.get_run(run.run_id).data
+    assert data.metrics == metrics
+    assert data.params == {name: str(value) for name, value in params.items()}
+    assert tags.items() <= data.tags.items()
+
+
+def test_long_params_are_cut(begin, client):
+    with begin(params={"long": "x" * 10_000}) as run:
+        pass
+    assert client.get_run(run.run_id).data.params["long"] == "x" * 6000
+
+
+def test_any_name_of_an_experiment_gets_a_folder(begin, client, root):
+    for name in ("../up", "a/b", "ä ö", "x" * 200, "con."):
+        with begin(experiment=name) as run:
+            pass
+        folder = artifacts(client.get_run(run.run_id))
+        assert folder.resolve().is_relative_to(root / "artifacts")
+
+
+# Where it is kept
+
+
+def test_a_relative_store_is_relative_to_where_the_user_stands(begin, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with begin(uri="sqlite:///new/folder/runs.db", artifacts=None) as run:
+        pass
+    kept = MlflowClient(f"sqlite:///{tmp_path}/new/folder/runs.db").get_run(run.run_id)
+    assert kept.info.status == "FINISHED"
+    assert artifacts(kept).is_relative_to(tmp_path / "new/folder/artifacts")
+    assert {path.name for path in tmp_path.iterdir()} == {"new"}  # and no mlruns/
+
+
+def test_a_deleted_experiment_is_said_to_be_one(begin, client):
+    with begin(experiment="gone"):
+        pass
+    client.delete_experiment(client.get_experiment_by_name("gone").experiment_id)
+    with pytest.raises(StorageError, match="'gone' was deleted") as caught, begin(experiment="gone"):
+        pytest.fail("the run began")
+    assert "tracking.experiment" in caught.value.remedy
+
+
+def test_a_store_below_a_file_is_refused(begin, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with (
+        pytest.raises(StorageError, match=r"cannot be used: .*file") as caught,
+        begin(uri=f"sqlite:///{tmp_path}/file/x.db"),
+    ):
+        pytest.fail("the run began")
+    assert "tracking.uri" in caught.value.remedy
+
+
+def test_a_folder_or_another_file_is_no_store_and_is_refused_at_once(begin, tmp_path):
+    (tmp_path / "text.db").write_text("no database " * 100)
+    began = time.monotonic()
+    for path in (tmp_path, tmp_path / "text.db"):
+        with pytest.raises(StorageError, match="cannot be used"), begin(uri=f"sqlite:///{path}"):
+            pytest.fail("the run began")
+    assert time.monotonic() - began < 10  # MLflow alone would try for an hour
+    assert (tmp_path / "text.db").read_text().startswith("no database")
+
+
+def test_artifacts_below_a_file_are_refused_before_the_run(begin, client, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match=r"/file/"), begin(artifacts=f"{tmp_path}/file/artifacts"):
+        pytest.fail("the run began")
+    found = [e for e in client.search_experiments() if e.name.startswith("test_artifacts_below")]
+    assert not client.search_runs([e.experiment_id for e in found]) if found else True
+
+
+@pytest.mark.parametrize("uri", ["", "mlruns", "./mlruns", "file:///tmp/mlruns", "sqlite:runs.db", "sqlite:/runs.db"])
+def test_what_is_no_store_is_refused(begin, uri, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StorageError, match="is no tracking store"), begin(uri=uri):
+        pytest.fail("the run began")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("uri", ["nosuch://host/x", "http://127.0.0.1:9", "http://"])
+def test_a_server_that_is_not_there_is_refused_at_once(begin, uri):
+    began = time.monotonic()
+    with pytest.raises(StorageError, match="cannot be used"), begin(uri=uri):
+        pytest.fail("the run began")
+    assert time.monotonic() - began < 15  # MLflow alone would try for minutes
+
+
+WRITER = """
+import sys, time
+from lamella import tracking
+print("ready", flush=True)
+sys.stdin.readline()
+with tracking.start(uri=sys.argv[1], artifacts=None, experiment="e", run_name="r", params={"a": 1}, tags={}) as run:
+    for step in range(20):
+        run.log_metrics({"m": step}, step=step)
+"""
+
+
+def test_processes_that_meet_a_missing_store_at_once_all_succeed(tmp_path):
+    uri = f"sqlite:///{tmp_path}/new.db"
+    command = [sys.executable, "-c", WRITER, uri]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    writers = [subprocess.Popen(command, text=True, **pipes) for _ in range(3)]
+    for writer in writers:
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+    for writer in writers:
+        _, stderr = writer.communicate(timeout=300)
+        assert writer.returncode == 0, stderr
+    client = MlflowClient(uri)
+    runs = client.search_runs([client.get_experiment_by_name("e").experiment_id])
+    assert [run.info.status for run in runs] == ["FINISHED"] * 3
+    assert all(len(client.get_metric_history(run.info.run_id, "m")) == 20 for run in runs)
+
+
+# A server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """An MLflow server of its own, on a free port of this machine."""
+    root = tmp_path_factory.mktemp("server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port),
+         "--backend-store-uri", f"sqlite:///{root}/server.db", "--artifacts-destination", f"{root}/files"],
+        cwd=root, env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 180
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
+                break
+            except OSError:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}", root
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+def test_a_server_receives_a_run_with_its_files(server, begin, tmp_path):
+    address, root = server
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores/test.csv").write_text("id,dice\n")
+    # A folder for artifacts is a local store's affair; the server keeps them itself.
+    with begin(uri=address, artifacts=str(tmp_path / "not here"), params={"a": 1}) as run:
+        run.log_metrics({"m": 0.5, "nan": math.nan})
+        run.log_folder(tmp_path)
+    client = MlflowClient(address)
+    kept = client.get_run(run.run_id)
+    assert kept.info.status == "FINISHED"
+    assert kept.data.params == {"a": "1"}
+    assert kept.data.metrics["m"] == 0.5
+    assert [f.path for f in client.list_artifacts(run.run_id, "scores")] == ["scores/test.csv"]
+    assert list(root.glob("files/**/test.csv"))
+    assert not (tmp_path / "not here").exists()
+
+
+def test_a_server_keeps_a_failed_run_and_its_traceback(server, begin):
+    address, root = server
+    with pytest.raises(ZeroDivisionError), begin(uri=address) as run:
+        fail()
+    assert MlflowClient(address).get_run(run.run_id).info.status == "FAILED"
+    assert any("on purpose" in file.read_text() for file in root.glob("files/**/error.txt"))
