@@ -15,6 +15,8 @@ from skimage.filters import threshold_otsu
 
 from lamella.data import phantom
 from lamella.data.phantom import write_blood, write_em
+from lamella.data.phantom_em import Neurites
+from lamella.data.phantom_texture import Bytes
 from lamella.errors import StorageError
 
 BLOOD = {"train": 16, "test": 6, "height": 240, "width": 320}
@@ -197,14 +199,14 @@ def test_two_processes_may_write_the_same_folder_at_once(tmp_path: Path) -> None
 def test_the_loser_of_a_race_keeps_the_winners_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "em"
 
-    real = phantom._em_section
+    real = phantom.section
 
-    def slow(neurites: phantom._Neurites, seed: int, index: int) -> tuple[phantom.Bytes, phantom.Bytes]:
+    def slow(neurites: Neurites, seed: int, index: int) -> tuple[Bytes, Bytes]:
         folder.mkdir()
         (folder / "theirs").touch()
         return real(neurites, seed, index)
 
-    monkeypatch.setattr(phantom, "_em_section", slow)
+    monkeypatch.setattr(phantom, "section", slow)
     write_em(folder, seed=0, sections=1, size=32)
     assert list(tmp_path.rglob("*")) == [folder, folder / "theirs"]
 

@@ -17,9 +17,14 @@ COMMANDS = [line.strip() for line in re.findall(r"^    (\S.*)$", README, re.MULT
 TRAIN = [c.split("#")[0].strip() for c in COMMANDS if "train.py" in c and not c.startswith("$")]
 MAKE = sorted({m for c in COMMANDS for m in re.findall(r"^make ([a-z-]+)", c)})
 # What makes a run short, and nothing else.
-SHORT = (
-    "data.steps=1 data.batch_size=2 data.crop=32 trainer.max_epochs=1 inference.tta=false tracking.figures=1".split()
-)
+SHORT = [
+    "data.steps=1",
+    "data.batch_size=2",
+    "data.crop=32",
+    "trainer.max_epochs=1",
+    "inference.tta=false",
+    "tracking.figures=1",
+]
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,8 @@ def read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise StorageError(f"the checkpoint {path} is missing") from None
     except Exception as error:
-        raise StorageError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise StorageError(f"{path} cannot be read as a checkpoint: {reason}") from error
     if not isinstance(saved, dict) or "lamella" not in saved:
         raise StorageError(f"{path} is no checkpoint of Lamella")
     return saved

@@ -97,7 +97,7 @@ def load(cfg: DictConfig, out: Console) -> Data:
     card = dataset.card
     if (cfg.dataset.in_channels, cfg.dataset.num_classes) != (card.channels, len(card.class_names)):
         raise ConfigError(
-            f"dataset.in_channels={cfg.dataset.in_channels} and dataset.num_classes={cfg.dataset.num_classes} contradict "
+            f"dataset.in_channels={cfg.dataset.in_channels}, dataset.num_classes={cfg.dataset.num_classes} contradict "
             f"the data set {card.name}: {card.channels} channel(s), classes {', '.join(card.class_names)}",
             "Leave both as the dataset's file has them.",
         )

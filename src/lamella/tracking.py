@@ -171,7 +171,8 @@ def save_model(folder: Path, checkpoint: Path) -> None:
     It holds no pickled code: MLflow loads it through `lamella.model`, so lamella must be installed there.
     """
     needed = ("torch", "torchvision", "numpy", "pillow", "hydra-core")
-    versions = [f"{name}=={metadata.version(name)}" for name in needed]
+    # Without "+cpu": no index has it.
+    versions = [f"{name}=={metadata.version(name).partition('+')[0]}" for name in needed]
     mlflow.pyfunc.save_model(
         path=str(folder), loader_module="lamella.model", data_path=str(checkpoint), pip_requirements=versions
     )
