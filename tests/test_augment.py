@@ -175,7 +175,7 @@ def test_a_crop_larger_than_the_window(crop: int) -> None:
 )
 def test_values_out_of_bounds_are_named(value: dict[str, float]) -> None:
     (name,) = value
-    with pytest.raises(ConfigError, match=rf"augment\.{name}="):
+    with pytest.raises(ConfigError, match=rf"Augmentation\.{name} must be"):
         replace(OFF, **value)
 
 

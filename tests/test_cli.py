@@ -339,7 +339,7 @@ def broken(tmp_path_factory):
     long = [*(o for o in SMALLEST if not o.startswith("trainer.max_epochs")), "trainer.max_epochs=100000"]
     few = [*long[:-1], "trainer.max_epochs=40"]
     processes = {
-        "terminated": start(*long, *places["terminated"].overrides, cwd=root),
+        "terminated": start(*long, *places["terminated"].overrides, "data.workers=1", cwd=root),
         "interrupted": start(*long, *places["interrupted"].overrides, "data.workers=1", cwd=root),
         "no_artifacts": start(*few, *places["no_artifacts"].overrides, cwd=root),
         "bad_cache": start(*long, *places["bad_cache"].overrides, cwd=root),
@@ -347,7 +347,7 @@ def broken(tmp_path_factory):
     for name, process in processes.items():
         until(process, "epoch ")
         if name == "terminated":
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)  # as `timeout` and batch systems do
         if name == "interrupted":
             os.killpg(process.pid, signal.SIGINT)  # Ctrl-C reaches the loaders, too
             time.sleep(0.2)

@@ -18,6 +18,7 @@ TRAIN = [c.split("#")[0].strip() for c in COMMANDS if "train.py" in c and not c.
 MAKE = sorted({m for c in COMMANDS for m in re.findall(r"^make ([a-z-]+)", c)})
 # What makes a run short, and nothing else.
 SHORT = [
+    "data.frame=8",
     "data.steps=1",
     "data.batch_size=2",
     "data.crop=32",

@@ -106,7 +106,7 @@ def test_a_sweep_is_listed_and_compared(page: "Page", sweep: Sweep) -> None:
     for name in NAMES:
         page.get_by_role("link", name=name, exact=True).wait_for()
         row = page.get_by_role("row").filter(has_text=name)
-        row.get_by_role("checkbox").check()
+        row.get_by_role("checkbox", name="row selection").check()
     page.get_by_role("button", name="Compare").click()
     page.get_by_text("Comparing 2 Runs from 1 Experiment").wait_for()
     text = page.inner_text("body")
@@ -114,7 +114,7 @@ def test_a_sweep_is_listed_and_compared(page: "Page", sweep: Sweep) -> None:
     assert "test/dice" in text
 
 
-def test_a_run_shows_its_scores_and_a_figure(page: "Page", address: str, sweep: Sweep) -> None:
+def test_a_run_shows_its_scores_and_a_figure(page: "Page", sweep: Sweep) -> None:
     page.get_by_role("link", name=EXPERIMENT, exact=True).click()
     page.get_by_role("link", name=NAMES[0], exact=True).click()
     page.get_by_role("link", name="test/dice", exact=True).wait_for()

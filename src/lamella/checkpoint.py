@@ -44,7 +44,8 @@ def load(path: Path) -> Trained:
     except (KeyError, RuntimeError) as error:  # torch lists every weight; the first line says which network
         problem = f"the weights in {path} do not fit {cfg.model.name}: {str(error).splitlines()[0]}"
         raise StorageError(problem, "It was written by another version of the network: train again.") from error
-    return Trained(network.eval(), normalise, tuple(saved["lamella"]["class_names"]), cfg)
+    network = network.eval().to(memory_format=torch.channels_last)  # as in training: the same kernels, the same bits
+    return Trained(network, normalise, tuple(saved["lamella"]["class_names"]), cfg)
 
 
 def read(path: Path) -> dict[str, Any]:

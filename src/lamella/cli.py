@@ -104,6 +104,8 @@ def stop_on_signals() -> None:
     def stop(number: int, _frame: FrameType | None) -> None:
         # A loader's process, which has inherited this, is ended by its parent.
         if os.getpid() == process:
+            if hasattr(signal, "SIGCHLD"):  # torch raises where a loader ends; from now on that is as it should be
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             raise Stopped(number)
 
     signal.signal(signal.SIGINT, stop)
