@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import quote, unquote, urlsplit
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -25,8 +26,22 @@ DOCS = ROOT / "docs"
 COMPARED, OTHER = "blood", "em"  # experiments
 SCORE = "test/dice"
 MOST_RUNS = 5
-SHOWN = r"^(test/(dice|iou|accuracy)|val/(dice|accuracy|loss))$"  # MLflow's charts, a pattern
-WIDTH, HEIGHT = 1400, 900
+CHARTS = "^(test|val)/(dice|accuracy|iou)$"
+DRAWN = """
+[...document.querySelectorAll(".js-plotly-plot")]
+  .filter(chart => chart.querySelector(".bars .point, .scatterlayer .point")).length === 6
+"""
+LOWER = """
+height => {
+  for (const [key, text] of Object.entries(localStorage).filter(([_, text]) => text.includes("compareRunSections"))) {
+    const state = JSON.parse(text);
+    state.compareRunSections.forEach(section => section.cardHeight = height);
+    localStorage.setItem(key, JSON.stringify(state));
+  }
+}
+"""
+CHART_HEIGHT = 290  # two rows of charts fit into the picture
+WIDTH, HEIGHT = 1400, 980
 GAP = 14  # pixels between the two predictions
 COMPARE_KB, PREDICTIONS_KB = 400, 600
 
@@ -83,7 +98,7 @@ def median_figure(run: Run) -> Path:
     if not figures:
         fail(f"run {run.info.run_id} has no {folder}/prediction_*.png", "Run it again with tracking.figures=6.")
     print(f"{run.info.run_name} ({run.info.run_id}), {SCORE} {run.data.metrics[SCORE]:.4f}: {figures[0].parent}")
-    return figures[len(figures) // 2]
+    return figures[(len(figures) - 1) // 2]
 
 
 def stacked(figures: Sequence[Path]) -> Image.Image:
@@ -108,9 +123,13 @@ def charts(runs: Sequence[Run]) -> Image.Image:
     query = f"workflowType=machine_learning&compareRunsMode=CHART&searchFilter={quote(chosen)}"
     with served(STORE) as address, browsing(address, WIDTH, HEIGHT) as page:
         page.goto(f"{address}{place}?{query}")
-        page.get_by_placeholder("Search metric charts").fill(SHOWN)
-        page.get_by_text(SCORE, exact=True).first.wait_for()
-        page.wait_for_timeout(5000)
+        page.get_by_placeholder("Search metric charts").fill(CHARTS)
+        page.wait_for_function(DRAWN)
+        page.evaluate(LOWER, CHART_HEIGHT)
+        page.reload()
+        page.wait_for_function(DRAWN)
+        page.get_by_role("button", name="MLflow Assistant").evaluate("button => button.style.visibility = 'hidden'")
+        page.wait_for_timeout(1000)  # animations
         return Image.open(BytesIO(page.screenshot())).convert("RGB")
 
 
@@ -122,7 +141,7 @@ def save(picture: Image.Image, path: Path, most_kb: int) -> None:
     print(f"{path}: {picture.width} x {picture.height}, {path.stat().st_size / 1000:.0f} kB")
 
 
-def fail(problem: str, remedy: str) -> None:
+def fail(problem: str, remedy: str) -> NoReturn:
     """Ends the script with a message."""
     sys.exit(f"error: {problem}\n  {remedy}")
 

@@ -58,10 +58,10 @@ def artifacts(run):
     return Path(run.info.artifact_uri.removeprefix("file://"))
 
 
-def start(*overrides, cwd):
+def start(*overrides, cwd, shell="exec"):
     """train.py as a user starts it who stands in `cwd`."""
     return subprocess.Popen(
-        [sys.executable, str(TRAIN), *overrides],
+        ["bash", "-c", f'{shell} "$@"', "bash", sys.executable, str(TRAIN), *overrides],
         cwd=cwd,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
@@ -323,6 +323,9 @@ def test_bad_input_is_named_with_a_way_out(bad, name):
 # A run that does not come to its end
 
 
+ENDED_BY = {"terminated": signal.SIGTERM, "interrupted": signal.SIGINT}
+
+
 def until(process, text):
     """Reads what the process prints up to a line with `text`."""
     for line in process.stdout:
@@ -333,39 +336,37 @@ def until(process, text):
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory):
-    """Four runs, disturbed after their first epoch: {name: (result, its only run)}."""
+    """Runs without end, disturbed in their first epochs: {name: (result, its only run)}."""
     root = tmp_path_factory.mktemp("broken")
-    places = {name: Place(root / name) for name in ("terminated", "interrupted", "no_artifacts", "bad_cache")}
-    long = [*(o for o in SMALLEST if not o.startswith("trainer.max_epochs")), "trainer.max_epochs=100000"]
-    few = [*long[:-1], "trainer.max_epochs=40"]
+    places = {name: Place(root / name) for name in ("terminated", "interrupted", "full", "damaged")}
+    endless = [*SMALLEST, "trainer.max_epochs=100000", "trainer.patience=null"]
+    shells = {"full": "ulimit -f 8192; exec"}  # no file above 8 MB, as on a full disk: a checkpoint is larger
     processes = {
-        "terminated": start(*long, *places["terminated"].overrides, "data.workers=1", cwd=root),
-        "interrupted": start(*long, *places["interrupted"].overrides, "data.workers=1", cwd=root),
-        "no_artifacts": start(*few, *places["no_artifacts"].overrides, cwd=root),
-        "bad_cache": start(*long, *places["bad_cache"].overrides, cwd=root),
-    }
+        name: start(*endless, *place.overrides, f"data.workers={int(name in ENDED_BY)}", cwd=root,
+                    shell=shells.get(name, "exec"))
+        for name, place in places.items()
+    }  # fmt: skip
     for name, process in processes.items():
-        until(process, "epoch ")
+        if name != "full":
+            until(process, "epoch ")
         if name == "terminated":
             os.killpg(process.pid, signal.SIGTERM)  # as `timeout` and batch systems do
         if name == "interrupted":
             os.killpg(process.pid, signal.SIGINT)  # Ctrl-C reaches the loaders, too
             time.sleep(0.2)
             os.killpg(process.pid, signal.SIGINT)  # an impatient user
-        if name == "no_artifacts":
-            (only,) = places[name].runs()
-            artifacts(only).rename(root / "moved")
-            artifacts(only).write_text("in the way")
-        if name == "bad_cache":
+        if name == "damaged":
             for file in (places[name].root / "cache/arrays").rglob("*.npy"):
-                file.write_bytes(b"")
+                np.save(file.with_name("wrong.npy"), np.zeros(1, np.uint8))
+                file.with_name("wrong.npy").replace(file)  # a file in use is left alone
     results = {name: end(process) for name, process in processes.items()}
     return {name: (results[name], *places[name].runs()) for name in places}
 
 
-@pytest.mark.parametrize(("name", "number"), [("terminated", signal.SIGTERM), ("interrupted", signal.SIGINT)])
-def test_a_signal_ends_a_run_in_order(broken, name, number):
+@pytest.mark.parametrize("name", ENDED_BY)
+def test_a_signal_ends_a_run_in_order(broken, name):
     result, run = broken[name]
+    number = ENDED_BY[name]
     assert run.info.status == "KILLED"
     assert run.info.end_time
     assert result.returncode == 128 + number
@@ -374,15 +375,15 @@ def test_a_signal_ends_a_run_in_order(broken, name, number):
     assert "val/dice" in run.data.metrics  # what was done is kept
 
 
-def test_artifacts_that_cannot_be_written_fail_the_run(broken):
-    result, run = broken["no_artifacts"]
+def test_a_full_disk_fails_the_run_and_is_named(broken):
+    result, run = broken["full"]
     assert run.info.status == "FAILED"
-    assert str(artifacts(run)) in refused(result)
-    assert "Traceback" in run.data.tags["lamella.traceback"]  # no folder is left for error.txt
+    assert "File too large" in refused(result).splitlines()[0]
+    assert "File too large" in (artifacts(run) / "error.txt").read_text()
 
 
 def test_an_unforeseen_error_fails_the_run_and_shows_its_traceback(broken):
-    result, run = broken["bad_cache"]
+    result, run = broken["damaged"]
     assert run.info.status == "FAILED"
     assert result.returncode == 1
     assert "Traceback" in result.stderr

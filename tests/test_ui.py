@@ -6,6 +6,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ class Sweep:
 
     store: Path
     ids: list[str]
-    dice: list[str]  # as the table that train.py prints has it
+    dice: list[float]  # as train.py prints it, to four digits
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     )
     assert done.returncode == 0, done.stderr
     ids = list(dict.fromkeys(re.findall(r"^run ([0-9a-f]{32})$", done.stdout, re.MULTILINE)))
-    dice = re.findall(r"test/dice\W+(0\.\d{4})", done.stdout)
+    dice = [float(value) for value in re.findall(r"test/dice\W+(\d\.\d{4})", done.stdout)]
     assert len(ids) == len(dice) == 2, done.stdout
     return Sweep(store, ids, dice)
 
@@ -109,15 +110,21 @@ def test_a_sweep_is_listed_and_compared(page: "Page", sweep: Sweep) -> None:
         row.get_by_role("checkbox", name="row selection").check()
     page.get_by_role("button", name="Compare").click()
     page.get_by_text("Comparing 2 Runs from 1 Experiment").wait_for()
+    page.get_by_text("test/dice", exact=True).first.wait_for()
     text = page.inner_text("body")
-    assert all(name in text for name in (*NAMES, *sweep.ids))
-    assert "test/dice" in text
+    assert all(word in text.split("\n") for word in NAMES)
+    assert all(run_id in text for run_id in sweep.ids)
+    shown = [float(line) for line in text.split("\n") if re.fullmatch(r"[01]\.?\d*", line)]
+    assert any(list(pair) == pytest.approx(sweep.dice, abs=0.0006) for pair in pairwise(shown))  # it shows three digits
 
 
 def test_a_run_shows_its_scores_and_a_figure(page: "Page", sweep: Sweep) -> None:
     page.get_by_role("link", name=EXPERIMENT, exact=True).click()
     page.get_by_role("link", name=NAMES[0], exact=True).click()
-    page.get_by_role("link", name="test/dice", exact=True).wait_for()
+    metric = page.get_by_role("link", name="test/dice", exact=True)
+    metric.wait_for()
+    value = page.get_by_role("row").filter(has=metric).inner_text().removeprefix("test/dice")
+    assert float(value) == pytest.approx(sweep.dice[0], abs=0.00006)
     page.get_by_text("Artifacts", exact=True).click()
     page.get_by_text("figures", exact=True).click()
     page.get_by_text("prediction_1.png", exact=True).click()

@@ -71,6 +71,8 @@ def main(config_name: str, job: Job) -> None:
     try:
         hydra.main(version_base="1.3", config_path=str(config.CHECKOUT / "conf"), config_name=config_name)(told)()
     except Stopped as stop:
+        for number in (signal.SIGINT, signal.SIGTERM):  # an impatient second one must not disturb Python's own end
+            signal.signal(number, signal.SIG_IGN)
         _report((stop.problem, ""), None)
         raise
     except ReportedError:
@@ -102,11 +104,13 @@ def stop_on_signals() -> None:
     process = os.getpid()
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        # A loader's process, which has inherited this, is ended by its parent.
-        if os.getpid() == process:
-            if hasattr(signal, "SIGCHLD"):  # torch raises where a loader ends; from now on that is as it should be
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            raise Stopped(number)
+        if os.getpid() != process:  # a loader, which has inherited this: its parent ends it, with SIGTERM
+            if number == signal.SIGTERM:
+                os._exit(128 + number)
+            return
+        if hasattr(signal, "SIGCHLD"):  # torch raises where a loader ends; from now on that is as it should be
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        raise Stopped(number)
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
