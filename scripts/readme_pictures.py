@@ -53,10 +53,11 @@ def main() -> None:
         fail("there is no browser", f"This {NO_CHROMIUM}.")
     client = MlflowClient(f"sqlite:///{STORE}")
     runs, others = finished(client, COMPARED), finished(client, OTHER)
+    compared = newest(runs)
     figures = [median_figure(best(runs)), median_figure(best(others))]
     DOCS.mkdir(exist_ok=True)
     save(stacked(figures), DOCS / "predictions.png", PREDICTIONS_KB)
-    save(charts(newest(runs)), DOCS / "mlflow_compare.png", COMPARE_KB)
+    save(charts(compared), DOCS / "mlflow_compare.png", COMPARE_KB)
 
 
 def finished(client: MlflowClient, experiment: str) -> list[Run]:
