@@ -1,0 +1,74 @@
+"""Losses that judge each pixel by itself: cross-entropy, weighted by class or by how hard a pixel is."""
+
+from typing import Annotated
+
+import torch
+
+from lamella.errors import ConfigError
+from lamella.keys import Key
+from lamella.losses.pixels import Loss, entropies, mean_over
+
+
+def bce() -> Loss:
+    """Cross-entropy, see `cross_entropy`."""
+    return cross_entropy
+
+
+def cross_entropy(logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy over valid pixels: binary for one logit, else over K classes."""
+    return mean_over(entropies(logits, target * valid), valid)
+
+
+def weighted_bce(
+    *,
+    num_classes: Annotated[int, Key("classes, background included", least=2)],
+    weights: Annotated[list[float], Key("one a class, background first; or one alone: of all foreground", above=0)],
+) -> Loss:
+    """Cross-entropy as a weighted mean: each pixel weighs what its true class does, sum(w l) / sum(w).
+
+    As PyTorch does it for several classes. Because of the division, only the ratio of the weights matters, and
+    the loss is as large as the plain one where all classes are equally well met.
+
+    Raises:
+        ConfigError: neither one weight nor one a class.
+    """
+    if len(weights) not in (1, num_classes):
+        raise ConfigError(
+            f"loss.weights has {len(weights)} numbers for {num_classes} classes",
+            f"Give {num_classes}, background first, or one alone for all foreground (background then has 1).",
+        )
+    of_class = torch.tensor(weights if len(weights) == num_classes else [1.0, *weights * (num_classes - 1)])
+
+    def loss(logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        target = target * valid
+        weight = of_class.to(logits.device)[target.long()] * valid
+        # Where nothing is valid the sum of weights is 0, and so is what it divides.
+        return (entropies(logits, target) * weight).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+
+    return loss
+
+
+def focal(
+    *,
+    gamma: Annotated[float, Key("how little well-met pixels count; 0: cross-entropy", least=0)],
+    alpha: Annotated[
+        float | None, Key("weight of foreground, 1 - alpha of background; null: none", above=0, most=0.999)
+    ],
+) -> Loss:
+    """Focal loss, mean of -(1 - p)^gamma log p over valid pixels, p that of the true class.
+
+    T.-Y. Lin et al. 2017, arXiv:1708.02002, eq. 4 and, with alpha, eq. 5. For several classes p is the softmax's,
+    and alpha weighs every foreground class.
+    """
+
+    def loss(logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        target = target * valid
+        entropy = entropies(logits, target)
+        # 1 - p without cancellation; the root of 0 (gamma below 1) has no finite slope.
+        miss = -torch.expm1(-entropy).clamp(max=-torch.finfo(entropy.dtype).tiny)
+        per_pixel = miss**gamma * entropy
+        if alpha is not None:
+            per_pixel = per_pixel * torch.where(target > 0, alpha, 1 - alpha)
+        return mean_over(per_pixel, valid)
+
+    return loss
