@@ -140,3 +140,64 @@ def test_blood_that_is_not_there_says_what_to_do(tmp_path):
     assert "dataset=phantom_blood" in caught.value.remedy
     with pytest.raises(DataError, match=r"train.original is missing"):
         blood(root=str(tmp_path))
+
+
+# --- suffixes of stems -----------------------------------------------------------------------------------
+
+ends = st.sampled_from(["", "_mask", "_img", "_m", "ask", "-ä"])
+
+
+@given(stems, st.sets(st.sampled_from([".png", ".tif", ".jpg"]), min_size=1), ends, ends, st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_suffixes_pair_exactly(tmp_path_factory, names, suffixes, image_end, mask_end, one_folder):
+    names = sorted(names | {"a", "b"})
+    root = tmp_path_factory.mktemp("pairs")
+    image_suffix, mask_suffix = sorted(suffixes)[0], sorted(suffixes)[-1]
+    images = [f"{name}{image_end}{image_suffix}" for name in names]
+    masks = [f"{name}{mask_end}{mask_suffix}" for name in names]
+    folders = fill(root, images + masks, []) if one_folder else fill(root, images, masks)
+    if one_folder:
+        folders = (folders[0], folders[0])
+    keys = {"image_suffix": image_end, "mask_suffix": mask_end}
+    if one_folder and image_end == mask_end:
+        with pytest.raises(DataError, match="nothing in their names tells them apart"):
+            pair_by_stem(*folders, **keys)
+        return
+    longer, shorter = sorted((image_end, mask_end), key=len, reverse=True)
+    # A name such as a_m beside a, where both a_m + "ask" and a + "_mask" are the same file, fits in two ways.
+    twofold = any(f"{name}{shorter}".endswith(longer) for name in names)
+    if one_folder and (twofold or len({*images, *masks}) < 2 * len(names)):
+        return
+    pairs = pair_by_stem(*folders, **keys)
+    assert [(stem, image.name, mask.name) for stem, image, mask in pairs] == list(
+        zip(names, images, masks, strict=True)
+    )
+
+
+def test_a_stem_without_its_suffix_is_an_error(folders):
+    fill(folders[0].parent, ["a_img.png", "b.png"], ["a.png", "b.png"])
+    with pytest.raises(DataError, match=r"the stem of .*images.b\.png does not end in _img") as caught:
+        pair_by_stem(*folders, image_suffix="_img")
+    assert "dataset.image_suffix" in caught.value.remedy
+    fill(folders[0].parent, ["_img.png"], [])
+    (folders[0] / "b.png").unlink()
+    with pytest.raises(DataError, match=r"the stem of .*_img\.png does not end in _img"):  # nothing stands before it
+        pair_by_stem(*folders, image_suffix="_img")
+
+
+def test_what_is_left_over_in_one_folder_is_named(folders):
+    fill(folders[0].parent, ["a.png", "a_mask.png", "b.png", "c_mask.png"], [])
+    with pytest.raises(DataError) as caught:
+        pair_by_stem(folders[0], folders[0], mask_suffix="_mask")
+    assert f"{folders[0] / 'b.png'} without a mask" in caught.value.problem
+    assert f"{folders[0] / 'c_mask.png'}: a mask without an image" in caught.value.problem
+    with pytest.raises(DataError, match=r"no mask in .*images: no file's stem ends in _seg"):
+        pair_by_stem(folders[0], folders[0], mask_suffix="_seg")
+    with pytest.raises(DataError, match=r"the stem of .*a\.png does not end in _img"):
+        pair_by_stem(folders[0], folders[0], mask_suffix="_mask", image_suffix="_img")
+
+
+def test_a_folder_by_two_names_is_one_folder(folders, tmp_path):
+    fill(folders[0].parent, ["a.png", "a_mask.png"], [])
+    (tmp_path / "link").symlink_to(folders[0])
+    assert [stem for stem, _, _ in pair_by_stem(folders[0], tmp_path / "link", mask_suffix="_mask")] == ["a"]
