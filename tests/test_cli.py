@@ -68,6 +68,7 @@ def start(*overrides, cwd, shell="exec"):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,  # a group of its own, as in a terminal
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # the tests may run in the background
     )
 
 

@@ -66,7 +66,7 @@ def test_every_choice_composes_and_passes(group: str, choice: str) -> None:
 @pytest.mark.parametrize("model", [c for g, c in CHOICES if g == "model"])
 def test_every_dataset_goes_with_every_model(dataset: str, model: str) -> None:
     cfg = checked(f"dataset={dataset}", f"model={model}")
-    assert cfg.model.in_channels == cfg.dataset.in_channels
+    assert cfg.model.in_channels == (cfg.dataset.in_channels or 1)  # 1 stands in for what the data will say
     assert cfg.tracking.experiment == cfg.dataset.name == dataset
 
 
@@ -241,9 +241,9 @@ def test_build_refuses_a_foreign_target_as_a_checkpoint_may_hold() -> None:
 
 
 def test_meanings_name_every_plain_key_with_its_bounds() -> None:
-    text = config.meanings()
+    text = config.meanings(config.Config)
     for node in ("data", "trainer", "tracking", "paths"):
-        for name in config.names_at(node):
+        for name in config.names_at(node, config.Config):
             assert f"{node}.{name}" in text
     assert "seed" in text
     assert "(a whole number or null, at least 1)" in text
@@ -263,19 +263,46 @@ def test_every_argument_a_user_can_set_says_what_it_means() -> None:
 
 
 def test_names_and_expectations_follow_the_schema() -> None:
-    assert "max_epochs" in config.names_at("trainer")
-    assert "trainer" in config.names_at("")
-    assert config.names_at("trainer.max_epochs") == config.names_at("nosuch.key") == []
-    assert config.expected("trainer.max_epochs") == "a whole number, at least 1"
-    assert config.expected("trainer.patience") == "a whole number or null, at least 1"
-    assert config.expected("trainer") == config.expected("model") == "a group of keys"
-    assert config.expected("model.encoder") == config.expected("nosuch") == ""
+    assert "max_epochs" in config.names_at("trainer", config.Config)
+    assert "trainer" in config.names_at("", config.Config)
+    assert config.names_at("trainer.max_epochs", config.Config) == config.names_at("nosuch.key", config.Config) == []
+    assert config.expected("trainer.max_epochs", config.Config) == "a whole number, at least 1"
+    assert config.expected("trainer.patience", config.Config) == "a whole number or null, at least 1"
+    assert config.expected("trainer", config.Config) == config.expected("model", config.Config) == "a group of keys"
+    assert config.expected("model.encoder", config.Config) == config.expected("nosuch", config.Config) == ""
 
 
 def test_suggestions_name_the_nearest_and_all() -> None:
     assert config.suggestion("modle", ["seed", "model"]) == "Did you mean model? Allowed: model, seed."
     assert config.suggestion("xyz", ["seed"]) == "Allowed: seed."
     assert config.suggestion("xyz", []) == ""
+
+
+def test_what_only_the_data_can_say_is_settled_later() -> None:
+    composed = compose("dataset=folder", "dataset.images=a", "dataset.masks=b", "model=unet")
+    early = config.check(composed)  # all else is checked without a look at the data
+    assert early.model.num_classes == 2
+    assert (early.dataset.in_channels, early.dataset.num_classes) == (None, None)
+    settled = config.check(config.settle(composed, channels=5, classes=4))
+    assert (settled.dataset.in_channels, settled.dataset.num_classes) == (5, 4)
+    assert (settled.model.in_channels, settled.model.num_classes) == (5, 4)
+    assert composed.dataset.in_channels is None
+    # What the user said stays, for the data to contradict.
+    said = compose("dataset=folder", "dataset.images=a", "dataset.masks=b", "dataset.num_classes=3")
+    assert config.check(config.settle(said, channels=5, classes=4)).model.num_classes == 3
+    with pytest.raises(ConfigError, match=r"there is no key 'trainer\.epochs'"):
+        config.check(compose("dataset=folder", "dataset.images=a", "dataset.masks=b", "+trainer.epochs=1"))
+
+
+@pytest.mark.parametrize("command", ["prepare_data", "tiff_to_png"])
+def test_every_command_composes_and_passes(command: str) -> None:
+    needed = {"tiff_to_png": ["input=a.tif", "output=b"]}
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = hydra.compose(command, needed.get(command, []))
+    schema = config.schema_of(command)
+    checked = config.check(composed, schema)
+    assert set(checked) == {field.name for field in dataclasses.fields(schema)}
+    assert all(name in config.meanings(schema) for name in checked if name not in ("dataset", "paths"))
 
 
 # Bounds, for those who build things without a configuration
@@ -289,6 +316,7 @@ def test_suggestions_name_the_nearest_and_all() -> None:
         (Key("", choices=("a", "b")), ["a", None, ["a", "b"]], ["c", "", ["a", "c"]]),
         (Key(""), [0, "x", True, -1.5], [math.nan, -math.inf]),
         (Key("", least=1), [True, False], []),  # a truth value is no number
+        (Key("", least=0, length=2), [[1, 2], None], [[], [1], [1, 2, 3], [1, -1]]),
     ],
 )
 def test_bounds(key: Key, good: list[Any], bad: list[Any]) -> None:
@@ -300,6 +328,7 @@ def test_bounds_in_words() -> None:
     assert Key("", above=0, most=2**32 - 1).allowed() == "above 0 and at most 4294967295"
     assert Key("", least=0.25).allowed() == "at least 0.25"
     assert Key("").allowed() == ""
+    assert Key("", least=0, length=2).allowed() == "2 of them and at least 0"
 
 
 def test_hold_names_the_field() -> None:

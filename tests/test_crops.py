@@ -9,15 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
-from lamella.data.channels import channel_statistics
 from lamella.data.crops import Draws, RandomWindows, WholeImages, collate
 from lamella.data.module import SegmentationData
-from lamella.data.types import Batch, DatasetCard, ImageRef, Sample, Split
+from lamella.data.types import IGNORE, Batch, DatasetCard, ImageRef, Sample, Split
 from lamella.errors import ConfigError
 
 import pytorch_lightning as pl  # isort: skip
 
-FILL = (7, 9)
+FILL = 7
 
 
 @dataclass
@@ -70,7 +69,7 @@ def test_a_window_is_a_piece_of_the_picture_and_fill(height, width, window, data
     assert (batch.image.dtype, batch.mask.dtype, batch.valid.dtype) == (torch.uint8, torch.uint8, torch.bool)
     found, valid = batch.image.numpy(), batch.valid.numpy()
     # Outside the picture, and only there: fill, background, invalid.
-    assert (found[:, ~valid] == np.array(FILL)[:, None]).all()
+    assert (found[:, ~valid] == FILL).all()
     assert (batch.mask.numpy()[~valid] == 0).all()
     assert (batch.mask.numpy()[valid] > 0).all()
     rows, columns = np.flatnonzero(valid.any(1)), np.flatnonzero(valid.any(0))
@@ -228,18 +227,27 @@ def test_whole_images_one_a_batch_in_order():
     assert len(WholeImages(store.samples, store)) == 2
 
 
-# --- statistics over channels ----------------------------------------------------------------------------
+# --- other types, and pixels that do not count -----------------------------------------------------------
 
 
-def test_channel_statistics_equal_numpy():
-    store = Memory(SIZES)
-    pixels = np.concatenate([store.image(s).reshape(2, -1) for s in store.samples], axis=1)
-    mean, std = channel_statistics(store.samples, store)
-    assert mean == pytest.approx(pixels.mean(1))
-    assert std == pytest.approx(pixels.std(1))
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_levels_keep_their_type(dtype):
+    store = Memory([(6, 7)])
+    plain = store.image
+    store.image = lambda sample: plain(sample).astype(dtype) * 200
+    window = RandomWindows(store.samples, store, window=10, frame=1, fill=300, seed=0)[0].image
+    whole = WholeImages(store.samples, store)[0].image
+    assert window.numpy().dtype == whole.numpy().dtype == dtype
+    assert {300} < set(window.numpy().ravel().tolist()) <= {300} | set(whole.numpy().ravel().tolist())
 
 
-def test_a_channel_that_never_varies_normalises_to_0():
-    store = Memory([(100, 101)])
-    store.image = lambda _: np.stack([np.full((100, 101), 37, np.uint8), np.zeros((100, 101), np.uint8)])
-    assert channel_statistics(store.samples, store) == ([37, 0], [1, 1])
+def test_ignored_pixels_are_background_and_not_valid():
+    store = Memory([(5, 6)])
+    mask = np.full((5, 6), 2, np.uint8)
+    mask[1, 2:4] = IGNORE
+    store.mask = store.truth = lambda _: mask
+    for batch in (WholeImages(store.samples, store)[0], RandomWindows(
+        store.samples, store, window=8, frame=1, fill=0, seed=0)[0]):  # fmt: skip
+        assert batch.valid.sum() == 28
+        assert (batch.mask[batch.valid] == 2).all()
+        assert (batch.mask[~batch.valid] == 0).all()

@@ -10,13 +10,15 @@ import hydra
 import mlflow.pyfunc
 import numpy as np
 import pytest
+import tifffile
 import torch
 from mlflow import MlflowClient
+from PIL import Image
 
-from lamella import checkpoint, cli, environment, experiment, hardware, tracking
+from lamella import checkpoint, cli, environment, experiment, hardware, loading, tracking
 from lamella.config import CHECKOUT, check
-from lamella.errors import ConfigError, StorageError
-from lamella.progress import console
+from lamella.errors import ConfigError, DataError, StorageError
+from lamella.screen import console
 
 PACKAGE = CHECKOUT / "src" / "lamella"
 # Smears of three by three cells, a network that learns them in seconds, arithmetic that repeats exactly.
@@ -133,7 +135,7 @@ def test_tags_tell_what_is_comparable(runs):
 def test_a_checkpoint_gives_the_test_scores_again(runs, configured):
     """From the file alone: network, normalisation, scale and inference."""
     run = runs["phantom_blood"][0]
-    data = experiment.load(check(configured(*BLOOD, "seed=1")), console())
+    data = loading.load(check(configured(*BLOOD, "seed=1")), console())
     model = mlflow.pyfunc.load_model(str(artifacts(run) / "model"))
     for sample, row in zip(data.split.test, rows(run), strict=True):
         assert sample.id == row["id"]
@@ -154,7 +156,7 @@ def test_a_model_asks_for_nothing_that_no_index_has(runs):
 def test_a_checkpoint_is_the_trained_task(configured, root, tmp_path, overrides):
     cfg = check(configured(*overrides, "data.steps=2", "trainer.max_epochs=1", "trainer.precision=32-true"))
     machine = hardware.choose(cfg.trainer.accelerator, cfg.trainer.precision)
-    data = experiment.load(cfg, console())
+    data = loading.load(cfg, console())
     task, module = experiment.assemble(cfg, data)
     where = {"uri": cfg.tracking.uri, "artifacts": cfg.tracking.artifacts, "experiment": "checkpoints"}
     with tracking.start(**where, run_name="", params={}, tags={}) as tracked:
@@ -298,7 +300,8 @@ def users_of(*packages):
 
 
 def test_only_the_edge_knows_hydra():
-    allowed = {f"lamella.{name}" for name in ("cli", "config", "experiment", "checkpoint")}
+    commands = ("experiment", "loading", "fitting", "description", "prepare", "convert")
+    allowed = {f"lamella.{name}" for name in ("cli", "config", "checkpoint", *commands)}
     assert users_of("hydra", "omegaconf") <= allowed
 
 
@@ -308,7 +311,7 @@ def test_only_tracking_knows_mlflow():
 
 @pytest.mark.parametrize("part", ["data", "models", "metrics", "losses"])
 def test_parts_know_nothing_of_each_other(part):
-    shared = {"lamella.errors", "lamella.keys", "lamella.torchvision_ops", "lamella"}
+    shared = {"lamella.errors", "lamella.keys", "lamella.torchvision_ops", "lamella.version", "lamella"}
     modules = [m for m in IMPORTS if m == f"lamella.{part}" or m.startswith(f"lamella.{part}.")]
     assert modules
     for module in modules:
@@ -330,3 +333,39 @@ def test_the_flow_has_its_order():
     assert users_of("lamella.experiment") == users_of("lamella.cli") == set()
     assert users_of("lamella.tracking") == {"lamella.experiment"}
     assert users_of("lamella.task") == {f"lamella.{name}" for name in ("experiment", "scoring", "progress")}
+
+
+# The user's own images
+
+
+def test_a_folder_of_16_bit_images_with_three_classes_and_pixels_to_ignore(root, configured, client):
+    random = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (root / name).mkdir()
+    for number in range(8):
+        mask = np.zeros((64, 80), np.uint8)
+        mask[8:40, 8:32], mask[20:56, 44:72] = 1, 2
+        image = np.array([400, 1500, 3000])[mask] + random.normal(0, 150, mask.shape)
+        mask[:4] = 9  # nobody looked there
+        tifffile.imwrite(root / f"images/field {number}.tif", image.round().astype(np.uint16))
+        Image.fromarray(mask).save(root / f"masks/field {number}.png")
+    experiment.run(configured(
+        *("dataset=folder", f"dataset.images={root}/images", f"dataset.masks={root}/masks", "dataset.ignore=9"),
+        *("model=unet", "model.decoder_channels=[32,16]", "optimizer.lr=0.003", "data.crop=48", "augment=none"),
+        *("data.steps=30", "trainer=cpu", "trainer.max_epochs=2", "trainer.progress=false", "tracking.figures=1"),
+    ))  # fmt: skip
+    (run,) = client.search_runs([client.get_experiment_by_name("folder").experiment_id])
+    scores = run.data.metrics
+    one, two = scores["test/class/class 1/dice"], scores["test/class/class 2/dice"]
+    assert min(one, two) > 0.9
+    assert scores["test/dice"] == pytest.approx((one + two) / 2)
+    for row in rows(run):  # ignored pixels count nowhere
+        assert sum(int(row[f"{kind}_1"]) for kind in ("tp", "fp", "fn", "tn")) == 60 * 80
+    assert run.data.params["model.num_classes"] == "3"
+    assert (artifacts(run) / "figures/prediction_1.png").stat().st_size > 10_000
+    model = mlflow.pyfunc.load_model(str(artifacts(run) / "model"))
+    image = tifffile.imread(root / "images/field 0.tif")
+    predicted = model.predict(image)
+    assert (predicted[4:] == np.array(Image.open(root / "masks/field 0.png"))[4:]).mean() > 0.95
+    with pytest.raises(DataError, match="takes uint16"):
+        model.predict((image // 16).astype(np.uint8))

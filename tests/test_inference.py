@@ -225,6 +225,14 @@ def test_another_size_is_interpolated():
 def test_normalise_bytes_by_channel():
     normalise = Normalise([10.0, 20.0], [2.0, 5.0])
     image = torch.tensor([14, 30], dtype=torch.uint8).view(1, 2, 1, 1)
-    assert normalise(image).flatten().tolist() == [2, 2]
-    assert normalise(image).dtype == torch.float32
-    assert set(normalise.state_dict()) == {"mean", "std"}  # what travels in a checkpoint
+    grey = normalise.grey(image)
+    assert torch.equal(grey, image.float())  # bytes are grey levels
+    assert normalise(grey).flatten().tolist() == [2, 2]
+    assert set(normalise.state_dict()) == {"mean", "std", "low", "high"}  # what travels in a checkpoint
+
+
+def test_levels_of_other_cameras_are_brought_to_one_scale():
+    normalise = Normalise([100.0], [50.0], low=1000, high=3550)
+    levels = torch.tensor([1000, 2275, 3550]).view(1, 1, 1, 3).to(torch.uint16)
+    assert normalise.grey(levels).flatten().tolist() == [0, 127.5, 255]
+    assert normalise(normalise.grey(levels)).flatten().tolist() == pytest.approx([-2, 0.55, 3.1])

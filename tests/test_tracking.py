@@ -133,10 +133,14 @@ def test_a_signal_waits_until_the_run_is_closed():
             time.sleep(0.05)
             written.append("the state")
 
-    with pytest.raises(KeyboardInterrupt):
-        close()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            close()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert written
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_runs_may_be_written_from_another_thread(begin, client):
@@ -285,6 +289,7 @@ def test_processes_that_meet_a_missing_store_at_once_all_succeed(tmp_path):
 def server(tmp_path_factory):
     """An MLflow server of its own, on a free port of this machine."""
     root = tmp_path_factory.mktemp("server")
+    log = root / "server.log"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -292,17 +297,17 @@ def server(tmp_path_factory):
         [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port),
          "--backend-store-uri", f"sqlite:///{root}/server.db", "--artifacts-destination", f"{root}/files"],
         cwd=root, env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        stdout=log.open("wb"), stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 300
         while True:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
                 break
             except OSError:
-                assert process.poll() is None
-                assert time.monotonic() < deadline
+                if process.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail(f"the server did not come up (exit code {process.poll()}):\n{log.read_text()[-3000:]}")
                 time.sleep(0.3)
         yield f"http://127.0.0.1:{port}", root
     finally:

@@ -29,7 +29,7 @@ class CheckedSweeper(BasicSweeper):
             task = copy.deepcopy(job)
             with read_write(task), open_dict(task):
                 del task["hydra"]
-            config.check(task)
+            config.check(task, config.schema_of(job.hydra.job.config_name))
         return super().sweep(arguments)
 
     def validate_batch_is_legal(self, batch: Any) -> None:

@@ -1,5 +1,7 @@
 """A checkpoint: network, normalisation, class names and configuration, saved and loaded as one."""
 
+import dataclasses
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from lamella.config import build
 from lamella.data.types import DatasetCard
 from lamella.errors import StorageError
-from lamella.inference import Normalise
+from lamella.inference import Inference, Normalise
+from lamella.models.choice import Classical
 
 
 class Trained(NamedTuple):
@@ -18,12 +21,30 @@ class Trained(NamedTuple):
     network: torch.nn.Module
     normalise: Normalise
     class_names: tuple[str, ...]
+    dtype: str
     config: DictConfig
 
 
-def contents(cfg: DictConfig, card: DatasetCard) -> dict[str, Any]:
-    """What goes into a checkpoint beside Lightning's state, in plain types."""
-    return {"config": OmegaConf.to_yaml(cfg), "class_names": list(card.class_names)}
+def contents(cfg: DictConfig, card: DatasetCard, dtype: str) -> dict[str, Any]:
+    """What goes into a checkpoint beside Lightning's state, in plain types.
+
+    Args:
+        cfg: the resolved configuration.
+        card: the data it trains on.
+        dtype: the type of the images' levels in their files.
+    """
+    return {"config": OmegaConf.to_yaml(cfg), "class_names": list(card.class_names), "dtype": dtype}
+
+
+def inference_of(cfg: DictConfig, network: torch.nn.Module) -> tuple[Inference, int]:
+    """How whole images are predicted, and the frame around them.
+
+    A method without training takes the image as it is: no tiles, no frame, and no views of it that change nothing.
+    """
+    how: Inference = build(cfg.inference)
+    if isinstance(network, Classical):
+        return dataclasses.replace(how, tile=sys.maxsize, tta=False), 0
+    return how, int(cfg.data.frame)
 
 
 def load(path: Path) -> Trained:
@@ -39,13 +60,14 @@ def load(path: Path) -> Trained:
     network = build(cfg.model)
     try:
         state = saved["state_dict"]
-        normalise = Normalise(state["normalise.mean"].flatten().tolist(), state["normalise.std"].flatten().tolist())
+        mean, std, low, high = (state[f"normalise.{name}"].flatten() for name in ("mean", "std", "low", "high"))
+        normalise = Normalise(mean.tolist(), std.tolist(), float(low), float(high))
         network.load_state_dict({k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")})
     except (KeyError, RuntimeError) as error:  # torch lists every weight; the first line says which network
         problem = f"the weights in {path} do not fit {cfg.model.name}: {str(error).splitlines()[0]}"
         raise StorageError(problem, "It was written by another version of the network: train again.") from error
     network = network.eval().to(memory_format=torch.channels_last)  # as in training: the same kernels, the same bits
-    return Trained(network, normalise, tuple(saved["lamella"]["class_names"]), cfg)
+    return Trained(network, normalise, tuple(saved["lamella"]["class_names"]), saved["lamella"]["dtype"], cfg)
 
 
 def read(path: Path) -> dict[str, Any]:

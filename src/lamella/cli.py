@@ -89,8 +89,9 @@ def main(config_name: str, job: Job) -> None:
 def register() -> None:
     """Tells Hydra all that the files of `conf/` count on. Called before anything is composed."""
     config.register()
-    help_ = {"app_name": "lamella", "template": _help(), "header": "", "footer": ""}
-    ConfigStore.instance().store(group="hydra/help", name="lamella", node=help_)
+    for command, usage in _USAGE.items():
+        help_ = {"app_name": "lamella", "template": _help(command, usage), "header": "", "footer": ""}
+        ConfigStore.instance().store(group="hydra/help", name=command, node=help_)
 
 
 def sweep_name() -> str | None:
@@ -112,8 +113,9 @@ def stop_on_signals() -> None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         raise Stopped(number)
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # a shell's background job is deaf to Ctrl-C, and stays so
+            signal.signal(number, stop)
 
 
 def _report(message: Message, error: Exception | None) -> int:
@@ -166,11 +168,11 @@ def _composing(error: Exception, config_name: str) -> Message:
         return f"{mark.name}, line {mark.line + 1}: {error.problem}", "The file is not valid YAML."
     if isinstance(cause, OmegaConfBaseException):
         match = re.match(r"In '([^']+)'", lines[0])
-        return _refused(cause, f" (in {match[1]})" if match else "")
+        return _refused(cause, f" (in {match[1]})" if match else "", config.schema_of(config_name))
     return lines[0], " ".join(lines[1:])
 
 
-def _refused(error: OmegaConfBaseException, place: str) -> Message:
+def _refused(error: OmegaConfBaseException, place: str, schema: type) -> Message:
     """A key or value that the schema refused. `place` is the file it stands in, "" for the command line."""
     key = error.full_key or ""
     problem = str(error).splitlines()[0]
@@ -181,11 +183,11 @@ def _refused(error: OmegaConfBaseException, place: str) -> Message:
                 "Begin the file with the line `# @package _global_`.",
             )
         parent, _, name = key.rpartition(".")
-        return f"there is no key {key!r}{place}", config.suggestion(name, config.names_at(parent))
-    if isinstance(error, ValidationError) and config.expected(key):
+        return f"there is no key {key!r}{place}", config.suggestion(name, config.names_at(parent, schema))
+    if isinstance(error, ValidationError) and config.expected(key, schema):
         if match := re.search(r"is not a subclass of (\w+)Keys. value: (.*)", problem):  # has no full_key
             return f"{match[1].lower()} must be a group of keys; got {match[2]}{place}", ""
-        return f"{key} must be {config.expected(key)}; got {error.value!r}{place}", ""
+        return f"{key} must be {config.expected(key, schema)}; got {error.value!r}{place}", ""
     return (f"{key}: " if key else "") + problem + place, ""
 
 
@@ -202,7 +204,7 @@ def _unknown_key(key: str, config_name: str) -> Message:
             hydra.initialize_config_dir(str(config.CHECKOUT / "conf"), version_base="1.3"),
         ):
             node = hydra.compose(config_name, list(overrides))
-        names = [str(name) for name in node] + _groups()
+        names = [str(name) for name in node] + list(_choices(config_name))
         for part in key.split("."):
             if part not in node:
                 return f"there is no key {key!r}", config.suggestion(part, {*names} - {"_target_"})
@@ -222,31 +224,53 @@ def _no_choice() -> Message:
 
 
 def _groups() -> list[str]:
-    """What is chosen by name: the folders of conf/."""
-    return sorted(path.name for path in (config.CHECKOUT / "conf").iterdir() if path.is_dir())
+    """What is chosen by name: the folders of conf/, those within others, too."""
+    conf = config.CHECKOUT / "conf"
+    return sorted(path.relative_to(conf).as_posix() for path in conf.rglob("*") if path.is_dir())
 
 
-def _help() -> str:
-    return (
-        """Lamella: run, score and compare segmentation experiments.
+def _choices(command: str) -> dict[str, list[str]]:
+    """The groups that a command composes, each with the names there are."""
+    folder = config.CHECKOUT / "conf"
+    found = {group: sorted(file.stem for file in (folder / group).glob("*.yaml")) for group in _groups()}
+    mine = found if command == "train" else config.names_at("", config.schema_of(command))
+    return {group: names for group, names in found.items() if group.partition("/")[0] in mine}
+
+
+_USAGE = {
+    "train": """Lamella: run, score and compare segmentation experiments.
 
   python train.py dataset=blood model=ternausnet        one experiment
   python train.py -m model=unet,ternausnet seed=1,2     a sweep: every combination
-  python train.py --cfg job                             show the configuration, run nothing
+  python train.py --cfg job                             show the configuration, run nothing""",
+    "prepare_data": """Lamella: fetch, verify, unpack and audit a data set.
+
+  python scripts/prepare_data.py dataset=em                        fetch, unpack, audit
+  python scripts/prepare_data.py dataset=blood archive=FILE.zip    from an archive you have
+  python scripts/prepare_data.py dataset=blood partial=true        a part of it is enough
+  python scripts/prepare_data.py dataset=folder dataset.images=DIR dataset.masks=DIR    audit your own""",
+    "tiff_to_png": """Lamella: TIFF images and stacks to numbered PNG files, losslessly.
+
+  python scripts/tiff_to_png.py input=stack.tif output=pictures
+  python scripts/tiff_to_png.py input='raw/*.tif' output=pictures eight_bit=true percentiles=[1,99]""",
+}
+
+
+def _help(command: str, usage: str) -> str:
+    schema = config.schema_of(command)
+    choices = "\n".join(f"{group}: {', '.join(names)}" for group, names in _choices(command).items())
+    return f"""{usage}
 
 == Choices (group=choice) ==
-$APP_CONFIG_GROUPS
+{choices or "none"}
 
 == Keys (key=value) ==
-"""
-        + config.meanings()
-        + """
+{config.meanings(schema)}
 
-Keys of the chosen dataset, model, loss, optimizer and scheduler are in the configuration below.
+Keys of what was chosen by name are in the configuration below.
 
 == Configuration ==
 $CONFIG
 
 Flags: --help, --cfg job, -m (sweep), --info, --hydra-help. `debug=true` shows tracebacks.
 """
-    )

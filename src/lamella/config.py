@@ -5,6 +5,7 @@ Two kinds of node. Plain ones (`trainer`, `data`, ...) are the dataclasses below
 home; third-party constructors are never named, because many swallow a misspelt argument.
 """
 
+import copy
 import dataclasses
 import difflib
 import inspect
@@ -30,11 +31,27 @@ class DatasetKeys:
     """What every dataset says beside its own arguments."""
 
     name: Annotated[str, Key("short name; also the default MLflow experiment")] = MISSING
-    in_channels: Annotated[int, Key("channels of every image", least=1)] = MISSING
-    num_classes: Annotated[int, Key("classes, background included", least=2, most=255)] = MISSING
+    in_channels: Annotated[int | None, Key("channels of every image; null: found in the data", least=1)] = MISSING
+    num_classes: Annotated[
+        int | None, Key("classes, background included; null: found in the data", least=2, most=255)
+    ] = MISSING
     scale: Annotated[float, Key("train at this times the stored size; scores stay at full size", above=0, most=1)] = (
         MISSING
     )
+    offset: Annotated[list[float], Key("labels lie this many pixels (down, right) of what they outline", length=2)] = (
+        MISSING
+    )
+    percentiles: Annotated[
+        list[float] | None,
+        Key("stretch each image from these of its levels; null: as stored", least=0, most=100, length=2),
+    ] = MISSING
+    allow: Annotated[
+        list[str],
+        Key(
+            "faults the audit may find without stopping anything",
+            choices=("mixed", "swapped", "inverted", "conflict", "leak", "neighbours"),
+        ),
+    ] = MISSING
     split: Annotated[dict[str, Any], Key("which sample trains, chooses, judges")] = MISSING
 
 
@@ -43,6 +60,8 @@ class ModelKeys:
     """What every model says beside its own arguments."""
 
     name: Annotated[str, Key("short name, for tables and run names")] = MISSING
+    init_from: Annotated[str | None, Key("start from this run, checkpoint or state dict; null: from scratch")] = MISSING
+    init_part: Annotated[str, Key("what of it", choices=("whole", "encoder"))] = MISSING
 
 
 @dataclass
@@ -116,19 +135,61 @@ class Config:
     debug: Annotated[bool, Key("show tracebacks")] = MISSING
 
 
+@dataclass
+class PrepareData:
+    """Everything that fetching and auditing a data set needs."""
+
+    dataset: Annotated[dict[str, Any], Key("the data")] = MISSING
+    archive: Annotated[str | None, Key("an archive on disk; null: fetch it from where it was published")] = MISSING
+    url: Annotated[str | None, Key("fetch the archive from this address (a mirror); null: the published one")] = MISSING
+    sha256: Annotated[str | None, Key("what the archive's SHA-256 must be; null: it is only said")] = MISSING
+    partial: Annotated[bool, Key("a part of the published data set is enough")] = MISSING
+    audit: Annotated[bool, Key("look into every image and mask, too")] = MISSING
+    html: Annotated[str, Key("where the audit's page goes")] = MISSING
+    timeout: Annotated[float, Key("seconds without a byte after which a connection is broken", above=0, most=3600)] = (
+        MISSING
+    )
+    retries: Annotated[int, Key("how often to try again without getting any further", least=0, most=100)] = MISSING
+    paths: PathsKeys = dataclasses.field(default_factory=PathsKeys)
+    debug: Annotated[bool, Key("show tracebacks")] = MISSING
+
+
+@dataclass
+class TiffToPng:
+    """Everything that turning TIFF into PNG needs."""
+
+    input: Annotated[str, Key("a TIFF file, a folder of them, or a glob in quotes")] = MISSING
+    output: Annotated[str, Key("folder for the PNG files; made where it is missing")] = MISSING
+    axes: Annotated[str | None, Key("axes of files that do not say themselves, such as ZYX or CYX")] = MISSING
+    eight_bit: Annotated[bool, Key("scale to 8 bits by range or percentiles; false: 16 bits stay 16 bits")] = MISSING
+    range: Annotated[Any, Key("levels that become 0 and 255: [low,high], or minmax of each file; null: none")] = MISSING
+    percentiles: Annotated[
+        list[float] | None, Key("the same, as percentiles of each file; null: none", least=0, most=100, length=2)
+    ] = MISSING
+    overwrite: Annotated[bool, Key("replace files that are there")] = MISSING
+    debug: Annotated[bool, Key("show tracebacks")] = MISSING
+
+
 _TARGETS = ("dataset", "model", "loss", "optimizer", "scheduler", "augment", "inference")
+_SCHEMAS: dict[str, type] = {"train": Config, "prepare_data": PrepareData, "tiff_to_png": TiffToPng}
 _SHARED: dict[str, type] = {"dataset": DatasetKeys, "model": ModelKeys}
 
 
 def register() -> None:
     """Tells Hydra the schema and the resolvers. See `lamella.cli.register`."""
-    ConfigStore.instance().store(name="schema", node=Config)
+    for command, schema in _SCHEMAS.items():
+        ConfigStore.instance().store(name=f"{command}_schema", node=schema)
     OmegaConf.register_new_resolver("lamella.checkout", lambda path: str(CHECKOUT / path), replace=True)
     OmegaConf.register_new_resolver("lamella.absolute", lambda path: str(Path(path).absolute()), replace=True)
 
 
-def check(cfg: DictConfig) -> DictConfig:
-    """Holds a composed configuration to the schema and resolves it.
+def schema_of(command: str) -> type:
+    """The keys of a command: the name of its file in `conf/`, without the suffix."""
+    return _SCHEMAS[command]
+
+
+def check(cfg: DictConfig, schema: type = Config) -> DictConfig:
+    """Holds a composed configuration to its command's schema and resolves it.
 
     Returns:
         A new, resolved configuration with every value converted to its type.
@@ -136,12 +197,43 @@ def check(cfg: DictConfig) -> DictConfig:
     Raises:
         ConfigError: a key that does not exist (also one added by `+key=`), a missing or wrong value.
     """
-    resolved = OmegaConf.create(_resolve(cfg))
-    checked = _check_node(resolved, Config, "")
     for name in _TARGETS:
+        if name in cfg and isinstance(cfg[name], DictConfig) and "_target_" not in cfg[name]:
+            raise ConfigError(f"{name}._target_ has no value", f"Choose one: {name}=NAME; `--help` lists them.")
+    # Whatever the data has to say later, the rest can be checked now, with stand-ins.
+    resolved = OmegaConf.create(_resolve(settle(cfg, channels=1, classes=2)))
+    checked = _check_node(resolved, schema, "")
+    for name in checked.keys() & _TARGETS:
         checked[name] = _check_target(checked[name], name)
-    checked["dataset"]["split"] = _check_target(checked["dataset"]["split"], "dataset.split")
+    if "dataset" in checked:
+        checked["dataset"]["split"] = _check_target(checked["dataset"]["split"], "dataset.split")
+    checked.get("dataset", {}).update(dict.fromkeys(_left_open(cfg)))
     return OmegaConf.create(checked)
+
+
+def settle(cfg: DictConfig, *, channels: int, classes: int) -> DictConfig:
+    """Fills in what only the data could say, where the dataset left it open; else returns `cfg` as it is.
+
+    Args:
+        cfg: unresolved, so that all that follows from the dataset follows.
+        channels: for `dataset.in_channels`.
+        classes: for `dataset.num_classes`.
+    """
+    values = {"in_channels": channels, "num_classes": classes}
+    left_open = _left_open(cfg)
+    if not left_open:
+        return cfg
+    filled = copy.deepcopy(cfg)
+    with omegaconf.read_write(filled), omegaconf.open_dict(filled):
+        filled.dataset.update({name: values[name] for name in left_open})
+    return filled
+
+
+def _left_open(cfg: DictConfig) -> list[str]:
+    """What the dataset leaves for the data to say."""
+    dataset = cfg.get("dataset")
+    names = ("in_channels", "num_classes") if isinstance(dataset, DictConfig) else ()
+    return [name for name in names if name in dataset and dataset[name] is None]
 
 
 def build(node: DictConfig, *arguments: Any) -> Any:
@@ -167,12 +259,12 @@ def flat(cfg: DictConfig) -> dict[str, Any]:
     return result
 
 
-def meanings() -> str:
-    """Every key of the plain nodes with type, bounds and meaning, for `--help`."""
+def meanings(schema: type) -> str:
+    """Every key of a schema's plain nodes with type, bounds and meaning, for `--help`."""
     lines = []
 
-    def walk(schema: type, path: str) -> None:
-        for name, hint in typing.get_type_hints(schema, include_extras=True).items():
+    def walk(node: type, path: str) -> None:
+        for name, hint in typing.get_type_hints(node, include_extras=True).items():
             full = f"{path}{name}"
             if dataclasses.is_dataclass(hint):
                 walk(typing.cast(type, hint), f"{full}.")
@@ -180,7 +272,7 @@ def meanings() -> str:
                 kind, key = _kind_and_key(hint)
                 lines.append(f"  {full:<23} {key.meaning} ({_words(kind, key)})")
 
-    walk(Config, "")
+    walk(schema, "")
     return "\n".join(lines)
 
 
@@ -191,21 +283,21 @@ def suggestion(wrong: str, names: Iterable[str]) -> str:
     return (f"Did you mean {near[0]}? " if near else "") + (f"Allowed: {', '.join(allowed)}." if allowed else "")
 
 
-def names_at(path: str) -> list[str]:
+def names_at(path: str, schema: type) -> list[str]:
     """The keys a plain node holds, "" for the top; none where the schema ends."""
-    hint = _hint(path)
+    hint = _hint(path, schema)
     return [field.name for field in dataclasses.fields(hint)] if dataclasses.is_dataclass(hint) else []
 
 
-def expected(path: str) -> str:
+def expected(path: str, schema: type) -> str:
     """What a plain key takes, in words; "" where the schema ends."""
-    hint = _hint(path)
+    hint = _hint(path, schema)
     return "" if hint is None else "a group of keys" if dataclasses.is_dataclass(hint) else _words(*_kind_and_key(hint))
 
 
-def _hint(path: str) -> Any:
+def _hint(path: str, schema: type) -> Any:
     """The annotation of a dotted key of the plain nodes; None where there is none."""
-    hint: Any = Config
+    hint: Any = schema
     for name in path.split(".") if path else []:
         hints = typing.get_type_hints(hint, include_extras=True) if dataclasses.is_dataclass(hint) else {}
         hint = hints.get(name)
@@ -315,11 +407,11 @@ def _words(kind: Any, key: Key) -> str:
 
 
 def _type_name(kind: Any) -> str:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    names = {Any: "any value", int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     many = {int: "whole numbers", float: "numbers", bool: "truth values", str: "texts"}
     arguments = typing.get_args(kind)
     if type(None) in arguments:
-        return f"{_type_name(next(a for a in arguments if a is not type(None)))} or null"
+        return " or ".join([*(_type_name(a) for a in arguments if a is not type(None)), "null"])
     if typing.get_origin(kind) is list:
         return f"a list of {many[arguments[0]]}"
     return names.get(kind, "a group of keys")

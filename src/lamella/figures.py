@@ -10,11 +10,13 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-Bytes = npt.NDArray[np.uint8]
+from lamella.data.images import Bytes, Pixels
+from lamella.data.types import IGNORE
 
 # Both wrong kinds are warm, so that "wrong" is seen at once, and differ in lightness, so that everyone can tell them.
 FALSE_POSITIVE = (200, 0, 30)
 FALSE_NEGATIVE = (255, 176, 0)
+IGNORED = (190, 190, 190)
 # Okabe & Ito 2008: told apart by everyone.
 _CLASS_COLOURS = np.array(
     [(0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0), (240, 228, 66)],
@@ -25,19 +27,19 @@ mpl.rcParams.update({"font.size": 9, "axes.titlesize": 10, "axes.spines.top": Fa
 
 
 def prediction(
-    path: Path, *, image: Bytes, truth: Bytes, predicted: Bytes, title: str, class_names: Sequence[str]
+    path: Path, *, image: Pixels, truth: Bytes, predicted: Bytes, title: str, class_names: Sequence[str]
 ) -> None:
     """Writes input, truth, prediction and wrong pixels of one image side by side.
 
     Args:
         path: PNG to write.
-        image: (C, H, W), as stored, full size.
+        image: (C, H, W), as stored, full size, of any type and number of channels.
         truth: class ids (H, W).
         predicted: class ids (H, W).
         title: above the panels.
         class_names: one a class.
     """
-    seen = np.moveaxis(image, 0, -1) if image.shape[0] == 3 else np.repeat(image[0][..., None], 3, axis=-1)
+    seen = visible(image)
     height, width = truth.shape
     panels = {
         "input": seen,
@@ -52,23 +54,43 @@ def prediction(
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set(visible=True, color="0.7")
     figure.suptitle(title, fontsize=11)
-    named = class_names[1] if len(class_names) == 2 else "foreground"
+    two = len(class_names) == 2
+    named = class_names[1] if two else "foreground"
     handles = [
         Patch(color=_unit(FALSE_POSITIVE), label=f"{named} predicted, not there"),
-        Patch(
-            color=_unit(FALSE_NEGATIVE),
-            label=f"{named} missed" + ("" if len(class_names) == 2 else " or confused"),
-        ),
+        Patch(color=_unit(FALSE_NEGATIVE), label=f"{named} missed" + ("" if two else " or confused")),
     ]
-    figure.legend(handles=handles, loc="outside lower right", ncols=2, frameon=False)
+    if not two:
+        handles = [Patch(color=_unit(colour), label=name) for name, colour in _legend(class_names)] + handles
+    if IGNORE in truth:
+        handles.append(Patch(color=_unit(IGNORED), label="not counted"))
+    figure.legend(handles=handles, loc="outside lower right", ncols=len(handles), frameon=False)
     _save(figure, path)
+
+
+def visible(image: Pixels) -> Bytes:
+    """An image (C, H, W) as people can look at it: uint8 (H, W, 3).
+
+    8-bit levels stay as they are; others are stretched between their 1st and 99th percentile. Three channels
+    are red, green and blue; of any other number the first is shown.
+    """
+    shown = image if len(image) == 3 else image[:1]
+    if shown.dtype != np.uint8:
+        low, high = np.percentile(shown, (1, 99))
+        shown = (255 * ((shown - low) / (high - low if high > low else 1)).clip(0, 1)).astype(np.uint8)
+    return np.broadcast_to(np.moveaxis(shown, 0, -1), (*shown.shape[1:], 3)).astype(np.uint8)
+
+
+def _legend(class_names: Sequence[str]) -> list[tuple[str, tuple[int, int, int]]]:
+    colours = _CLASS_COLOURS.tolist()
+    return [(name, tuple(colours[i % len(colours)])) for i, name in enumerate(class_names[1:])]
 
 
 def mistakes(seen: Bytes, truth: Bytes, predicted: Bytes) -> Bytes:
     """The picture (H, W, 3) in pale grey, false positives and false negatives (or confusions) in colour."""
     pale = 128 + seen.mean(axis=-1, keepdims=True) / 2
     out = np.repeat(pale, 3, axis=-1).astype(np.uint8)
-    wrong = truth != predicted
+    wrong = (truth != predicted) & (truth != IGNORE)
     out[wrong & (truth == 0)] = FALSE_POSITIVE
     out[wrong & (truth != 0)] = FALSE_NEGATIVE
     return out
@@ -76,10 +98,11 @@ def mistakes(seen: Bytes, truth: Bytes, predicted: Bytes) -> Bytes:
 
 def paint(mask: Bytes, num_classes: int) -> Bytes:
     """Class ids (H, W) as a picture (H, W, 3): background white; one foreground black, several coloured."""
-    if num_classes == 2:
-        return np.repeat((255 * (mask == 0))[..., None], 3, axis=-1).astype(np.uint8)
     out: Bytes = _CLASS_COLOURS[(mask.astype(int) - 1) % len(_CLASS_COLOURS)]
+    if num_classes == 2:
+        out[mask == 1] = 0
     out[mask == 0] = 255
+    out[mask == IGNORE] = IGNORED
     return out
 
 

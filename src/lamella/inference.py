@@ -37,21 +37,35 @@ class Inference:
 
 
 class Normalise(nn.Module):
-    """uint8 or float grey levels (B, C, H, W) -> float32 with mean 0 and deviation 1 over the training images.
+    """Stored levels -> grey levels on a scale of 0..255 -> mean 0 and deviation 1 over the training images.
 
     Its buffers travel inside every checkpoint.
+
+    Args:
+        mean: per channel, in grey levels.
+        std: per channel, in grey levels.
+        low: the stored level that stands for 0.
+        high: the stored level that stands for 255.
     """
 
     mean: torch.Tensor
     std: torch.Tensor
+    low: torch.Tensor
+    high: torch.Tensor
 
-    def __init__(self, mean: list[float], std: list[float]) -> None:
+    def __init__(self, mean: list[float], std: list[float], low: float = 0, high: float = 255) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+        self.register_buffer("low", torch.tensor(float(low)))
+        self.register_buffer("high", torch.tensor(float(high)))
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return (image.float() - self.mean) / self.std
+    def grey(self, image: torch.Tensor) -> torch.Tensor:
+        """Levels as stored, of any type -> float32 grey levels, 0..255 over the training images."""
+        return (image.float() - self.low) * (255 / (self.high - self.low))
+
+    def forward(self, grey: torch.Tensor) -> torch.Tensor:
+        return (grey - self.mean) / self.std
 
 
 def predict(

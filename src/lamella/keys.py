@@ -20,6 +20,7 @@ class Key:
         least: values must be at least this.
         most: values must be at most this.
         choices: the only values allowed.
+        length: how many items a list must have.
     """
 
     meaning: str
@@ -27,10 +28,13 @@ class Key:
     least: float | None = None
     most: float | None = None
     choices: tuple[str, ...] = ()
+    length: int | None = None
 
     def allowed(self) -> str:
         """The bounds in words; "" where there are none."""
         parts = []
+        if self.length is not None:
+            parts.append(f"{self.length} of them")
         if self.choices:
             parts.append("one of " + ", ".join(self.choices))
         if self.above is not None:
@@ -46,7 +50,7 @@ class Key:
         if value is None:
             return True
         if isinstance(value, (list, tuple)):
-            return all(self.allows(item) for item in value)
+            return self.length in (None, len(value)) and all(self.allows(item) for item in value)
         if self.choices and value not in self.choices:
             return False
         if isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import torch
 
 from lamella import checkpoint
-from lamella.config import build
-from lamella.data.images import shrink
+from lamella.data.images import Pixels
+from lamella.data.store import network_input
 from lamella.errors import DataError
-from lamella.inference import Inference, classes, predict
+from lamella.inference import classes, predict
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -32,13 +32,13 @@ class Model:
 
     def __init__(self, path: str | Path) -> None:
         self.trained = checkpoint.load(Path(path))
-        self.inference: Inference = build(self.trained.config.inference)
+        self.inference, self.frame = checkpoint.inference_of(self.trained.config, self.trained.network)
 
-    def predict(self, image: Bytes, params: dict[str, Any] | None = None) -> Bytes:
+    def predict(self, image: Pixels, params: dict[str, Any] | None = None) -> Bytes:
         """Segments one image.
 
         Args:
-            image: uint8 (H, W) or (H, W, C), as a camera gives it.
+            image: (H, W) or (H, W, C), as a camera gives it, of the type that the model was trained on.
             params: part of MLflow's signature; not used.
 
         Returns:
@@ -51,24 +51,27 @@ class Model:
         ids: Bytes = classes(probability, self.inference.threshold)[0].numpy()
         return ids
 
-    def probability(self, image: Bytes) -> npt.NDArray[np.float32]:
+    def probability(self, image: Pixels) -> npt.NDArray[np.float32]:
         """Class probabilities float32 (K', H, W): K' = 1, the foreground's, for two classes, else one a class."""
         planes = image[None] if image.ndim == 2 else np.moveaxis(image, -1, 0)
-        channels = self.trained.config.dataset.in_channels
-        if image.dtype != np.uint8 or planes.shape[0] != channels:
+        dataset, dtype = self.trained.config.dataset, self.trained.dtype
+        channels = dataset.in_channels
+        # Levels of another camera would mean something else; where each image is stretched by itself they do not.
+        if (image.dtype != dtype and dataset.percentiles is None) or planes.shape[0] != channels:
             raise DataError(
                 f"the image has type {image.dtype} and shape {image.shape}",
-                f"This model takes uint8 (H, W, {channels})" + (" or (H, W)." if channels == 1 else "."),
+                f"This model takes {dtype} (H, W, {channels})" + (" or (H, W)." if channels == 1 else "."),
             )
-        scaled = torch.from_numpy(shrink(np.ascontiguousarray(planes), self.trained.config.dataset.scale))
+        stored = network_input(np.ascontiguousarray(planes), scale=dataset.scale, percentiles=dataset.percentiles)
+        levels = self.trained.normalise.grey(torch.from_numpy(stored)[None])
         height, width = planes.shape[1:]
         with torch.inference_mode():
             found = predict(
-                lambda levels: self.trained.network(self.trained.normalise(levels)),
-                scaled[None].float(),
+                lambda grey: self.trained.network(self.trained.normalise(grey)),
+                levels,
                 (height, width),
                 self.inference,
-                frame=self.trained.config.data.frame,
+                frame=self.frame,
                 tta=self.inference.tta,
             )
         result: npt.NDArray[np.float32] = found[0].numpy()

@@ -1,12 +1,12 @@
 """Progress people can read: a bar with the time left on a terminal, a line an epoch in a log file."""
 
-import sys
 import time
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from lamella.screen import clock
 from lamella.task import SegmentationTask
 
 import pytorch_lightning as pl  # isort: skip
@@ -74,15 +74,3 @@ class TrainingProgress(pl.Callback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self.bar.stop()
-
-
-def clock(seconds: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def console() -> Console:
-    """Standard output; as wide as a log file needs where it is no terminal."""
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160, soft_wrap=True)

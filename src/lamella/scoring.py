@@ -1,5 +1,6 @@
 """Whole images -> per-image scores, the same way for validation, test and any later evaluation."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,16 +69,17 @@ def score(
     return Scored(image_table(counted), found)
 
 
-def summary(scored: Scored, prefix: str) -> dict[str, float]:
-    """Means over images with 95 % intervals, and pooled scores, under `prefix`/."""
+def summary(scored: Scored, prefix: str, class_names: Sequence[str]) -> dict[str, float]:
+    """Means over images with 95 % intervals, and pooled scores, under `prefix`/; each class's own for more than two."""
     values: dict[str, float] = {}
     columns = {name: scored.table.per_image(name) for name in SCORE_NAMES}
     if scored.neurites:
         columns["pixel_error"] = 1 - columns["accuracy"]
         columns["interior/dice"] = scored.table.of_class("dice", 0)
-    for class_id in range(1, scored.table.num_classes) if scored.table.num_classes > 2 else ():
+    for class_id, class_name in enumerate(class_names) if len(class_names) > 2 else ():
+        plain = re.sub(r"[^\w .-]", "_", class_name)  # what MLflow allows in a metric's name
         for name in ("dice", "iou"):
-            columns[f"class_{class_id}/{name}"] = scored.table.of_class(name, class_id)
+            columns[f"class/{plain}/{name}"] = scored.table.of_class(name, class_id)
     for name, column in columns.items():
         values |= with_interval(f"{prefix}/{name}", column)
     for name in ("dice", "iou"):

@@ -75,8 +75,8 @@ class SegmentationTask(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(_mix(self.seed, self.global_step))
         image, mask, valid = augment(
-            batch.image, batch.mask, batch.valid, crop=self.crop, fill=torch.zeros(batch.image.shape[1]),
-            augmentation=self.augmentation, generator=generator,
+            self.normalise.grey(batch.image), batch.mask, batch.valid, crop=self.crop,
+            fill=torch.zeros(batch.image.shape[1]), augmentation=self.augmentation, generator=generator,
         )  # fmt: skip
         logits = self.logits(image)
         loss = self.loss(logits, mask, valid)
@@ -109,7 +109,8 @@ class SegmentationTask(pl.LightningModule):
     def probability(self, batch: Batch, *, tta: bool) -> torch.Tensor:
         """Class probabilities of one whole image at the size of its truth: float32 (1, K', H, W)."""
         height, width = batch.mask.shape[-2:]
-        return predict(self.logits, batch.image.float(), (height, width), self.inference, frame=self.frame, tta=tta)
+        grey = self.normalise.grey(batch.image)
+        return predict(self.logits, grey, (height, width), self.inference, frame=self.frame, tta=tta)
 
     def count(self, probability: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Pixel counts int64 (1, K, 4); see `lamella.metrics.pixels.count`."""

@@ -1,6 +1,7 @@
 """MLflow: the only file that knows it. A run is RUNNING only while its process works on it."""
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -165,6 +166,22 @@ def _undisturbed() -> Iterator[None]:
             signal.raise_signal(held[0])
 
 
+def checkpoint(uri: str, run_id: str) -> Path:
+    """The best checkpoint of a finished run, brought to this machine where a server keeps it.
+
+    Raises:
+        StorageError: the store cannot be read, or holds no such run or no checkpoint of it.
+    """
+    try:
+        _require_store(uri)
+        return Path(MlflowClient(uri).download_artifacts(run_id, "checkpoints/best.ckpt"))
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+        raise StorageError(
+            f"run {run_id} of {uri} has no checkpoints/best.ckpt to be had: {_first_line(error)}",
+            "`make ui` lists the runs; `tracking.uri` says where they are kept.",
+        ) from error
+
+
 def save_model(folder: Path, checkpoint: Path) -> None:
     """Writes an MLflow model that segments images with a checkpoint; see `lamella.model.Model`.
 
@@ -193,12 +210,19 @@ def _open(uri: str, artifacts: str | None, experiment: str) -> tuple[MlflowClien
             f"tracking.uri={uri} is no tracking store",
             "Write sqlite:///path/to/file.db, or http://HOST:PORT of an MLflow server.",
         )
-    if address.scheme in ("http", "https"):
-        # MLflow itself would try for minutes.
-        port = address.port or (443 if address.scheme == "https" else 80)
-        socket.create_connection((address.hostname or "", port), timeout=_PATIENCE_S).close()
+    _require_store(uri)
     client = MlflowClient(uri)
     return client, _experiment(client, experiment, None)  # a server decides where files go
+
+
+def _require_store(uri: str) -> None:
+    """Raises OSError at once where MLflow would create an empty store, or try to reach a server for minutes."""
+    address = urlsplit(uri)
+    if address.scheme in ("http", "https"):
+        port = address.port or (443 if address.scheme == "https" else 80)
+        socket.create_connection((address.hostname or "", port), timeout=_PATIENCE_S).close()
+    elif address.scheme == "sqlite" and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise FileNotFoundError(errno.ENOENT, "there is no such file", uri.removeprefix("sqlite:///"))
 
 
 def _require_writable(path: Path) -> None:

@@ -33,7 +33,7 @@ def blood(*, root: Annotated[str, Key("folder that holds train/ and test/, each 
     if not folder.is_dir():
         raise DataError(
             f"the blood data set is not at {folder}",
-            "Put train/ and test/ with original/ and mask/ there, or set `paths.data` or LAMELLA_DATA "
+            "Fetch it: python scripts/prepare_data.py dataset=blood\n  Or set `paths.data` or LAMELLA_DATA "
             "to the folder that holds blood/. Without data: `dataset=phantom_blood`.",
         )
     samples = [

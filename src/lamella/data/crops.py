@@ -1,4 +1,4 @@
-"""The torch datasets: random windows for training, whole images for scoring. Bytes, never floats."""
+"""The torch datasets: random windows for training, whole images for scoring. Levels as stored, never converted."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from lamella.data.images import Bytes
+from lamella.data.images import Bytes, Pixels
 from lamella.data.store import Store
-from lamella.data.types import Batch, Sample
+from lamella.data.types import IGNORE, Batch, Sample
 from lamella.errors import ConfigError
 
 
@@ -24,7 +24,7 @@ class RandomWindows(Dataset[Batch]):
         store: decoded arrays.
         window: side in pixels of the (scaled) image.
         frame: how far, in pixels, a window may reach beyond the picture: up to half of it.
-        fill: value per channel beyond the picture.
+        fill: level beyond the picture.
         seed: another seed gives other windows.
 
     Raises:
@@ -38,7 +38,7 @@ class RandomWindows(Dataset[Batch]):
         *,
         window: int,
         frame: int,
-        fill: Sequence[int],
+        fill: float,
         seed: int,
     ) -> None:
         if frame > window // 2:
@@ -50,7 +50,7 @@ class RandomWindows(Dataset[Batch]):
         self.store = store
         self.window = window
         self.frame = frame
-        self.fill = np.asarray(fill, np.uint8)
+        self.fill = fill
         self.seed = seed
 
     def __getitem__(self, draw: int) -> Batch:
@@ -67,18 +67,18 @@ class RandomWindows(Dataset[Batch]):
         ends = -self.frame, side + self.frame - self.window
         return int(rng.integers(min(ends), max(ends) + 1))
 
-    def _cut(self, name: str, image: Bytes, mask: Bytes, top: int, left: int) -> Batch:
+    def _cut(self, name: str, image: Pixels, mask: Bytes, top: int, left: int) -> Batch:
         size, (height, width) = self.window, mask.shape
-        out_image = np.empty((image.shape[0], size, size), np.uint8)
-        out_image[:] = self.fill[:, None, None]
+        out_image = np.full((image.shape[0], size, size), self.fill, image.dtype)
         out_mask = np.zeros((size, size), np.uint8)
         valid = np.zeros((size, size), np.bool_)
         y0, y1 = max(top, 0), min(top + size, height)
         x0, x1 = max(left, 0), min(left + size, width)
         inside = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
         out_image[:, *inside] = image[:, y0:y1, x0:x1]
-        out_mask[inside] = mask[y0:y1, x0:x1]
-        valid[inside] = True
+        piece = mask[y0:y1, x0:x1]
+        valid[inside] = piece != IGNORE
+        out_mask[inside] = np.where(valid[inside], piece, 0)
         return Batch(torch.from_numpy(out_image), torch.from_numpy(out_mask), torch.from_numpy(valid), [name])
 
 
@@ -94,9 +94,10 @@ class WholeImages(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         sample = self.samples[index]
-        truth = torch.from_numpy(np.array(self.store.truth(sample)))
+        truth = np.asarray(self.store.truth(sample))
+        valid = truth != IGNORE
         image = torch.from_numpy(np.array(self.store.image(sample)))
-        return Batch(image, truth, torch.ones_like(truth, dtype=torch.bool), [sample.id])
+        return Batch(image, torch.from_numpy(np.where(valid, truth, 0)), torch.from_numpy(valid), [sample.id])
 
 
 class Draws(Sampler[int]):

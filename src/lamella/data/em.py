@@ -19,7 +19,10 @@ CARD = DatasetCard(
     "Neuroanatomy 9:142. 30 labelled sections of 512x512, 4x4x50 nm a voxel.",
     spacing_nm=(4.0, 4.0),
     objects="neurites",
+    serial=True,
 )
+
+_AXES = "ZYX"
 
 
 def em(*, root: Annotated[str, Key("folder that holds train-volume.tif and train-labels.tif")]) -> Dataset:
@@ -36,17 +39,22 @@ def em(*, root: Annotated[str, Key("folder that holds train-volume.tif and train
     if not folder.is_dir() or not (volume.is_file() or labels.is_file()):
         raise DataError(
             f"the EM data set is not at {folder}",
-            "Put train-volume.tif and train-labels.tif there, or set `paths.data` or LAMELLA_DATA to the "
-            "folder that holds em/. Without data: `dataset=phantom_em`.",
+            "Fetch it: python scripts/prepare_data.py dataset=em\n  "
+            "Or set `paths.data` or LAMELLA_DATA to the folder that holds em/. Without data: `dataset=phantom_em`.",
         )
-    count, label_count = pages(volume), pages(labels)
+    count, label_count = pages(volume, _AXES), pages(labels, _AXES)
     if count != label_count:
         raise DataError(
             f"{volume} has {count} pages, {labels} has {label_count}",
             "Each section needs its label page; fetch both files again.",
         )
     samples = [
-        Sample(f"section-{page:03d}", ImageRef(volume, page), ImageRef(labels, page), group=f"section-{page:03d}")
+        Sample(
+            f"section-{page:03d}",
+            ImageRef(volume, page, _AXES),
+            ImageRef(labels, page, _AXES),
+            group=f"section-{page:03d}",
+        )
         for page in range(count)
     ]
     return Dataset(CARD, samples)

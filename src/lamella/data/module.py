@@ -23,7 +23,7 @@ class SegmentationData(pl.LightningDataModule):
         steps: steps an epoch.
         window: side of a training window, in pixels of the scaled image.
         frame: how far a window may reach beyond the picture.
-        fill: value per channel beyond the picture.
+        fill: level beyond the picture.
         seed: decides where windows are cut.
         workers: processes that cut windows; 0 cuts them between steps.
     """
@@ -37,7 +37,7 @@ class SegmentationData(pl.LightningDataModule):
         steps: int,
         window: int,
         frame: int,
-        fill: Sequence[int],
+        fill: float,
         seed: int,
         workers: int,
     ) -> None:

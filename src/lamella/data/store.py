@@ -2,18 +2,19 @@
 
 import hashlib
 import io
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
 
-from lamella.data.images import Bytes, read_image, read_mask, shrink, shrink_mask
+from lamella.data.facts import Facts
+from lamella.data.images import Bytes, Pixels, move, read_image, read_mask, shrink, shrink_mask
+from lamella.data.levels import stretch
 from lamella.data.types import DatasetCard, ImageRef, Sample
-from lamella.errors import DataError, StorageError
+from lamella.errors import StorageError
 
-_FORMAT = 1  # counts up when the arrays' meaning changes, so that old caches are not read as new ones
+_FORMAT = 3  # counts up when the arrays' meaning changes, so that old caches are not read as new ones
 
 
 class Store:
@@ -30,36 +31,61 @@ class Store:
         folder: where the arrays live.
         card: what the files hold.
         scale: training and network input at this times the stored size; `truth` keeps full size.
+        offset: where labels lie, in full-size pixels (down, right) of what they outline: images are moved as much.
+        percentiles: stretch each image from these of its own levels; None: levels as stored.
     """
 
-    def __init__(self, folder: Path, card: DatasetCard, scale: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        card: DatasetCard,
+        scale: float,
+        offset: tuple[float, float] = (0.0, 0.0),
+        percentiles: Sequence[float] | None = None,
+    ) -> None:
         self.folder = folder
         self.card = card
         self.scale = float(scale)
+        self.offset = offset
+        self.percentiles = percentiles
+        self.facts = Facts(folder)
 
-    def image(self, sample: Sample) -> Bytes:
-        """The image at `scale`: uint8 (C, h, w)."""
-        key = f"image {self.card.channels} {self.scale}"
-        return self._array(sample.image, key, lambda: shrink(read_image(sample.image, self.card.channels), self.scale))
+    def image(self, sample: Sample) -> Pixels:
+        """What the network is given, moved to where the labels lie: uint8, uint16 or float32 (C, h, w)."""
+        key = f"image {self.card.channels} {self.scale} {self.offset} {self.percentiles}"
+        return self._array(
+            sample.image,
+            key,
+            lambda: network_input(
+                move(read_image(sample.image, self.card.channels), self.offset),
+                scale=self.scale,
+                percentiles=self.percentiles,
+            ),
+        )
 
     def mask(self, sample: Sample) -> Bytes:
-        """The mask at `scale`: uint8 class ids (h, w)."""
+        """The mask at `scale`: uint8 class ids (h, w), IGNORE included."""
         if self.scale == 1:
             return self.truth(sample)
-        key = f"mask {sorted(self.card.mask_values.items())} {self.scale}"
+        key = f"mask {self._meaning} {self.scale}"
         return self._array(sample.mask, key, lambda: shrink_mask(self.truth(sample), self.scale))
 
     def truth(self, sample: Sample) -> Bytes:
-        """The mask at full size: uint8 class ids (H, W)."""
-        key = f"mask {sorted(self.card.mask_values.items())} 1"
+        """The mask at full size: uint8 class ids (H, W), IGNORE included."""
+        key = f"mask {self._meaning} 1"
         return self._array(sample.mask, key, lambda: read_mask(sample.mask, self.card.mask_values))
 
-    def full_image(self, sample: Sample) -> Bytes:
-        """The image at full size, decoded anew (for figures): uint8 (C, H, W)."""
+    def full_image(self, sample: Sample) -> Pixels:
+        """The image at full size, decoded anew (for figures): (C, H, W)."""
         return read_image(sample.image, self.card.channels)
 
-    def _array(self, ref: ImageRef, key: str, make: Callable[[], Bytes]) -> Bytes:
-        name = hashlib.sha256(f"{_FORMAT} {file_sha256(ref.path)} {ref.page} {key}".encode()).hexdigest()[:40]
+    @property
+    def _meaning(self) -> str:
+        return str(sorted((str(value), id_) for value, id_ in self.card.mask_values.items()))
+
+    def _array(self, ref: ImageRef, key: str, make: Callable[[], Pixels]) -> Pixels:
+        source = f"{self.facts.sha256(ref.path)} {ref.page} {ref.axes}"
+        name = hashlib.sha256(f"{_FORMAT} {source} {key}".encode()).hexdigest()[:40]
         path = self.folder / name[:2] / f"{name}.npy"
         try:
             return _load(path)
@@ -71,31 +97,17 @@ class Store:
         return _load(path)
 
 
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, remembered while size and time of change stay the same.
-
-    Raises:
-        DataError: the file is missing or may not be read.
-    """
-    try:
-        stat = path.stat()
-        return _file_sha256(path, stat.st_size, stat.st_mtime_ns)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}", "Check the file and its rights.") from None
+def network_input(image: Pixels, *, scale: float, percentiles: Sequence[float] | None) -> Pixels:
+    """What the network is given of an image as stored, (C, H, W) -> (C, h, w), also where there is no store."""
+    return shrink(image if percentiles is None else stretch(image, percentiles), scale)
 
 
-@cache
-def _file_sha256(path: Path, _size: int, _mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _load(path: Path) -> Bytes:
-    array: Bytes = np.lib.format.open_memmap(path, mode="r")
+def _load(path: Path) -> Pixels:
+    array: Pixels = np.lib.format.open_memmap(path, mode="r")
     return array
 
 
-def _write(path: Path, array: Bytes) -> None:
+def _write(path: Path, array: Pixels) -> None:
     part = path.with_name(f"{path.stem}.{uuid4().hex}.part")  # no other process has this name
     whole = io.BytesIO()  # NumPy, writing to a file, would not say that the disk is full
     np.save(whole, array)

@@ -7,13 +7,23 @@ from typing import Literal, NamedTuple
 
 import torch
 
+MaskValue = int | tuple[int, int, int]  # a grey level, a palette's index, or an RGB colour
+IGNORE = 255  # the class id of pixels that count in neither loss nor score
+
 
 @dataclass(frozen=True)
 class ImageRef:
-    """One picture in a file: the file, and the page where the file holds several (TIFF)."""
+    """One picture in a file.
+
+    Attributes:
+        path: the file.
+        page: which one, where the file holds several (TIFF).
+        axes: what the file's axes are, where its owner had to say so: letters as tifffile has them, "ZYX", "YXC".
+    """
 
     path: Path
     page: int | None = None
+    axes: str | None = None
 
     def __str__(self) -> str:
         return str(self.path) if self.page is None else f"{self.path} (page {self.page})"
@@ -35,7 +45,7 @@ class Sample:
     image: ImageRef
     mask: ImageRef
     group: str
-    part: Literal["train", "test", ""] = ""
+    part: Literal["train", "val", "test", ""] = ""
 
 
 @dataclass(frozen=True)
@@ -46,23 +56,25 @@ class DatasetCard:
         name: the data set's short name.
         title: one line, shown above tables of scores.
         class_names: one name per class id; class 0 is background.
-        mask_values: the values allowed in mask files, each with the class id it stands for.
-        channels: channels of every image: 1 (grey) or 3 (RGB).
+        mask_values: the values allowed in mask files, each with the class id it stands for, or IGNORE.
+        channels: channels of every image: 1 (grey), 3 (RGB) or any other number.
         source: citation and licence.
         phantom: True where a program made the images; said wherever a score appears.
         spacing_nm: pixel size (height, width) in nanometres where it is known.
         objects: what connected regions stand for, which decides the scores beyond pixels.
+        serial: True where consecutive pages of a file are neighbouring sections of one piece.
     """
 
     name: str
     title: str
     class_names: tuple[str, ...]
-    mask_values: dict[int, int]
+    mask_values: dict[MaskValue, int]
     channels: int
     source: str
     phantom: bool = False
     spacing_nm: tuple[float, float] | None = None
     objects: Literal["neurites", "cells", ""] = ""
+    serial: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,9 +98,9 @@ class Batch(NamedTuple):
     """What the loaders give. Bytes, not floats: conversion and normalisation happen on the device.
 
     Attributes:
-        image: (B, C, H, W), uint8 as stored.
-        mask: (B, H, W), uint8 class ids.
-        valid: (B, H, W), bool; False outside the picture: counts in neither loss nor score.
+        image: (B, C, H, W), uint8, uint16 or float32 as stored.
+        mask: (B, H, W), uint8 class ids; 0 where not valid.
+        valid: (B, H, W), bool; False outside the picture and where the mask says IGNORE: no loss, no score.
         id: B sample ids.
     """
 
