@@ -1,15 +1,18 @@
 """Hydra finds its plugins in this package, and only here."""
 
+import contextlib
 import copy
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import open_dict, read_write
+from omegaconf import DictConfig, open_dict, read_write
 
 from lamella import config
+from lamella.errors import LamellaError
 
 
 class CheckedSweeper(BasicSweeper):
@@ -19,6 +22,7 @@ class CheckedSweeper(BasicSweeper):
         assert self.hydra_context is not None
         assert self.config is not None
         loader = self.hydra_context.config_loader
+        name = Path(self.config.hydra.sweep.dir).name  # holds the time; read once, so that all jobs are given the same
         overrides = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
         (jobs,) = self.split_arguments(overrides, None)
         for number, job_overrides in enumerate(jobs):
@@ -29,11 +33,26 @@ class CheckedSweeper(BasicSweeper):
             task = copy.deepcopy(job)
             with read_write(task), open_dict(task):
                 del task["hydra"]
-            config.check(task, config.schema_of(job.hydra.job.config_name))
-        return super().sweep(arguments)
+            checked = config.check(task, config.schema_of(job.hydra.job.config_name))
+        try:
+            results = super().sweep(arguments)
+        except Exception:
+            with contextlib.suppress(LamellaError):  # what was done before a job failed; the failure itself goes on
+                _table(checked, name)
+            raise
+        _table(checked, name)
+        return results
 
     def validate_batch_is_legal(self, batch: Any) -> None:
         """Done above, for all batches at once."""
+
+
+def _table(checked: DictConfig, sweep: str) -> None:
+    """Of a sweep of experiments; other commands have none."""
+    if "tracking" in checked:
+        from lamella import table  # late: the jobs have imported what it needs
+
+        table.after_sweep(checked, sweep)
 
 
 ConfigStore.instance().store(

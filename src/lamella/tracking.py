@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
@@ -23,8 +24,10 @@ from urllib.request import url2pathname
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import mlflow.pyfunc
+import pandas as pd
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
@@ -180,6 +183,47 @@ def checkpoint(uri: str, run_id: str) -> Path:
             f"run {run_id} of {uri} has no checkpoints/best.ckpt to be had: {_first_line(error)}",
             "`make ui` lists the runs; `tracking.uri` says where they are kept.",
         ) from error
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run, read back."""
+
+    run_id: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    client: MlflowClient
+
+    def scores(self) -> pd.DataFrame:
+        """`scores/test.csv`: one row an image, sorted by its id. Raises StorageError."""
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                table = pd.read_csv(self.client.download_artifacts(self.run_id, "scores/test.csv", folder))
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise StorageError(f"run {self.run_id} has no scores/test.csv to be had: {_first_line(error)}") from error
+        return table.sort_values("id", ignore_index=True)
+
+    def log_folder(self, folder: Path) -> None:
+        """Adds all files below `folder` to the run, under the same relative names."""
+        self.client.log_artifacts(self.run_id, str(folder))
+
+
+def finished(uri: str, sweep: str) -> list[Finished]:
+    """The finished runs of a sweep, in the order in which they began, of whatever experiment.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    try:
+        _require_store(uri)
+        client = MlflowClient(uri)
+        ids = [experiment.experiment_id for experiment in client.search_experiments()]
+        chosen = f"tags.`lamella.sweep` = '{sweep}' and attributes.status = 'FINISHED'"
+        found = client.search_runs(ids, chosen, order_by=["attributes.start_time ASC"], max_results=5000)
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+        raise StorageError(f"the tracking store {uri} cannot be read: {_first_line(error)}") from error
+    return [Finished(r.info.run_id, r.data.params, r.data.metrics, r.data.tags, client) for r in found]
 
 
 def save_model(folder: Path, checkpoint: Path) -> None:

@@ -1,20 +1,28 @@
 """Pixel scores: count first, divide last.
 
 For every image and class the pixels are counted once: true and false positives, false and true negatives.
-All scores, per image or pooled, derive from that table, so batch size and order can never change one.
+All scores, per image or pooled, derive from that table, so batch size and order can never change one. The same
+holds for the counts at a grid of thresholds, and for the sums of probabilities behind the soft scores.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from lamella.metrics.neurites import best_threshold
+
 Counts = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
 
 SCORE_NAMES = ("dice", "iou", "accuracy", "precision", "recall")
+ALL_SCORE_NAMES = (*SCORE_NAMES, "specificity", "mcc", "pixel_error")
+
+THRESHOLDS: tuple[float, ...] = tuple(i / 100 for i in range(1, 100))
+"""Foreground probabilities a threshold can be chosen from."""
 
 
 def count(predicted: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor, num_classes: int) -> torch.Tensor:
@@ -36,6 +44,95 @@ def count(predicted: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor, num
         tp, positive, there = (said & true).sum((1, 2)), said.sum((1, 2)), true.sum((1, 2))
         table.append(torch.stack([tp, positive - tp, there - tp, total - positive - there + tp], dim=-1))
     return torch.stack(table, dim=1)
+
+
+def count_at(
+    probability: torch.Tensor,
+    truth: torch.Tensor,
+    valid: torch.Tensor,
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> torch.Tensor:
+    """Counts pixels per image at many thresholds, by one histogram of the probabilities. Two classes only.
+
+    Args:
+        probability: of the foreground, float32 (B, 1, H, W).
+        truth: class ids (B, H, W), integer; 1 is foreground.
+        valid: bool (B, H, W); False counts nowhere.
+        thresholds: T of them, ascending; foreground is what lies strictly above.
+
+    Returns:
+        int64 (B, T, 4): what `count` says of class 1 at each threshold.
+
+    Raises:
+        ValueError: more than one probability a pixel, or thresholds that do not ascend.
+    """
+    if probability.shape[1] != 1:
+        raise ValueError(f"a threshold parts two classes; there are {probability.shape[1]} probabilities a pixel")
+    if any(low >= high for low, high in pairwise(thresholds)):
+        raise ValueError("thresholds must ascend")
+    bins = len(thresholds) + 1
+    edges = torch.tensor(thresholds, dtype=probability.dtype, device=probability.device)
+    passed = torch.bucketize(probability[:, 0], edges, out_int32=True)  # how many thresholds a pixel lies above
+    place = (passed + (truth == 1).int() * bins).masked_fill_(~valid, 2 * bins).flatten(1)
+    counted = torch.stack([torch.bincount(each, minlength=2 * bins + 1) for each in place])
+    above = counted[:, :-1].view(-1, 2, bins).flip(-1).cumsum(-1).flip(-1)  # (B, background or foreground, bins)
+    fp, tp = above[:, 0, 1:], above[:, 1, 1:]
+    background, foreground = above[:, 0, :1], above[:, 1, :1]
+    return torch.stack([tp, fp, foreground - tp, background - fp], dim=-1)
+
+
+def choose_threshold(counts: Counts, thresholds: Sequence[float] = THRESHOLDS, score: str = "dice") -> float:
+    """The threshold with the best mean score over images. For validation images, never for those of a test.
+
+    Args:
+        counts: (N, T, 4), see `count_at`.
+        thresholds: the T they were counted at.
+        score: one of ALL_SCORE_NAMES.
+
+    Returns:
+        The best threshold; of equals the one nearest 0.5, of two equally near the lower.
+    """
+    means = _FUNCTIONS[score](counts).mean(axis=0)
+    if score == "pixel_error":
+        means = -means
+    return best_threshold(dict(zip(thresholds, means.tolist(), strict=True)))
+
+
+def soft_sums(probability: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """What the soft scores divide: sums over the valid pixels of each image, for each class but the background.
+
+    Args:
+        probability: float32 (B, K', H, W); K' = 1 is the foreground's, else one for each class.
+        truth: class ids (B, H, W), integer.
+        valid: bool (B, H, W); False counts nowhere.
+
+    Returns:
+        float64 (B, K, 3): sum of p t, sum of p, sum of t, with K the classes besides background. Add over images
+        to pool.
+    """
+    foreground = probability if probability.shape[1] == 1 else probability[:, 1:]
+    sums = []
+    for class_id, share in enumerate(foreground.unbind(1), start=1):
+        share, there = torch.where(valid, share, 0), valid & (truth == class_id)
+        parts = (torch.where(there, share, 0), share, there)
+        sums.append(torch.stack([part.sum((1, 2), dtype=torch.float64) for part in parts], dim=-1))
+    return torch.stack(sums, dim=1)
+
+
+def soft_dice(sums: Scores) -> Scores:
+    """2 sum(p t) / (sum p + sum t) on probabilities, no threshold: never to be compared with Dice.
+
+    The "Dice" of the notebooks of Depto et al. (2021), their function `dice_coef2`; mean over classes. 1 where there
+    is neither truth nor probability, which is 0 / 0 there. (..., K, 3), see `soft_sums`, -> (...).
+    """
+    both, said, true = sums[..., 0], sums[..., 1], sums[..., 2]
+    return _soft_ratio(2 * both, said + true)
+
+
+def soft_iou(sums: Scores) -> Scores:
+    """sum(p t) / sum(p + t - p t) on probabilities: the "Jaccard" of the same notebooks, `jaccard_index2`."""
+    both, said, true = sums[..., 0], sums[..., 1], sums[..., 2]
+    return _soft_ratio(both, said + true - both)
 
 
 def dice(counts: Counts) -> Scores:
@@ -68,7 +165,33 @@ def recall(counts: Counts) -> Scores:
     return np.where(tp + fn > 0, _ratio(tp, tp + fn), (fp == 0).astype(np.float64))
 
 
-_FUNCTIONS = dict(zip(SCORE_NAMES, (dice, iou, accuracy, precision, recall), strict=True))
+def specificity(counts: Counts) -> Scores:
+    """TN / (TN + FP), the recall of all that is not the class. Nothing to leave out: 1 where all was taken, else 0."""
+    return recall(counts[..., ::-1])
+
+
+def mcc(counts: Counts) -> Scores:
+    """Matthews' correlation: (TP TN - FP FN) / sqrt((TP + FP)(TP + FN)(TN + FP)(TN + FN)), in [-1, 1].
+
+    B. W. Matthews 1975, BBA 405:442. Where the denominator is 0: 1 if nothing is wrong, -1 if nothing is right, else 0
+    (D. Chicco, G. Jurman 2020, BMC Genomics 21:6). For more than two classes it is that of one class against the
+    rest; Gorodkin's R_K, which torchmetrics reports then, is another number.
+    """
+    tp, fp, fn, tn = (part.astype(np.float64) for part in _split(counts))
+    # Two roots, for the product of all four overflows; a rounded root can exceed its bound by the last bit.
+    scale = np.sqrt((tp + fp) * (tn + fn)) * np.sqrt((tp + fn) * (tn + fp))
+    value = np.clip((tp * tn - fp * fn) / np.where(scale > 0, scale, 1), -1, 1)
+    return np.where(fp + fn == 0, 1.0, np.where(tp + tn == 0, -1.0, value))
+
+
+def pixel_error(counts: Counts) -> Scores:
+    """(FP + FN) / all = 1 - accuracy: the share of wrong pixels. The one score here of which 0 is the best."""
+    return 1 - accuracy(counts)
+
+
+_FUNCTIONS = dict(
+    zip(ALL_SCORE_NAMES, (dice, iou, accuracy, precision, recall, specificity, mcc, pixel_error), strict=True)
+)
 
 
 @dataclass(frozen=True)
@@ -94,7 +217,7 @@ class ImageTable:
     def per_image(self, name: str) -> Scores:
         """One score per image (N,): of class 1 for two classes, else the mean over classes 1..K-1.
 
-        Accuracy is that of the whole image: the share of pixels given their right class.
+        Accuracy is that of the whole image: the share of pixels given their right class; so is pixel error.
         """
         return self._score(name, self.counts)
 
@@ -102,14 +225,23 @@ class ImageTable:
         """The score of all pixels of all images taken as one image."""
         return float(self._score(name, self.counts.sum(axis=0)))
 
+    def macro(self, name: str) -> Scores:
+        """One score per image (N,): the mean over all classes, the background among them.
+
+        This is the "macro" average of most published tables for more than two classes; `per_image` leaves the
+        background out. A class that is neither in an image nor predicted there counts as `dice` says, with 1.
+        """
+        return np.asarray(_FUNCTIONS[name](self.counts).mean(axis=-1))
+
     def of_class(self, name: str, class_id: int) -> Scores:
         """One score per image (N,) for one class against the rest."""
         return _FUNCTIONS[name](self.counts[:, class_id])
 
     def _score(self, name: str, counts: Counts) -> Scores:
-        if name == "accuracy":
+        if name in ("accuracy", "pixel_error"):
             # Every right pixel is the true positive of exactly one class.
-            return _ratio(counts[..., 0].sum(axis=-1), counts[..., 0, :].sum(axis=-1))
+            right = _ratio(counts[..., 0].sum(axis=-1), counts[..., 0, :].sum(axis=-1))
+            return right if name == "accuracy" else 1 - right
         return np.asarray(_FUNCTIONS[name](counts[..., 1:, :]).mean(axis=-1))
 
 
@@ -120,3 +252,7 @@ def _split(counts: Counts) -> tuple[Counts, Counts, Counts, Counts]:
 def _ratio(part: Counts, whole: Counts) -> Scores:
     """part / whole, and 1 for 0 / 0: nothing was there and nothing was said."""
     return np.where(whole > 0, part / np.maximum(whole, 1), 1.0)
+
+
+def _soft_ratio(part: Scores, whole: Scores) -> Scores:
+    return np.asarray(np.where(whole > 0, part / np.where(whole > 0, whole, 1), 1.0).mean(axis=-1))

@@ -4,6 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lamella.errors import ConfigError
+
 
 class AnySize(nn.Module):
     """A network that takes any height and width: pads what it is given, crops what it returns.
@@ -13,33 +15,49 @@ class AnySize(nn.Module):
     untouched. The one place in Lamella where images are padded for a network's sake.
 
     Args:
-        network: (B, C, H, W) -> (B, K, H, W) for every H and W that `multiple` divides.
+        network: (B, C, H, W) -> (B, K, H, W) for every H and W that `multiple` divides, from `least` on.
         multiple: what H and W must be multiples of: 2 to the number of halvings.
+        least: the smallest H and W that the network takes; a multiple of `multiple`.
     """
 
-    def __init__(self, network: nn.Module, multiple: int) -> None:
+    def __init__(self, network: nn.Module, multiple: int, least: int = 1) -> None:
         super().__init__()
         self.network = network
         self.multiple = multiple
+        self.least = least
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) -> (B, K, H, W), for every H and W of at least 1."""
-        height, width = image.shape[-2:]
-        image = pad_to_multiple(image, self.multiple)  # (B, C, H, W) -> (B, C, H', W')
-        logits: torch.Tensor = self.network(image)  # (B, C, H', W') -> (B, K, H', W')
+        """(B, C, H, W) -> (B, K, H, W), for every H and W of at least 1.
+
+        Raises:
+            ConfigError: in training, where a batch is too small for batch normalisation.
+        """
+        batch, _, height, width = image.shape
+        image = pad_to_multiple(image, self.multiple, self.least)  # (B, C, H, W) -> (B, C, H', W')
+        try:
+            logits: torch.Tensor = self.network(image)  # (B, C, H', W') -> (B, K, H', W')
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ConfigError(
+                f"{batch} crop a step, of {height} x {width} pixels, is too little for this network: in its deepest "
+                "layer one value a channel is left, which batch normalisation cannot normalise.",
+                "Set data.batch_size to 2 or more, or data.crop larger.",
+            ) from error
         return logits[..., :height, :width]  # (B, K, H', W') -> (B, K, H, W)
 
 
-def pad_to_multiple(image: torch.Tensor, multiple: int) -> torch.Tensor:
-    """Continues (B, C, H, W) at the bottom and the right until `multiple` divides both sides.
+def pad_to_multiple(image: torch.Tensor, multiple: int, least: int = 1) -> torch.Tensor:
+    """Continues (B, C, H, W) at the bottom and the right until `multiple` divides both sides and both reach `least`.
 
     The memory format (channels last or not) stays. Returns `image` itself where nothing is missing.
     """
     height, width = image.shape[-2:]
-    down, right = -height % multiple, -width % multiple
+    down = max(-height % multiple, least - height)
+    right = max(-width % multiple, least - width)
     # A reflection must be shorter than the side it mirrors. One side at a time, as each has its own length.
-    if right:
+    if right > 0:
         image = F.pad(image, (0, right, 0, 0), mode="reflect" if right < width else "replicate")
-    if down:
+    if down > 0:
         image = F.pad(image, (0, 0, 0, down), mode="reflect" if down < height else "replicate")
     return image

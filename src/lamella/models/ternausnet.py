@@ -1,8 +1,7 @@
 """TernausNet: a U-Net whose encoder is a VGG, so that it can start from weights learnt on ImageNet.
 
 V. Iglovikov, A. Shvets: "TernausNet: U-Net with VGG11 Encoder Pre-Trained on ImageNet for Image
-Segmentation", arXiv:1801.05746 (2018). VGG: K. Simonyan, A. Zisserman, arXiv:1409.1556 (2014), table 1,
-columns A (VGG11) and D (VGG16).
+Segmentation", arXiv:1801.05746 (2018).
 """
 
 from typing import Annotated, Literal, NamedTuple
@@ -10,33 +9,32 @@ from typing import Annotated, Literal, NamedTuple
 import torch
 from torch import nn
 
+from lamella.errors import WeightsError
 from lamella.keys import Key
-from lamella.models import weights
+from lamella.models import published, vgg, weights
 from lamella.models.padding import AnySize
+from lamella.models.signature import Channels, Classes, EncoderWeights, logits_of
+from lamella.models.vgg import VGG, normalised
 
 
 class _Plan(NamedTuple):
-    """The channel numbers of one TernausNet.
+    """The decoder of one TernausNet.
 
     Attributes:
-        encoder: channels of the convolutions of each of the five stages; each stage ends with a pooling.
         decoder: (channels between, channels out) of the five upsampling blocks, the deepest (centre) first.
         kernel: side of the transposed convolutions' kernels.
     """
 
-    encoder: tuple[tuple[int, ...], ...]
     decoder: tuple[tuple[int, int], ...]
     kernel: Literal[3, 4]
 
 
-_PLANS: dict[str, _Plan] = {
+_PLANS: dict[VGG, _Plan] = {
     "vgg11": _Plan(
-        encoder=((64,), (128,), (256, 256), (512, 512), (512, 512)),
         decoder=((512, 256), (512, 256), (512, 128), (256, 64), (128, 32)),
         kernel=3,
     ),
     "vgg16": _Plan(
-        encoder=((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)),
         decoder=((512, 256), (512, 256), (512, 256), (256, 64), (128, 32)),
         kernel=4,
     ),
@@ -62,30 +60,18 @@ class TernausNet(nn.Module):
         batch_norm: normalise after every convolution but the last.
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, encoder: Literal["vgg11", "vgg16"], batch_norm: bool
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, encoder: VGG, batch_norm: bool) -> None:
         super().__init__()
         plan = _PLANS[encoder]
-
-        layers: list[nn.Module] = []
-        channels = in_channels
-        for stage in plan.encoder:
-            for width in stage:
-                # Biases even before a normalisation: torchvision's layout, so that its weights fit.
-                layers += _normalised(nn.Conv2d(channels, width, 3, padding=1), width, batch_norm)
-                channels = width
-            layers.append(nn.MaxPool2d(2))
-        self.encoder = nn.Sequential(*layers)
-
-        skips = [stage[-1] for stage in reversed(plan.encoder)]  # deepest first
-        self.centre = _up(channels, *plan.decoder[0], plan.kernel, batch_norm)
+        self.encoder = vgg.features(encoder, in_channels, batch_norm)
+        skips = [stage[-1] for stage in reversed(vgg.STAGES[encoder])]  # deepest first
+        self.centre = _up(skips[0], *plan.decoder[0], plan.kernel, batch_norm)
         blocks: list[nn.Module] = []
         for (_, below), skip, (between, out) in zip(plan.decoder, skips, plan.decoder[1:], strict=False):
             blocks.append(_up(below + skip, between, out, plan.kernel, batch_norm))
         width = plan.decoder[-1][1]
         last = nn.Conv2d(width + skips[-1], width, 3, padding=1, bias=not batch_norm)
-        blocks.append(nn.Sequential(*_normalised(last, width, batch_norm)))
+        blocks.append(nn.Sequential(*normalised(last, width, batch_norm)))
         self.decoder = nn.ModuleList(blocks)
         self.head = nn.Conv2d(width, out_channels, 1)
         self._initialise()
@@ -104,6 +90,29 @@ class TernausNet(nn.Module):
         logits: torch.Tensor = self.head(x)  # (B, 32, H, W) -> (B, K, H, W)
         return logits
 
+    def translated(self, state: weights.StateDict) -> weights.StateDict:
+        """The state dict of the authors' package under the names that ours has; any other as it is.
+
+        Raises:
+            WeightsError: this network normalises, which theirs does not; or it is of their UNet16 that
+                interpolates (`is_deconv=False`), which is not the paper's network.
+        """
+        if "dec1.conv.weight" not in state:
+            return state
+        if isinstance(self.encoder[1], nn.BatchNorm2d):
+            raise WeightsError(
+                "These are weights of the ternausnet package, whose networks have no batch normalisation.",
+                "Set model.batch_norm=false.",
+            )
+        if "center.block.2.conv.weight" in state:
+            raise WeightsError(
+                "These are the weights of ternausnet's UNet16(is_deconv=False), whose decoder interpolates; "
+                "TernausNet's has transposed convolutions.",
+                "Take its encoder alone, model.init_part=encoder, or the weights of a UNet16(is_deconv=True).",
+            )
+        # The authors list their encoder twice: conv1, conv2, ... are tensors of `encoder` again.
+        return {_ours(key): value for key, value in state.items() if not key.startswith("conv")}
+
     def _initialise(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.ConvTranspose2d):
@@ -119,10 +128,10 @@ class TernausNet(nn.Module):
 
 def ternausnet(
     *,
-    in_channels: Annotated[int, Key("channels of the image", least=1)],
-    num_classes: Annotated[int, Key("classes, background included", least=2)],
-    encoder: Annotated[Literal["vgg11", "vgg16"], Key("which VGG")],
-    encoder_weights: Annotated[str | None, Key("null: from scratch; imagenet; or a file")],
+    in_channels: Channels,
+    num_classes: Classes,
+    encoder: Annotated[VGG, Key("which VGG")],
+    encoder_weights: EncoderWeights,
     batch_norm: Annotated[bool, Key("false: the network of the paper")],
 ) -> nn.Module:
     """A TernausNet for images of any size.
@@ -142,19 +151,13 @@ def ternausnet(
     Raises:
         WeightsError: the weights asked for cannot be had, or do not fit.
     """
-    network = TernausNet(in_channels, 1 if num_classes == 2 else num_classes, encoder, batch_norm)
+    network = TernausNet(in_channels, logits_of(num_classes), encoder, batch_norm)
     if encoder_weights == "imagenet":
-        state, source = weights.fetch_torchvision(f"{encoder}_bn" if batch_norm else encoder)
+        state, source = published.fetch_torchvision(f"{encoder}_bn" if batch_norm else encoder)
         weights.load_encoder(network.encoder, state, source)
     elif encoder_weights is not None:
         weights.load_encoder(network.encoder, weights.read_state_dict(encoder_weights), encoder_weights)
     return AnySize(network, multiple=32)
-
-
-def _normalised(layer: nn.Module, channels: int, batch_norm: bool) -> list[nn.Module]:
-    """A convolution and what follows it."""
-    norm: list[nn.Module] = [nn.BatchNorm2d(channels)] if batch_norm else []
-    return [layer, *norm, nn.ReLU(inplace=True)]
 
 
 def _up(below: int, between: int, out: int, kernel: Literal[3, 4], batch_norm: bool) -> nn.Sequential:
@@ -164,4 +167,19 @@ def _up(below: int, between: int, out: int, kernel: Literal[3, 4], batch_norm: b
     double = nn.ConvTranspose2d(
         between, out, kernel, stride=2, padding=1, output_padding=4 - kernel, bias=not batch_norm
     )
-    return nn.Sequential(*_normalised(convolve, between, batch_norm), *_normalised(double, out, batch_norm))
+    return nn.Sequential(*normalised(convolve, between, batch_norm), *normalised(double, out, batch_norm))
+
+
+def _ours(key: str) -> str:
+    """A name in the authors' state dict -> in ours.
+
+    dec5.block.0.conv.weight (3x3) and dec5.block.1.weight (transposed) -> decoder.0.0.weight and decoder.0.k.weight,
+    dec1.conv.weight -> decoder.4.0.weight; the encoder's stay.
+    """
+    first, *_, last = key.split(".")
+    if first == "encoder":
+        return key
+    if first == "final":
+        return f"head.{last}"
+    block = "centre" if first == "center" else f"decoder.{5 - int(first.removeprefix('dec'))}"
+    return f"{block}.{2 if '.block.1.' in key else 0}.{last}"

@@ -1,24 +1,19 @@
-"""Weights an encoder can start from: fetched once from a public place, or read from a file.
+"""Weights a network can start from: fetched once from a public place, or read from a file.
 
 What is asked for is what happens: weights that cannot be had, read or fitted are a WeightsError within
 seconds, never a network that silently starts from random numbers.
 """
 
 import re
-import socket
-import threading
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
 from lamella.errors import WeightsError
-
-CONNECT_SECONDS = 5.0  # how long a host may take to answer before the network counts as absent
-STALL_SECONDS = 30.0  # how long a download may stand still
+from lamella.models.padding import AnySize
 
 FROM_SCRATCH = "Train from scratch with model.encoder_weights=null"
 HOW_TO_SAVE = "Save weights with torch.save(network.state_dict(), path)."
@@ -29,11 +24,15 @@ StateDict = dict[str, torch.Tensor]
 # --- From a file ----------------------------------------------------------------------------------------
 
 
-def read_state_dict(path: str | Path) -> StateDict:
+def read_state_dict(path: str | Path, key: str = "model.encoder_weights") -> StateDict:
     """The tensors of a state dict saved as .safetensors, or by `torch.save` (.pt, .pth, .ckpt).
 
-    A dict with a "state_dict" in it (Lightning's and timm's checkpoints) is unpacked. Only tensors and plain
-    values are unpickled (`weights_only=True`): a file cannot run code.
+    A dict with a "state_dict" or "model" in it (checkpoints of Lightning, timm and TernausNet's authors) is
+    unpacked. Only tensors and plain values are unpickled (`weights_only=True`): a file cannot run code.
+
+    Args:
+        path: the file.
+        key: the configuration key that named it, for errors.
 
     Raises:
         WeightsError: no such file; not a state dict; damaged.
@@ -41,9 +40,9 @@ def read_state_dict(path: str | Path) -> StateDict:
     file = Path(path).expanduser()
     if not file.is_file():
         raise WeightsError(
-            f"model.encoder_weights={path}: there is no such file.",
-            f"{FROM_SCRATCH}, or start from model.encoder_weights=imagenet, or from a .pt, .pth, .ckpt or "
-            ".safetensors file. A relative path starts where the command was called.",
+            f"{key}={path}: there is no such file.",
+            f"Train from scratch with {key}=null, or start from a .pt, .pth, .ckpt or .safetensors file. A relative "
+            "path starts where the command was called.",
         )
     try:
         if file.suffix == ".safetensors":
@@ -54,11 +53,12 @@ def read_state_dict(path: str | Path) -> StateDict:
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip, torch and safetensors have no common base
         raise WeightsError(
-            f"{file} cannot be read as weights: {_first_line(error)}",
+            f"{file} cannot be read as weights: {first_line(error)}",
             f"It is damaged, or holds more than tensors and plain values. {HOW_TO_SAVE}",
         ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+    for inside in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(inside), Mapping):
+            content = content[inside]
     if not isinstance(content, Mapping):
         raise WeightsError(f"{file} holds a {type(content).__name__}, not a state dict.", HOW_TO_SAVE)
     state = {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
@@ -87,12 +87,88 @@ def load_encoder(encoder: nn.Module, state: StateDict, source: str) -> None:
         WeightsError: tensors are missing, left over, or of another shape; lists them.
     """
     wanted: StateDict = encoder.state_dict()
-    given = _named_alike(state, wanted)
+    _load(
+        encoder,
+        _named_alike(state, wanted),
+        f"The weights of {source} do not fit the encoder.",
+        "Choose the model.encoder that they were made for, or model.encoder_weights=null.",
+    )
+
+
+def start_encoder(encoder: nn.Module, encoder_weights: str | None, model: str) -> None:
+    """Gives the encoder of a network for which none are published the weights of a file, if any.
+
+    Raises:
+        WeightsError: "imagenet" is asked for; or see `load_encoder`.
+    """
+    if encoder_weights == "imagenet":
+        raise WeightsError(
+            f"There are no ImageNet weights for model={model}.",
+            f"{FROM_SCRATCH}, or choose a model with an encoder that has them: model=unet.",
+        )
+    if encoder_weights is not None:
+        load_encoder(encoder, read_state_dict(encoder_weights), encoder_weights)
+
+
+# --- Into a network -------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Translates(Protocol):
+    """A network that knows other names for its weights, such as its authors'."""
+
+    def translated(self, state: StateDict) -> StateDict: ...
+
+
+def initialise(network: nn.Module, state: StateDict, source: str, part: Literal["whole", "encoder"]) -> None:
+    """Starts a network from the weights of another, in place: every tensor of the part asked for, or an error.
+
+    `state` may be that of the network, or of something around it, as in a checkpoint of Lamella's. Its first layer is
+    adapted to the channels of the image by `adapt_input_channels`. "encoder" takes the encoder of whatever network
+    has the same one.
+
+    Args:
+        network: as a function of lamella.models built it.
+        state: names -> tensors.
+        source: where they are from; named in the error.
+        part: "whole" or "encoder".
+
+    Raises:
+        WeightsError: tensors are missing, left over, or of another shape; lists them.
+    """
+    inner = network.network if isinstance(network, AnySize) else network
+    state = {key.removeprefix("module."): value for key, value in state.items()}  # of a network in DataParallel
+    if part == "encoder":
+        encoder = dict(inner.named_children()).get("encoder")
+        if encoder is None:
+            raise WeightsError(f"{source}: this model has no encoder.", "Set model.init_part=whole.")
+        given = _named_alike(state, encoder.state_dict())
+        _load(encoder, given, f"{source}: its encoder does not fit.", "Choose a model with the same encoder.")
+        return
+    if isinstance(inner, Translates):
+        state = inner.translated(state)
+    wanted: StateDict = inner.state_dict()
+    prefix = _best_prefix(state, wanted)
+    given = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    problem = "the weights do not fit this model"
+    remedy = "Choose the model they were made for; or, if it has this one's encoder, set model.init_part=encoder."
+    head = next((key for key in reversed(wanted) if wanted[key].ndim == 4), "")
+    if head in given and given.keys() == wanted.keys() and len(given[head]) != len(wanted[head]):
+        problem = f"that model gives {len(given[head])} logit(s) a pixel, this one {len(wanted[head])}"
+        remedy = "For another number of classes take the encoder alone: model.init_part=encoder."
+    _load(inner, given, f"{source}: {problem}.", remedy)
+
+
+def _load(module: nn.Module, given: StateDict, problem: str, remedy: str) -> None:
+    """Loads every tensor into a module, the first layer adapted to its channels; else a WeightsError lists them."""
+    wanted: StateDict = module.state_dict()
+    first = next((key for key, value in wanted.items() if value.ndim == 4), None)
+    channels = given[first].shape[1] if first is not None and first in given and given[first].ndim == 4 else 3
     for key, value in given.items():
-        if key in wanted and _differs_in_channels_only(value, wanted[key]):
+        if key in wanted and _differs_in_channels_only(value, wanted[key], channels):
             given[key] = adapt_input_channels(value, wanted[key].shape[1])
     try:
-        encoder.load_state_dict(given)  # strict, but for the classifiers that SMP's encoders drop themselves
+        module.load_state_dict(given)  # strict, but for the classifiers that SMP's encoders drop themselves
     except RuntimeError as error:
         missing = [key for key in wanted if key not in given]
         unexpected = [key for key in given if key not in wanted]
@@ -106,41 +182,34 @@ def load_encoder(encoder: nn.Module, state: StateDict, source: str) -> None:
             *_listed("unexpected", unexpected),
             *_listed("of another shape", reshaped),
         ]
-        raise WeightsError(
-            f"The weights of {source} do not fit the encoder.",
-            "\n  ".join(
-                [
-                    *(lists or [_first_line(error)]),
-                    "Choose the model.encoder that they were made for, or model.encoder_weights=null.",
-                ]
-            ),
-        ) from error
+        raise WeightsError(problem, "\n  ".join([*(lists or [first_line(error)]), remedy])) from error
 
 
 def adapt_input_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
-    """A first convolution made for RGB, adapted to images of other channels.
+    """A first convolution, such as one made for RGB, adapted to images of other channels.
 
     One channel: the sum over red, green and blue, so a grey image gives what it gave as three equal channels.
     Else: red, green, blue, red, ... in turn, times 3 / channels, which keeps the size of the response. Both
     hold for images normalised alike in all channels.
 
     Args:
-        weight: (out, 3, h, w).
+        weight: (out, C, h, w); C = 3 for RGB.
         channels: number of channels wanted.
 
     Returns:
         (out, channels, h, w).
     """
+    given = weight.shape[1]
     if channels == 1:
-        return weight.sum(dim=1, keepdim=True)  # (out, 3, h, w) -> (out, 1, h, w)
-    turns = torch.arange(channels) % 3
-    return weight[:, turns] * (3 / channels)  # (out, 3, h, w) -> (out, channels, h, w)
+        return weight.sum(dim=1, keepdim=True)  # (out, C, h, w) -> (out, 1, h, w)
+    turns = torch.arange(channels) % given
+    return weight[:, turns] * (given / channels)  # (out, C, h, w) -> (out, channels, h, w)
 
 
-def _differs_in_channels_only(given: torch.Tensor, wanted: torch.Tensor) -> bool:
+def _differs_in_channels_only(given: torch.Tensor, wanted: torch.Tensor, channels: int) -> bool:
     return (
         given.ndim == wanted.ndim == 4
-        and given.shape[1] == 3 != wanted.shape[1]
+        and given.shape[1] == channels != wanted.shape[1]
         and (given.shape[0], *given.shape[2:]) == (wanted.shape[0], *wanted.shape[2:])
     )
 
@@ -180,142 +249,7 @@ def _listed(what: str, names: list[str]) -> list[str]:
     return [f"{len(names)} {what}: {shown}"] if names else []
 
 
-# --- From the network -----------------------------------------------------------------------------------
-
-
-def fetch_torchvision(name: str) -> tuple[StateDict, str]:
-    """torchvision's ImageNet weights for one of its classification networks, out of torch.hub's cache.
-
-    Fetches them into the cache if they are not there.
-
-    Args:
-        name: torchvision's name of the network, such as "vgg11_bn".
-
-    Returns:
-        The state dict of the whole network, and the file it is kept in.
-
-    Raises:
-        WeightsError: not in the cache and not to be fetched, or damaged.
-    """
-    import lamella.torchvision_ops  # noqa: F401 - before torchvision
-
-    # isort: split
-    import torchvision
-
-    url: str = torchvision.models.get_model_weights(name).IMAGENET1K_V1.url
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    file = folder / url.rpartition("/")[2]
-    if not file.exists():
-        what = f"ImageNet weights for {name}"
-        choices = (
-            f"{FROM_SCRATCH}; or download {url} where there is a network and put the file into {folder}, "
-            f"or give its path: model.encoder_weights=/path/to/{file.name}"
-        )
-        require_answer(url, what, choices)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with _no_stall():
-                checksum = file.stem.rpartition("-")[2]
-                torch.hub.download_url_to_file(url, str(file), hash_prefix=checksum)
-        except Exception as error:  # network, disk or checksum
-            raise WeightsError(f"{what}: download of {url} failed: {_first_line(error)}", choices) from error
-    return read_state_dict(file), str(file)
-
-
-def fetch_from_hub(build: Callable[[], nn.Module], name: str, url: str) -> StateDict:
-    """The weights of an encoder that can build itself with its published ones, as SMP's and timm's do.
-
-    Asks Hugging Face's cache first, and the network only if they are not there: a run that has its weights
-    needs no network, and one that has neither does not wait through the client's retries.
-
-    Args:
-        build: builds the encoder with its weights.
-        name: the encoder; named in the error.
-        url: a file that lies beside the weights; asked whether it can be reached.
-
-    Raises:
-        WeightsError: not in the cache and not to be fetched, or damaged.
-    """
-    from huggingface_hub import constants
-
-    what, cache = f"ImageNet weights for {name}", constants.HF_HUB_CACHE
-    choices = (
-        f"{FROM_SCRATCH}; or let a machine with a network fetch them, and copy its {cache} to this one; "
-        "or give a file saved there with torch.save(network.state_dict(), path): "
-        "model.encoder_weights=/path/to/file"
-    )
-    if url.startswith(constants.ENDPOINT):
-        try:
-            with _hub_offline():
-                return build().state_dict()
-        except OSError as error:  # not in the cache
-            if constants.HF_HUB_OFFLINE:  # the user's own wish
-                problem = f"{what} are not in {cache}, and HF_HUB_OFFLINE is set."
-                raise WeightsError(problem, choices) from error
-        except Exception as error:
-            raise WeightsError(
-                f"{what} in {cache} cannot be read: {_first_line(error)}",
-                "Delete them there; they are fetched again when next asked for.",
-            ) from error
-    require_answer(url, what, choices)
-    try:
-        with _no_stall():
-            return build().state_dict()
-    except Exception as error:  # network or disk
-        raise WeightsError(f"{what} could not be fetched: {_first_line(error)}", choices) from error
-
-
-def require_answer(url: str, what: str, choices: str) -> None:
-    """Asks a host for the head of a file, through a proxy if one is set; waits CONNECT_SECONDS at most.
-
-    Raises:
-        WeightsError: no answer, or a refusal; says `what` was wanted and which `choices` are left.
-    """
-    outcome: list[Exception | None] = []
-
-    def ask() -> None:
-        try:
-            request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "lamella"})
-            with urllib.request.urlopen(request, timeout=CONNECT_SECONDS):
-                outcome.append(None)
-        except Exception as error:  # no such host, refused, timed out, not found, no HTTP at all
-            outcome.append(error)
-
-    # In a thread, as no timeout of Python's covers the look-up of a host's name.
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(CONNECT_SECONDS)
-    if outcome == [None]:
-        return
-    reason = _first_line(outcome[0]) if outcome and outcome[0] else f"no answer in {CONNECT_SECONDS:g} s"
-    raise WeightsError(f"{what} cannot be fetched: {url} cannot be reached ({reason}).", choices)
-
-
-@contextmanager
-def _hub_offline() -> Iterator[None]:
-    """Lets Hugging Face's client look into its cache only. It reads HF_HUB_OFFLINE once, at import."""
-    from huggingface_hub import constants
-
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
-
-
-@contextmanager
-def _no_stall() -> Iterator[None]:
-    """Ends downloads that stand still for STALL_SECONDS. torch.hub sets no timeout of its own."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(STALL_SECONDS)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The first line of an error's text, or its type where the text says nothing (KeyError: '0')."""
     text = str(error).strip().partition("\n")[0]
     return text if " " in text else f"{type(error).__name__} {text}".strip()

@@ -1,0 +1,125 @@
+"""Prints every model with its size, its work and its source; or the encoders that go into them."""
+
+import sys
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.table import Table
+from torch.utils.flop_counter import FlopCounterMode
+
+from lamella.config import CHECKOUT, build, suggestion
+from lamella.errors import ConfigError, LamellaError
+from lamella.models.encoders import encoder_names, has_imagenet_weights
+
+USAGE = """Lamella: print the models, with parameters, FLOPs and source; or the encoders.
+
+  python scripts/zoo.py                      every model that model=NAME can name
+  python scripts/zoo.py model=unet,fpn       these
+  python scripts/zoo.py encoders             every encoder that model.encoder=NAME can name
+  python scripts/zoo.py encoders=resnet      those with resnet in their name"""
+CHANNELS, CLASSES, SIDE = 3, 2, 256
+MODELS = CHECKOUT / "conf" / "model"
+
+
+class Row(NamedTuple):
+    """One model: parameters that training changes, FLOPs of one image forward, first line of its file."""
+
+    name: str
+    parameters: int
+    flops: int
+    source: str
+
+
+def main(arguments: list[str]) -> int:
+    """Prints what the arguments ask for; returns the exit code."""
+    out = Console()
+    if {"--help", "-h", "help"} & {*arguments}:
+        print(USAGE)
+        return 0
+    try:
+        known = {"model": "", "encoders": ""}
+        for argument in arguments:
+            key, _, value = argument.partition("=")
+            if key not in known:
+                raise ConfigError(f"there is no key {key!r}", suggestion(key, known))
+            known[key] = value
+        if any(argument.startswith("encoders") for argument in arguments):
+            out.print(encoder_table(known["encoders"]))
+        else:
+            out.print(model_table(known["model"].split(",") if known["model"] else model_names(), out))
+    except LamellaError as error:
+        print(f"error: {error.problem}" + (f"\n  {error.remedy}" if error.remedy else ""), file=sys.stderr)
+        return 1
+    return 0
+
+
+def model_names() -> list[str]:
+    """All that `model` can be."""
+    return sorted(path.stem for path in MODELS.glob("*.yaml"))
+
+
+def measure(name: str) -> Row:
+    """Builds a model as its file says, for RGB and two classes, and counts. Raises ConfigError: no such model."""
+    file = MODELS / f"{name}.yaml"
+    if not file.is_file():
+        raise ConfigError(f"there is no model {name!r}", suggestion(name, model_names()))
+    around = {"dataset": {"in_channels": CHANNELS, "num_classes": CLASSES}, "seed": 0}  # what the file refers to
+    network = build(OmegaConf.create({**around, "model": OmegaConf.load(file)}).model)
+    parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    return Row(name, parameters, forward_flops(network) if parameters else 0, source(file))
+
+
+def forward_flops(network: torch.nn.Module) -> int:
+    """FLOPs of convolutions and matrix products for one image, 2 a multiply-add; by shapes, nothing is computed."""
+    network = network.eval().to("meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, CHANNELS, SIDE, SIDE, device="meta"))
+    return int(counter.get_total_flops())
+
+
+def source(file: Path) -> str:
+    """The comment that opens a model's file: what it is and who published it."""
+    return file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+
+
+def model_table(names: list[str], out: Console) -> Table:
+    """One row a model."""
+    table = Table(
+        title=f"model=NAME, for {CHANNELS} channels and {CLASSES} classes",
+        caption=f"Parameters that training changes. FLOPs: one image of {SIDE} x {SIDE} forward, convolutions and "
+        "matrix products, 2 FLOPs a multiply-add.",
+        caption_justify="left",
+    )
+    table.add_column("model")
+    table.add_column("parameters, M", justify="right")
+    table.add_column("GFLOPs", justify="right")
+    table.add_column("source", overflow="fold")
+    with out.status("building") as status:
+        for name in names:
+            status.update(f"building {name}")
+            row = measure(name)
+            numbers = (f"{row.parameters / 1e6:.2f}", f"{row.flops / 1e9:.1f}") if row.parameters else ("none", "-")
+            table.add_row(row.name, *numbers, row.source)
+    return table
+
+
+def encoder_table(part: str) -> Table:
+    """One row an encoder whose name has `part` in it. Raises ConfigError: there is none."""
+    names = [name for name in encoder_names() if part in name]
+    if not names:
+        raise ConfigError(f"no encoder has {part!r} in its name", "All: python scripts/zoo.py encoders")
+    table = Table(title="model.encoder=NAME", caption="weights: published, for model.encoder_weights=imagenet")
+    table.add_column("encoder")
+    table.add_column("weights")
+    for name in names:
+        table.add_row(name, "yes" if has_imagenet_weights(name) else "-")
+    return table
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore", module="timm|segmentation_models_pytorch")
+    sys.exit(main(sys.argv[1:]))

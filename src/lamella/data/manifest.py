@@ -1,0 +1,57 @@
+"""What a run was made of: every file with its hash, and one hash each for the data and for the split."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from lamella.data.facts import Facts
+from lamella.data.store import Store
+from lamella.data.types import Dataset, ImageRef, Split
+
+
+def manifest(dataset: Dataset, split: Split, facts: Facts) -> list[dict[str, Any]]:
+    """One entry a sample: files, hashes, sizes in bytes, group, and the part it plays ("" for none).
+
+    Files go by name, without folders, so that the manifest is the same on every machine. Raises DataError.
+    """
+    role = {name: part for part, names in split_ids(split).items() for name in names}
+    return [
+        {
+            "id": s.id,
+            "role": role.get(s.id, ""),
+            "group": s.group,
+            "image": _file(s.image, facts),
+            "mask": _file(s.mask, facts),
+        }
+        for s in dataset.samples
+    ]
+
+
+def data_sha256(dataset: Dataset, store: Store) -> str:
+    """One hash over names, content and meaning of all samples; file paths do not enter it. Raises DataError."""
+    files = [
+        [s.id, *((store.facts.sha256(ref.path), ref.page, ref.axes) for ref in (s.image, s.mask))]
+        for s in dataset.samples
+    ]
+    meaning = sorted((str(value), id_) for value, id_ in store.card.mask_values.items())
+    return hashlib.sha256(json.dumps([files, meaning]).encode()).hexdigest()
+
+
+def split_sha256(split: Split) -> str:
+    """One hash over which sample plays which part."""
+    return hashlib.sha256(json.dumps(split_ids(split), sort_keys=True).encode()).hexdigest()
+
+
+def split_ids(split: Split) -> dict[str, list[str]]:
+    """The ids of each part."""
+    return {
+        "train": [s.id for s in split.train],
+        "val": [s.id for s in split.val],
+        "test": [s.id for s in split.test],
+    }
+
+
+def _file(ref: ImageRef, facts: Facts) -> dict[str, Any]:
+    path: Path = ref.path
+    return {"file": path.name, "page": ref.page, "sha256": facts.sha256(path), "bytes": path.stat().st_size}
