@@ -112,7 +112,7 @@ class TestMaNet(CoarseTester):
         return modern.manet(
             in_channels=in_channels,
             num_classes=num_classes,
-            encoder="resnet18",
+            encoder="tu-mobilenetv3_small_050",
             encoder_weights=None,
             decoder_channels=[64] * 5,
             attention_channels=16,

@@ -220,18 +220,19 @@ def _start(network: nn.Module, file: Path, part: str = "whole") -> None:
     weights.initialise(network, state, f"model.init_from={file.name}", part)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("build", [_ternausnet, lambda w: _unet("resnet18", w), *OWN.values()])
-@pytest.mark.parametrize("form", ["checkpoint", "whole", "inner", "parallel"])
-def test_a_whole_network_starts_from_another(build: Callable[..., nn.Module], form: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("build", [_ternausnet, lambda w: _unet("tu-test_resnet", w), *OWN.values()])
+def test_a_whole_network_starts_from_a_checkpoint(build: Callable[..., nn.Module], tmp_path: Path) -> None:
     source, network = build(None), build(None)
-    file = tmp_path / "best.ckpt"
-    if form == "checkpoint":
-        _checkpoint(source, file)
-    else:
-        assert isinstance(source, AnySize)
-        state = (source if form == "whole" else source.network).state_dict()
-        torch.save({f"module.{k}" if form == "parallel" else k: v for k, v in state.items()}, file)
-    _start(network, file)
+    _start(network, _checkpoint(source, tmp_path / "best.ckpt"))
+    _assert_same(source, network)
+
+
+@pytest.mark.parametrize("prefix", ["network.", "", "module."])
+def test_a_whole_network_starts_from_a_state_dict(prefix: str, tmp_path: Path) -> None:
+    source, network = OWN["attention_unet"](None), OWN["attention_unet"](None)
+    assert isinstance(source, AnySize)
+    torch.save({f"{prefix}{k}": v for k, v in source.network.state_dict().items()}, tmp_path / "weights.pt")
+    _start(network, tmp_path / "weights.pt")
     _assert_same(source, network)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
@@ -20,15 +19,18 @@ _EXTRA = {"v_rand": "V_rand", "v_info": "V_info", "pixel_error": "pixel error"}
 _SAME = ("seed", "tracking.run_name", "model.seed")  # what differs between repetitions of one method
 
 
-def after_sweep(cfg: DictConfig, sweep: str) -> None:
+def after_sweep(uri: str, sweep: str, published: Mapping[str, Any]) -> None:
     """Prints a table of the sweep's finished runs, one a data set and protocol, and logs it to each of them.
 
     Args:
-        cfg: the checked configuration of one job: where runs are kept, and what was published.
+        uri: where the runs are kept.
         sweep: the name that its jobs share.
+        published: what others found: {"dataset": name, "scores": {method: {score: value}}, "notes": [text]}, or empty.
+
+    Raises:
+        StorageError: the store cannot be read.
     """
-    found = tracking.finished(cfg.tracking.uri, sweep)
-    published: Mapping[str, Any] = cfg.published or {}
+    found = tracking.finished(uri, sweep)
     # Scores of unlike data, splits or thresholds never meet in one column.
     for protocol in dict.fromkeys(run.tags["lamella.protocol"] for run in found):
         runs = [run for run in found if run.tags["lamella.protocol"] == protocol]

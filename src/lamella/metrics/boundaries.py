@@ -14,9 +14,9 @@ From every outline pixel the distance to the nearest pixel of the other outline 
 Where nothing can be measured:
 - neither mask has an outline and the masks agree (nothing there and nothing found, or all there and all found):
   distances 0, surface Dice 1;
-- one of the two has no outline, or neither has and the masks differ: the distances are the picture's diagonal, the
-  largest that two pixels of it can have, and surface Dice is 0. A distance that is infinite or missing would make
-  the mean over images infinite, or better for each image that was missed.
+- one of the two has no outline, or neither has and the masks differ: the distances are the picture's diagonal,
+  more than any two pixels of it can have, and surface Dice is 0. Were the distance infinite or left out, the mean
+  over images would be infinite, or the better the more images were missed.
 
 Distances are in pixels, or in nanometres where the spacing is given in them.
 """
@@ -37,10 +37,12 @@ class Gaps(NamedTuple):
     Attributes:
         to_truth: from each outline pixel of the prediction to the nearest one of the truth.
         to_predicted: from each outline pixel of the truth to the nearest one of the prediction.
+        far: None; or the picture's diagonal where there is nothing to measure to, and the others are empty.
     """
 
     to_truth: Distances
     to_predicted: Distances
+    far: float | None
 
 
 def gaps(predicted: Mask, truth: Mask, valid: Mask, spacing: tuple[float, float] = (1.0, 1.0)) -> Gaps:
@@ -53,8 +55,7 @@ def gaps(predicted: Mask, truth: Mask, valid: Mask, spacing: tuple[float, float]
         spacing: height and width of a pixel; (1, 1) measures in pixels, a card's `spacing_nm` in nanometres.
 
     Returns:
-        Both empty where the masks agree and have no outline; one distance each, the picture's diagonal, where
-        there is nothing to measure to.
+        No distances where a mask has no outline; `far` then tells whether the masks agree.
 
     Raises:
         ValueError: shapes or types do not fit.
@@ -64,11 +65,10 @@ def gaps(predicted: Mask, truth: Mask, valid: Mask, spacing: tuple[float, float]
             raise ValueError(f"{name} must be bool {truth.shape}, as the truth, not {mask.dtype} {mask.shape}")
     found, true = outline(predicted, valid), outline(truth, valid)
     if found.any() and true.any():
-        return Gaps(_distance(true, spacing)[found], _distance(found, spacing)[true])
-    if not found.any() and not true.any() and not ((predicted != truth) & valid).any():
-        return Gaps(np.zeros(0), np.zeros(0))
-    diagonal = np.hypot((truth.shape[0] - 1) * spacing[0], (truth.shape[1] - 1) * spacing[1])
-    return Gaps(np.array([diagonal]), np.array([diagonal]))
+        return Gaps(_distance(true, spacing)[found], _distance(found, spacing)[true], None)
+    alike = not found.any() and not true.any() and not ((predicted != truth) & valid).any()
+    diagonal = float(np.hypot(truth.shape[0] * spacing[0], truth.shape[1] * spacing[1]))
+    return Gaps(np.zeros(0), np.zeros(0), None if alike else diagonal)
 
 
 def outline(mask: Mask, valid: Mask) -> Mask:
@@ -89,7 +89,7 @@ def hausdorff95(found: Gaps) -> float:
     medpy takes one percentile of both directions together: another number.
     """
     if not found.to_truth.size:
-        return 0.0
+        return found.far or 0.0
     return float(max(np.percentile(found.to_truth, 95), np.percentile(found.to_predicted, 95)))
 
 
@@ -99,25 +99,22 @@ def surface_distance(found: Gaps) -> float:
     T. Heimann et al. 2009, IEEE TMI 28:1251. The mean of the two directed means is another number where the
     outlines differ in length.
     """
-    both = np.concatenate(found)
-    return float(both.mean()) if both.size else 0.0
+    both = np.concatenate(found[:2])
+    return float(both.mean()) if both.size else found.far or 0.0
 
 
 def surface_dice(found: Gaps, tolerance: float) -> float:
     """Normalised surface Dice: the share of both outlines that is at most `tolerance` from the other one.
 
     S. Nikolov et al. 2021, JMIR 23:e26151. Outline pixels are counted, as in MONAI; the authors' own code weighs
-    pieces of contour by their length, which differs in the second digit on small objects.
+    pieces of contour by their length: another number.
 
     Args:
         found: see `gaps`.
         tolerance: in the unit of the spacing the gaps were measured with: what two annotators would differ by.
     """
-    both = np.concatenate(found)
-    if not both.size:
-        return 1.0
-    # The diagonal stands for "nothing to measure to", whatever the tolerance.
-    return float((both <= tolerance).mean())
+    both = np.concatenate(found[:2])
+    return float((both <= tolerance).mean()) if both.size else float(found.far is None)
 
 
 def _distance(line: Mask, spacing: tuple[float, float]) -> npt.NDArray[Any]:
