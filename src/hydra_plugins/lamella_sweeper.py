@@ -9,7 +9,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, open_dict, read_write
 
 from lamella import config
 from lamella.errors import LamellaError
@@ -52,8 +52,7 @@ def _table(checked: DictConfig, sweep: str) -> None:
     if "tracking" in checked:
         from lamella import table  # late: the jobs have imported what it needs
 
-        published = checked.published
-        table.after_sweep(checked.tracking.uri, sweep, OmegaConf.to_object(published) if published else {})
+        table.after_sweep(checked.tracking.uri, sweep, dict(checked.published or {}))
 
 
 ConfigStore.instance().store(
