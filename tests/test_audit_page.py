@@ -10,6 +10,7 @@ from PIL import Image
 from scipy import ndimage
 
 from lamella.data.audit import audit
+from lamella.data.audit_page import write_page
 from lamella.data.store import Store
 from lamella.data.types import IGNORE, Dataset, DatasetCard, ImageRef, Sample, Split
 from lamella.errors import StorageError
@@ -72,7 +73,7 @@ def made(folder, count=9, *, dtype=np.uint8, channels=1, name="{}"):
 
 
 def written(report, path):
-    report.write_html(path)
+    write_page(report, path)
     return path.read_text()
 
 
@@ -162,4 +163,4 @@ def test_nothing_that_can_be_read(tmp_path):
 def test_where_it_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match=r"page cannot be written to .*audit\.html"):
-        made(tmp_path).write_html(tmp_path / "file" / "audit.html")
+        write_page(made(tmp_path), tmp_path / "file" / "audit.html")

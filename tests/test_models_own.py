@@ -133,8 +133,8 @@ def test_unet_has_the_parameters_of_the_papers_figure() -> None:
 
 
 def test_unet_and_unetplusplus_have_the_parameters_that_the_unetplusplus_paper_gives() -> None:
-    # Table 2 of arXiv:1807.10165: 7.76 M and 9.04 M. To the last one in the authors' release (MrGiovanni/UNetPlusPlus,
-    # keras/helper_functions.py), for one channel and one output.
+    # The results' table of arXiv:1807.10165: 7.76 M and 9.04 M. To the last one in the authors' release
+    # (MrGiovanni/UNetPlusPlus, keras/helper_functions.py), for one channel and one output.
     assert _count(UNet(1, 1, width=32, block=twice(batch_norm=False))) == 7_759_521
     assert _count(UNetPlusPlus(1, 1, width=32, batch_norm=False, deep_supervision=False)) == 9_041_601
     assert _count(UNetPlusPlus(1, 1, width=32, batch_norm=False, deep_supervision=True)) == 9_041_601 + 3 * 33

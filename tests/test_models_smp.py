@@ -112,9 +112,9 @@ class TestMaNet(CoarseTester):
         return modern.manet(
             in_channels=in_channels,
             num_classes=num_classes,
-            encoder="tu-mobilenetv3_small_050",
+            encoder="resnet18",
             encoder_weights=None,
-            decoder_channels=[64] * 5,
+            decoder_channels=[64] * 4,
             attention_channels=16,
         )
 

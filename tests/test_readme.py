@@ -15,7 +15,10 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 COMMANDS = [line.strip() for line in re.findall(r"^    (\S.*)$", README, re.MULTILINE)]
 TRAIN = [c.split("#")[0].strip() for c in COMMANDS if "train.py" in c and not c.startswith("$")]
+OTHERS = [c.split("#")[0].strip() for c in COMMANDS if "scripts/" in c]
 MAKE = sorted({m for c in COMMANDS for m in re.findall(r"^make ([a-z-]+)", c)})
+# A protocol has its own methods and seeds: some of them stand for all.
+FEWER = ["model=otsu,unet", "seed=1"]
 # What makes a run short, and nothing else.
 SHORT = [
     "data.frame=8",
@@ -30,21 +33,28 @@ SHORT = [
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with both real layouts, filled with small phantoms."""
+    """A folder with both real layouts and somebody's own images, filled with small phantoms."""
     folder = tmp_path_factory.mktemp("readme")
+    write_blood(folder / "my", seed=1, train=8, test=1, height=64, width=64)
+    (folder / "my/train/original").rename(folder / "my/images")
+    (folder / "my/train/mask").rename(folder / "my/masks")
     write_em(folder / "data" / "em", seed=0, sections=12, size=64)
     write_blood(folder / "data" / "blood", seed=0, train=6, test=2, height=256, width=256)
     return folder
 
 
 def run(command: str, place: Path, *extra: str) -> subprocess.CompletedProcess[str]:
+    for name in ("my/", "data/em/", "output=pictures"):  # what stands in the user's folder stands in `place` here
+        command = command.replace(name, name.replace("my/", f"{place}/my/").replace("data/em/", f"{place}/data/em/")
+                                  .replace("pictures", f"{place}/pictures"))  # fmt: skip
     words = [sys.executable if word.endswith("python") else word for word in shlex.split(command)]
     environment = {**os.environ, "LAMELLA_DATA": str(place / "data")}
     return subprocess.run([*words, *extra], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_the_readme_has_the_commands_this_file_runs() -> None:
-    assert len(TRAIN) >= 6
+    assert len(TRAIN) >= 8
+    assert len(OTHERS) >= 4
     assert {"demo", "ui", "test", "lint", "test-ui"} <= set(MAKE)
 
 
@@ -53,14 +63,31 @@ def test_train_commands(command: str, place: Path) -> None:
     shows = "--help" in command or "--cfg" in command
     store = f"tracking.uri=sqlite:///{place}/runs.db tracking.artifacts={place}/artifacts paths.cache={place}/cache"
     kept = f"paths.output={place}/outputs"
-    done = run(command, place, *([] if shows else [*SHORT, *store.split(), kept]))
+    protocol = re.search("experiment=(depto2021|isbi2012)", command)
+    fewer = FEWER if protocol else []
+    done = run(command, place, *([] if shows else [*fewer, *SHORT, *store.split(), kept]))
     assert done.returncode == 0, done.stderr
     if not shows:
         jobs = 1
-        for values in re.findall(r"=(\S+,\S+)", command) if " -m " in command else []:
+        for values in re.findall(r"=(\S+,\S+)", " ".join([command, *fewer])) if " -m " in command else []:
             jobs *= len(values.split(","))
         assert len(set(re.findall(r"^run ([0-9a-f]{32})$", done.stdout, re.MULTILINE))) == jobs
         assert done.stdout.count("test/dice") == jobs
+
+
+@pytest.mark.parametrize("command", OTHERS)
+def test_other_commands(command: str, place: Path, request: pytest.FixtureRequest) -> None:
+    extra: list[str] = []
+    if "dataset=em" in command:  # nothing but the published volume will do
+        extra = [f"paths.data={request.getfixturevalue('lamella_data')}"]
+    elif "dataset=blood" in command:
+        extra = ["partial=true"]
+    fetches = "prepare_data" in command
+    places = [f"paths.cache={place}/cache", f"html={place}/audit.html"]
+    done = run(command, place, *([*extra, *places] if fetches else []))
+    assert done.returncode == 0, done.stderr
+    made = place / ("audit.html" if fetches else "pictures/train-volume_011.png")
+    assert made.stat().st_size > 1000
 
 
 def test_the_mistake_it_shows() -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lamella.errors import WeightsError
-from lamella.models import encoders, modern, published, smp, weights
+from lamella.models import encoders, modern, published, smp, transformers, weights
 from lamella.models.attention_unet import attention_unet
 from lamella.models.classical import otsu
 from lamella.models.fcn import fcn
@@ -487,6 +487,24 @@ def test_weights_in_the_hub_cache_need_no_network(no_network: None, encoder: str
     file.write_bytes(b"half a file")
     with pytest.raises(WeightsError, match="cannot be read"):
         _unet(encoder, "imagenet")
+
+
+def test_weights_of_a_vision_transformer_come_from_the_hub_cache(no_network: None, tmp_path: Path) -> None:
+    def build(encoder_weights: str | None, in_channels: int = 3) -> nn.Module:
+        return transformers.dpt(
+            in_channels=in_channels, num_classes=2, encoder="tu-test_vit", encoder_weights=encoder_weights,
+            readout="cat", stage_channels=[8] * 4, decoder_channels=8,
+        )  # fmt: skip
+
+    url = encoders._home_of_weights("tu-test_vit")
+    assert url is not None
+    source = _encoder(build(None))
+    state = {key.removeprefix("model."): value for key, value in source.state_dict().items()}
+    _put_into_hub_cache(tmp_path / "hub", "/".join(url.split("/")[3:5]), "0" * 40, state)
+    _assert_same(source, _encoder(build("imagenet")))
+    grey = _encoder(build("imagenet", 1)).state_dict()
+    first = "model.patch_embed.proj.weight"
+    torch.testing.assert_close(grey[first], source.state_dict()[first].sum(1, keepdim=True))
 
 
 def test_offline_by_wish_is_offline(empty_caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:

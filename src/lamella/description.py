@@ -10,6 +10,7 @@ from rich.table import Table
 
 from lamella import environment
 from lamella.config import CHECKOUT
+from lamella.data.audit_page import write_page
 from lamella.data.manifest import data_sha256, manifest, split_ids, split_sha256
 from lamella.hardware import Hardware
 from lamella.loading import Data
@@ -51,7 +52,7 @@ def describe(folder: Path, cfg: DictConfig, data: Data) -> None:
     )
     (folder / "data" / "split.json").write_text(json.dumps(split_ids(data.split), indent=1))
     (folder / "data" / "audit.json").write_text(json.dumps(data.report.as_json(), indent=1))
-    data.report.write_html(folder / "data" / "audit.html")
+    write_page(data.report, folder / "data" / "audit.html")
 
 
 def title(cfg: DictConfig, data: Data) -> str:

@@ -116,12 +116,12 @@ def verify(cfg: DictConfig, place: Place, folder: Path, out: Console) -> None:
 def audit(cfg: DictConfig, out: Console) -> None:
     """Audits the samples, writes the page about them and stops where a fault is found."""
     from lamella.data.audit import raise_errors  # late: torch takes seconds, which a missing network should not
+    from lamella.data.audit_page import write_page
     from lamella.loading import inspect
 
     report = inspect(cfg, out).report
     page = Path(cfg.html)
-    page.parent.mkdir(parents=True, exist_ok=True)
-    report.write_html(page)
+    write_page(report, page)
     for warning in report.warnings:
         out.print(f"warning: {warning.message}", style="yellow", highlight=False)
     errors, warnings = len(report.errors), len(report.warnings)

@@ -18,7 +18,6 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from lamella.data import leaks, mixups, soundness
@@ -28,7 +27,7 @@ from lamella.data.measures import Measures, measure
 from lamella.data.offset import Offset, estimate
 from lamella.data.store import Store
 from lamella.data.types import Dataset, Sample, Split
-from lamella.errors import DataError, StorageError
+from lamella.errors import DataError
 
 ALLOWABLE = ("mixed", "swapped", "inverted", "conflict", "leak", "neighbours")
 
@@ -60,19 +59,6 @@ class Report:
     @property
     def warnings(self) -> tuple[Finding, ...]:
         return tuple(f for f in self.findings if f.severity == "warning")
-
-    def write_html(self, path: Path) -> None:
-        """Writes the report as one page that needs no other file. Raises StorageError."""
-        from lamella.data.audit_page import page  # it takes a report
-
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(page(self), encoding="utf-8")
-        except OSError as error:
-            raise StorageError(
-                f"the audit's page cannot be written to {path}: {error.strerror or error}",
-                "Free space there, or choose another folder.",
-            ) from error
 
     def as_json(self) -> dict[str, Any]:
         """Counts and findings, as JSON can hold them; without this machine's folders."""

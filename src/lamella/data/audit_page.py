@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -13,6 +14,7 @@ from lamella.data.findings import Finding, Looked
 from lamella.data.images import Bytes
 from lamella.data.store import Store
 from lamella.data.types import IGNORE
+from lamella.errors import StorageError
 
 _PICTURES = 60  # at most, so that the page stays small
 _EACH = 6  # of one finding
@@ -41,6 +43,18 @@ img { width: 100%; border-radius: .2rem; display: block; }
 svg { width: 100%; height: 4rem; fill: var(--bar); border-bottom: 1px solid var(--line); display: block; }
 .scale { display: flex; justify-content: space-between; font-size: .8rem; opacity: .75; }
 """
+
+
+def write_page(report: Report, path: Path) -> None:
+    """Writes the report as one page that needs no other file. Raises StorageError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page(report), encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"the audit's page cannot be written to {path}: {error.strerror or error}",
+            "Free space there, or choose another folder.",
+        ) from error
 
 
 def page(report: Report) -> str:

@@ -35,7 +35,7 @@ def deeplabv3plus(
 ) -> nn.Module:
     """DeepLabV3+: L.-C. Chen et al., arXiv:1802.02611 (2018). Kernels of several spacings, then a small decoder.
 
-    The paper's rates are 6, 12, 18 at a stride of 16, and twice those at 8.
+    Its authors' rates are 6, 12, 18 at a stride of 16, and twice those at 8 (arXiv:1706.05587).
     """
     return assemble(
         "DeepLabV3+",

@@ -46,7 +46,7 @@ class RecurrentConvolution(nn.Module):
 
 
 class RecurrentResidual(nn.Module):
-    """Two recurrent convolutions around which the input is led and added (figure 4d of the paper).
+    """Two recurrent convolutions around which the input is led and added.
 
     A 1x1 convolution first brings the input to the channels of the output, so that the two can be added.
     """
@@ -121,7 +121,7 @@ def _block(steps: int, batch_norm: bool) -> Callable[[int, int], nn.Module]:
 
 @torch.no_grad()
 def _calm(network: nn.Module) -> None:
-    """Starts from smaller weights: what is added up step after step and block after block would else grow hundredfold."""
+    """Starts from smaller weights: else what is added up over steps and blocks would grow hundredfold."""
     for module in network.modules():
         if isinstance(module, RecurrentConvolution):
             module.convolve.weight *= 0.5
