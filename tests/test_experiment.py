@@ -369,3 +369,38 @@ def test_a_folder_of_16_bit_images_with_three_classes_and_pixels_to_ignore(root,
     assert (predicted[4:] == np.array(Image.open(root / "masks/field 0.png"))[4:]).mean() > 0.95
     with pytest.raises(DataError, match="takes uint16"):
         model.predict((image // 16).astype(np.uint8))
+
+
+# Starting from another run
+
+
+def test_a_run_starts_from_another(configured, runs, client):
+    first = runs["phantom_blood"][0]
+    file = artifacts(first) / "checkpoints/best.ckpt"
+    expected = checkpoint.load(file).network.state_dict()
+    for source in (first.info.run_id, str(file)):
+        network = experiment.started(check(configured(*BLOOD, f"model.init_from={source}")))
+        assert all(torch.equal(value, expected[name]) for name, value in network.state_dict().items())
+    encoder = experiment.started(check(configured(*BLOOD, f"model.init_from={file}", "model.init_part=encoder")))
+    same = {name for name, value in encoder.state_dict().items() if torch.equal(value, expected[name])}
+    assert {name for name in expected if ".encoder." in name} <= same
+    assert not {name for name in expected if "segmentation_head" in name} <= same
+    with pytest.raises(ConfigError, match="both set"):
+        experiment.started(check(configured(*BLOOD, "model.init_from=x", "model.encoder_weights=imagenet")))
+    with pytest.raises(StorageError, match="has no checkpoints"):
+        experiment.started(check(configured(*BLOOD, f"model.init_from={'0' * 32}")))
+
+
+def test_a_method_without_training_goes_the_same_way(configured, client):
+    overrides = ("dataset.train=8", "dataset.test=3", "dataset.height=96", "dataset.width=128", "model=otsu")
+    dice = experiment.run(configured(*overrides, "tracking.figures=1", "tracking.experiment=classical"))
+    (run,) = client.search_runs([client.get_experiment_by_name("classical").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["lamella.chosen"].startswith("dark foreground in ")
+    assert {"val/dice", "test/dice", "test/iou", "time/train_s", "time/images_per_s"} <= run.data.metrics.keys()
+    assert run.data.metrics["test/dice"] == dice > 0.7
+    model = mlflow.pyfunc.load_model(str(artifacts(run) / "model"))
+    data = loading.load(check(configured(*overrides)), console())
+    for sample, row in zip(data.split.test, rows(run), strict=True):
+        found = model.predict(np.moveaxis(data.store.full_image(sample), 0, -1))
+        assert int(((found == 1) & (data.store.truth(sample) == 1)).sum()) == int(row["tp"])

@@ -18,6 +18,7 @@ from lamella.data.levels import levels
 from lamella.data.module import SegmentationData
 from lamella.data.types import IGNORE, Batch
 from lamella.description import describe, identity, report, summary_line, title
+from lamella.errors import ConfigError
 from lamella.fitting import choose, train
 from lamella.inference import Normalise, classes
 from lamella.loading import Data, load
@@ -117,8 +118,10 @@ def assemble(cfg: DictConfig, data: Data) -> tuple[SegmentationTask, Segmentatio
 
 def started(cfg: DictConfig) -> torch.nn.Module:
     """The network, from scratch or from what `model.init_from` names: a run, a checkpoint or a state dict."""
-    network: torch.nn.Module = build(cfg.model)
     source = cfg.model.init_from
+    if source is not None and "encoder_weights" in cfg.model and cfg.model.encoder_weights is not None:
+        raise ConfigError("model.init_from and model.encoder_weights are both set", "Start from one of the two.")
+    network: torch.nn.Module = build(cfg.model)
     if source is not None:
         file = tracking.checkpoint(cfg.tracking.uri, source) if re.fullmatch("[0-9a-f]{32}", source) else Path(source)
         weights.initialise(

@@ -18,6 +18,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from lamella.data import leaks, mixups, soundness
@@ -74,9 +75,12 @@ class Report:
 
     def brief(self, text: str) -> str:
         """The text with files named from the folder that holds them all, as it is the same on every machine."""
+        return text.replace(f"{self._folder}{os.sep}", "")
+
+    @cached_property
+    def _folder(self) -> str:
         files = [ref.path for s in self.dataset.samples for ref in (s.image, s.mask)]
-        folder = os.path.commonpath([path.parent.absolute() for path in files])
-        return text.replace(f"{folder}{os.sep}", "")
+        return os.path.commonpath([path.parent.absolute() for path in files])
 
 
 def audit(
