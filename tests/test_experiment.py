@@ -393,7 +393,8 @@ def test_a_run_starts_from_another(configured, runs, client):
 
 def test_a_method_without_training_goes_the_same_way(configured, client):
     overrides = ("dataset.train=8", "dataset.test=3", "dataset.height=96", "dataset.width=128", "model=otsu")
-    dice = experiment.run(configured(*overrides, "tracking.figures=1", "tracking.experiment=classical"))
+    more = ("tracking.figures=1", "tracking.experiment=classical", "score_resized=32")
+    dice = experiment.run(configured(*overrides, *more))
     (run,) = client.search_runs([client.get_experiment_by_name("classical").experiment_id])
     assert run.info.status == "FINISHED"
     assert run.data.tags["lamella.chosen"].startswith("dark foreground in ")
@@ -403,4 +404,8 @@ def test_a_method_without_training_goes_the_same_way(configured, client):
     data = loading.load(check(configured(*overrides)), console())
     for sample, row in zip(data.split.test, rows(run), strict=True):
         found = model.predict(np.moveaxis(data.store.full_image(sample), 0, -1))
+        # 96 x 128 pixels to 32 x 32: means of the mask over 3 x 4 pixels, against every third and fourth truth.
+        share = (found == 1).reshape(32, 3, 32, 4).mean((1, 3))
+        there = data.store.truth(sample)[::3, ::4] == 1
+        assert float(row["soft_dice"]) == pytest.approx(2 * share[there].sum() / (share.sum() + there.sum()))
         assert int(((found == 1) & (data.store.truth(sample) == 1)).sum()) == int(row["tp"])

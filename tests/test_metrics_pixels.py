@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 import lamella.torchvision_ops  # noqa: F401 - before torchmetrics, which imports torchvision
 from lamella.metrics.pixels import (
     ALL_SCORE_NAMES,
-    SCORE_NAMES,
     THRESHOLDS,
     ImageTable,
     accuracy,

@@ -132,6 +132,9 @@ class Config:
     paths: PathsKeys = dataclasses.field(default_factory=PathsKeys)
     seed: Annotated[int, Key("decides weights, crops and augmentation", least=0, most=2**32 - 1)] = MISSING
     score_seen: Annotated[bool, Key("also score the training images, logged under seen/")] = MISSING
+    score_resized: Annotated[
+        int | None, Key("also score soft predictions resized to this square, as some papers do; null: no", least=16)
+    ] = MISSING
     published: Annotated[
         dict[str, Any] | None, Key("what a sweep's table shows beside its own: dataset, scores by model, notes")
     ] = MISSING

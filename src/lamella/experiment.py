@@ -148,7 +148,9 @@ def judge(
         predicted[batch.id[0]] = classes(torch.from_numpy(probability)[None], task.inference.threshold)[0].numpy()
 
     with out.status("scoring the test images"):
-        test = scoring.score(task, module.test_dataloader(), machine, tta=tta, objects=objects, each=keep)
+        test = scoring.score(
+            task, module.test_dataloader(), machine, tta=tta, objects=objects, resized=cfg.score_resized, each=keep
+        )
         scores = scoring.summary(test, "test", data.dataset.card.class_names)
         chosen = None
         if test.neurites:

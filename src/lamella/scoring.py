@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from lamella.data.types import Batch
 from lamella.hardware import Hardware
 from lamella.metrics import neurites
-from lamella.metrics.pixels import SCORE_NAMES, ImageTable
+from lamella.metrics.pixels import SCORE_NAMES, ImageTable, soft_dice, soft_iou, soft_sums
+from lamella.models.choice import Classical
 from lamella.statistics import interval
 from lamella.task import SegmentationTask, image_table
 
@@ -25,10 +27,12 @@ class Scored:
     Attributes:
         table: pixel counts of each image.
         neurites: scores[i][t] of image i at `neurites.THRESHOLDS[t]`; empty where the data has no neurites.
+        resized: sums behind the soft scores of the resized images (N, K', 3); empty where they were not asked for.
     """
 
     table: ImageTable
     neurites: Sequence[Sequence[neurites.NeuriteScores]]
+    resized: np.ndarray[Any, np.dtype[np.float64]]
 
 
 def score(
@@ -38,6 +42,7 @@ def score(
     *,
     tta: bool,
     objects: str,
+    resized: int | None = None,
     each: Callable[[Batch, Probability], None] | None = None,
 ) -> Scored:
     """Predicts and counts every image once.
@@ -48,9 +53,10 @@ def score(
         hardware: device and precision.
         tta: average over the eight flips and quarter turns.
         objects: the data set card's `objects`.
+        resized: side of the square that prediction and truth are resized to for the soft scores; None: none.
         each: called with every batch and its probabilities (K', H, W).
     """
-    counted = []
+    counted, sums = [], []
     found: list[Sequence[neurites.NeuriteScores]] = []
     mixed = hardware.precision == "bf16-mixed"
     with torch.inference_mode(), torch.autocast(hardware.device.type, torch.bfloat16, enabled=mixed):
@@ -60,13 +66,26 @@ def score(
             on_device = Batch(image, mask, valid, batch.id)
             probability = task.probability(on_device, tta=tta)
             counted.append((batch.id[0], task.count(probability, on_device)[0]))
+            if resized is not None:
+                # A method without training has a mask, and no probabilities.
+                hard = isinstance(task.network, Classical)
+                share = (probability > task.inference.threshold).float() if hard else probability
+                sums.append(_resized_sums(share, on_device, resized))
             map_ = probability[0].float().cpu().numpy()
             if objects == "neurites":
                 interior = 1 - map_[0]  # class 1 is membrane
                 found.append(neurites.scores_at(interior, batch.mask[0].numpy() == 0, neurites.THRESHOLDS))
             if each:
                 each(batch, map_)
-    return Scored(image_table(counted), found)
+    return Scored(image_table(counted), found, torch.cat(sums).cpu().double().numpy() if sums else np.empty(0))
+
+
+def _resized_sums(probability: torch.Tensor, batch: Batch, side: int) -> torch.Tensor:
+    """The sums of `soft_sums` after prediction (by area) and truth (nearest) were resized to a square."""
+    size = (side, side)
+    share = F.interpolate(probability.float(), size, mode="area")
+    truth, valid = (F.interpolate(t[:, None].float(), size)[:, 0] for t in (batch.mask, batch.valid))
+    return soft_sums(share, truth.to(torch.uint8), valid > 0)
 
 
 def summary(scored: Scored, prefix: str, class_names: Sequence[str]) -> dict[str, float]:
@@ -80,11 +99,22 @@ def summary(scored: Scored, prefix: str, class_names: Sequence[str]) -> dict[str
         plain = re.sub(r"[^\w .-]", "_", class_name)  # what MLflow allows in a metric's name
         for name in ("dice", "iou"):
             columns[f"class/{plain}/{name}"] = scored.table.of_class(name, class_id)
+    columns |= _soft_columns(scored)
     for name, column in columns.items():
         values |= with_interval(f"{prefix}/{name}", column)
     for name in ("dice", "iou"):
         values[f"{prefix}/pooled/{name}"] = scored.table.pooled(name)
     return values
+
+
+def _soft_columns(scored: Scored) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+    """Soft scores of the resized images, mean over foreground classes; none where they were not asked for."""
+    if not scored.resized.size:
+        return {}
+    return {
+        "resized/soft_dice": soft_dice(scored.resized),
+        "resized/soft_iou": soft_iou(scored.resized),
+    }
 
 
 def neurite_summary(test: Scored, val: Scored) -> tuple[dict[str, float], int]:
@@ -121,6 +151,7 @@ def rows(scored: Scored, chosen: int | None) -> list[dict[str, Any]]:
     """One row an image: id, scores, and the counts of class 1 (or of each class, numbered, for more)."""
     table = scored.table
     columns = {name: table.per_image(name) for name in SCORE_NAMES}
+    columns |= {name.removeprefix("resized/"): column for name, column in _soft_columns(scored).items()}
     result = []
     for i, name in enumerate(table.ids):
         row: dict[str, Any] = {"id": name, **{c: float(v[i]) for c, v in columns.items()}}

@@ -15,7 +15,13 @@ from lamella.screen import console
 from lamella.statistics import Interval, interval
 
 # Beside Dice and IoU, where a data set has them: name in `scores/test.csv` and heading.
-_EXTRA = {"v_rand": "V_rand", "v_info": "V_info", "pixel_error": "pixel error"}
+_EXTRA = {
+    "soft_dice": "soft Dice, resized",
+    "soft_iou": "soft IoU, resized",
+    "v_rand": "V_rand",
+    "v_info": "V_info",
+    "pixel_error": "pixel error",
+}
 _SAME = ("seed", "tracking.run_name", "model.seed")  # what differs between repetitions of one method
 
 
