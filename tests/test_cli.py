@@ -259,7 +259,7 @@ def bad_input(root):
     (whole(data("no_image", "blood/test/mask/z.png: a mask without an image")) / "test/original/z.png").unlink()
     for file in (whole(data("empty", "empty/blood/test/original is empty")) / "test/original").iterdir():
         file.unlink()
-    folder = data("single", "1 training and 1 test image", "at least two")
+    folder = data("single", "1 training image(s) of 1 group(s) and 1 test image(s)", "at least two")
     write(folder, "train", "a")
     write(folder, "test", "z")
     (whole(data("text", "text/blood/train/original/d.png cannot be read")) / "train/original/d.png").write_text("hello")
@@ -420,8 +420,8 @@ def main(monkeypatch, capsys, tmp_path):
 
 
 TOP = (
-    "augment, data, dataset, debug, experiment, inference, loss, model, optimizer, paths, recipe, scheduler, "
-    "score_seen, seed, tracking, trainer."
+    "augment, data, dataset, dataset/split, debug, experiment, inference, loss, model, optimizer, paths, published, "
+    "recipe, scheduler, score_resized, score_seen, seed, tracking, trainer."
 )
 SEED = "seed must be a whole number, at least 0 and at most 4294967295; got"
 EPOCHS = "trainer.max_epochs must be a whole number, at least 1; got"
@@ -431,7 +431,7 @@ LR = "optimizer.lr must be a number, above 0; got"
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("model=ternausnt", "there is no model 'ternausnt'\n  Did you mean ternausnet? Allowed: ternausnet, "),
+        ("model=ternausnt", "there is no model 'ternausnt'\n  Did you mean ternausnet? Allowed: attention_r2unet, "),
         ("dataset=blod", "there is no dataset 'blod'\n  Did you mean blood? Allowed: "),
         ("model=", "there is no model ''\n  Allowed: "),
         ("model=null", "there is no model 'null'\n  Allowed: "),
@@ -465,7 +465,7 @@ LR = "optimizer.lr must be a number, above 0; got"
         ("-m seed=1,x", f"{SEED} 'x'"),
         ("-m optimizer.lr=0.1,-1", f"{LR} -1"),
         ("-m +extra=1 seed=1,2", "there is no key 'extra'"),
-        ("-m model=unet,nosuch", "there is no model 'nosuch'\n  Allowed: ternausnet, "),
+        ("-m model=unet,nosuch", "there is no model 'nosuch'\n  Did you mean otsu? Allowed: attention_r2unet, "),
         ("-m model=ternausnet,unet model.batch_norm=true", "there is no key 'model.batch_norm'\n  Allowed: decoder_"),
     ],
 )  # fmt: skip

@@ -233,8 +233,10 @@ def _choices(command: str) -> dict[str, list[str]]:
     """The groups that a command composes, each with the names there are."""
     folder = config.CHECKOUT / "conf"
     found = {group: sorted(file.stem for file in (folder / group).glob("*.yaml")) for group in _groups()}
-    mine = found if command == "train" else config.names_at("", config.schema_of(command))
-    return {group: names for group, names in found.items() if group.partition("/")[0] in mine}
+    mine = config.names_at("", config.schema_of(command))
+    mine += ["recipe", "experiment"] if command == "train" else []
+    mine += ["dataset/split"] if "dataset" in mine else []  # what else lies deeper follows from other choices
+    return {group: names for group, names in found.items() if group in mine}
 
 
 _USAGE = {
