@@ -331,8 +331,9 @@ def test_no_import_turns_back():
 def test_the_flow_has_its_order():
     """What comes late in a sample's way is unknown to what comes early."""
     assert users_of("lamella.experiment") == users_of("lamella.cli") == set()
-    assert users_of("lamella.tracking") == {"lamella.experiment"}
-    assert users_of("lamella.task") == {f"lamella.{name}" for name in ("experiment", "scoring", "progress")}
+    assert users_of("lamella.tracking") == {f"lamella.{name}" for name in ("experiment", "fitting", "table")}
+    users = ("description", "experiment", "fitting", "scoring", "progress")
+    assert users_of("lamella.task") == {f"lamella.{name}" for name in users}
 
 
 # The user's own images

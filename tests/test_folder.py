@@ -536,7 +536,7 @@ def test_em_read_as_a_stack_is_em(tmp_path, lamella_data):
         pytest.skip("no em/")
     dataset = opened(
         tmp_path, images=root / "train-volume.tif", masks=root / "train-labels.tif",
-        classes={"interior": 255, "membrane": 0},
+        classes={"interior": 255, "membrane": 0}, axes="ZYX", mask_axes="ZYX",
     )  # fmt: skip
     known = em(root=str(root))
     assert [(s.image, s.mask) for s in dataset.samples] == [(s.image, s.mask) for s in known.samples]

@@ -225,6 +225,7 @@ def _flood(grid: Labels) -> None:
     # To the left, up, right, down of the section: the order in which Fiji queues neighbours.
     steps = np.array([[-grid.shape[1]], [-1], [grid.shape[1]], [1]])
     turn = np.zeros(flat.size, dtype=np.int32)  # when a border pixel settled; 0 for the interior
+    queued = np.empty(flat.size, dtype=np.int32)  # where in the queue a pixel of the next layer comes first
     waiting = np.flatnonzero(flat == _WAITING)
     layer = waiting[(flat[waiting + steps] > 0).any(axis=0)]
     first = 1
@@ -234,7 +235,9 @@ def _flood(grid: Labels) -> None:
         flat[layer] = _agreed(flat[around])
         _settle_contested(flat, turn, layer, around, first)
         reached = around.T[flat[around.T] == _WAITING]
-        layer = reached[np.sort(np.unique(reached, return_index=True)[1])]
+        # Each pixel once, where it comes first: of several values for one place the last written stays.
+        queued[reached[::-1]] = np.arange(reached.size)[::-1]
+        layer = reached[queued[reached] == np.arange(reached.size)]
         first += around.shape[1]
 
 
@@ -257,8 +260,15 @@ def _settle_contested(
     # Each decision can change the next, so these few go one by one; `data` reads single items fast.
     label, when = flat.data, turn.data
     for pixel, neighbours in zip(layer[contested].tolist(), around.T[contested].tolist(), strict=True):
-        found = {label[each] for each in neighbours if label[each] > 0 and when[each] < when[pixel]}
-        label[pixel] = found.pop() if len(found) == 1 else 0
+        only, own_turn = 0, when[pixel]
+        for each in neighbours:
+            other = label[each]
+            if other > 0 and other != only and when[each] < own_turn:
+                if only:
+                    only = 0
+                    break
+                only = other
+        label[pixel] = only
 
 
 def _overlap(neurites: Labels, labels: npt.NDArray[np.integer[Any]]) -> _Overlap:

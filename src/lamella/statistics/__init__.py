@@ -1,0 +1,25 @@
+"""How sure a mean over images is, and whether two methods differ by more than chance.
+
+Images are the sample: everything is said about the mean over images like these. Where images come in groups (a
+slide, a patient, a block) the groups are drawn, or flipped, as a whole, for images of one group are alike, and
+counting them one by one would promise too much.
+"""
+
+from lamella.statistics.comparison import Comparison, Paired, best, compare, flip_test, holm, paired
+from lamella.statistics.intervals import RESAMPLES, Agreement, Interval, agreement, bca, interval
+
+__all__ = [
+    "RESAMPLES",
+    "Agreement",
+    "Comparison",
+    "Interval",
+    "Paired",
+    "agreement",
+    "bca",
+    "best",
+    "compare",
+    "flip_test",
+    "holm",
+    "interval",
+    "paired",
+]

@@ -1,0 +1,171 @@
+"""Distances between outlines: by hand, by brute force over all pairs of pixels, and by MONAI where it is installed."""
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+from scipy.spatial.distance import cdist
+
+from lamella.metrics.boundaries import gaps, hausdorff95, outline, surface_dice, surface_distance
+
+seeds = st.integers(0, 2**32 - 1)
+often = settings(max_examples=60, deadline=None)
+
+
+def mask(*rows):
+    return np.array([[pixel == "#" for pixel in row] for row in rows])
+
+
+def everywhere(image):
+    return np.ones_like(image)
+
+
+def random_masks(seed, number=2):
+    """Blobs of any size, the empty and the full mask among them, and a valid mask."""
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(1, 16, 2))
+    field = ndimage.gaussian_filter(rng.normal(size=(number, *shape)), (0, 1.5, 1.5))
+    return [*(field > rng.normal(0, 0.3, (number, 1, 1))), rng.random(shape) < 0.9]
+
+
+def scores(predicted, truth, valid=None, tolerance=1.0, spacing=(1.0, 1.0)):
+    found = gaps(predicted, truth, everywhere(truth) if valid is None else valid, spacing)
+    return hausdorff95(found), surface_distance(found), surface_dice(found, tolerance)
+
+
+# --- the outline -----------------------------------------------------------------------------------------
+
+
+def test_the_outline_by_hand():
+    region = mask(".....", ".###.", ".###.", ".###.", ".....")
+    expected = mask(".....", ".###.", ".#.#.", ".###.", ".....")
+    assert (outline(region, everywhere(region)) == expected).all()
+
+
+def test_the_frame_is_no_outline():
+    region = mask("##..", "##..")
+    assert (outline(region, everywhere(region)) == mask(".#..", ".#..")).all()
+    assert not outline(everywhere(region), everywhere(region)).any()
+
+
+def test_the_rim_of_what_is_not_valid_is_no_outline():
+    region = mask("####", "####")
+    valid = mask("##.#", "##.#")
+    assert not outline(region, valid).any()
+    # Beyond the rim the region may end or not: nobody can tell.
+    assert not outline(mask("##..", "##.."), valid).any()
+
+
+@given(seeds)
+@often
+def test_the_outline_is_what_erosion_by_a_cross_takes(seed):
+    region, _, _ = random_masks(seed)
+    eroded = ndimage.binary_erosion(region, border_value=1)
+    assert (outline(region, everywhere(region)) == region & ~eroded).all()
+
+
+# --- distances -------------------------------------------------------------------------------------------
+
+
+def test_two_lines_by_hand():
+    truth, predicted = mask("#....", "#....", "#...."), mask("...#.", "...#.", "...#.")
+    assert scores(predicted, truth, tolerance=2.9) == (3, 3, 0)
+    assert scores(predicted, truth, tolerance=3) == (3, 3, 1)
+    assert scores(predicted, truth, tolerance=12, spacing=(50.0, 4.0)) == (12, 12, 1)
+    assert scores(predicted.T, truth.T, tolerance=12, spacing=(50.0, 4.0)) == (150, 150, 0)
+
+
+def test_a_far_speck_by_hand():
+    # A point that is right, and a wrong one 4 pixels off.
+    truth, predicted = mask("#....."), mask("#...#.")
+    hausdorff, mean, dice = scores(predicted, truth, tolerance=1)
+    assert hausdorff == pytest.approx(0.95 * 4)  # the 95th percentile of 0 and 4
+    assert mean == pytest.approx((0 + 4 + 0) / 3)
+    assert dice == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (4.0, 4.0)])
+def test_empty_and_full(spacing):
+    empty = np.zeros((3, 4), bool)
+    full, some = ~empty, mask("....", ".##.", "....")
+    diagonal = 5 * spacing[0]
+    assert scores(empty, empty, spacing=spacing) == scores(full, full, spacing=spacing) == (0, 0, 1)
+    for predicted, truth in ((empty, full), (full, empty), (empty, some), (some, empty), (full, some), (some, full)):
+        assert scores(predicted, truth, spacing=spacing, tolerance=100) == (diagonal, diagonal, 0)
+
+
+def test_what_is_not_valid_counts_nowhere():
+    truth = mask("##..", "##..")
+    valid = mask("###.", "###.")
+    assert scores(mask("##.#", "##.."), truth, valid) == (0, 0, 1)
+    assert scores(mask("##.#", "##.."), truth)[0] > 0
+    # Without one valid pixel nothing is wrong.
+    assert scores(~truth, truth, valid & False) == (0, 0, 1)
+
+
+def test_what_does_not_fit_is_refused():
+    truth = mask("##..")
+    with pytest.raises(ValueError, match="predicted must be bool"):
+        gaps(truth.astype(np.uint8), truth, everywhere(truth))
+    with pytest.raises(ValueError, match="valid must be bool"):
+        gaps(truth, truth, everywhere(truth)[:, :2])
+
+
+@given(seeds, st.sampled_from([(1.0, 1.0), (4.0, 4.0), (1.0, 2.5)]))
+@often
+def test_equals_all_pairs_of_pixels(seed, spacing):
+    predicted, truth, valid = random_masks(seed)
+    lines = [np.argwhere(outline(each, valid)) * spacing for each in (predicted, truth)]
+    if not all(map(len, lines)):
+        return
+    table = cdist(*lines)
+    there, back = table.min(axis=1), table.min(axis=0)
+    both = np.concatenate([there, back])
+    expected = max(np.percentile(there, 95), np.percentile(back, 95)), both.mean(), (both <= 2).mean()
+    assert scores(predicted, truth, valid, 2, spacing) == pytest.approx(expected)
+
+
+@given(seeds)
+@often
+def test_symmetric_bounded_and_perfect_for_the_same(seed):
+    predicted, truth, valid = random_masks(seed)
+    found = scores(predicted, truth, valid)
+    assert found == pytest.approx(scores(truth, predicted, valid))
+    hausdorff, mean, dice = found
+    assert 0 <= mean <= np.hypot(*truth.shape)
+    assert 0 <= hausdorff <= np.hypot(*truth.shape)
+    assert 0 <= dice <= 1
+    assert scores(truth, truth, valid) == (0, 0, 1)
+    assert scores(predicted, np.where(valid, predicted, truth), valid) == (0, 0, 1)
+
+
+@given(seeds, st.floats(0, 5), st.floats(0, 5))
+@often
+def test_more_tolerance_never_lowers_the_score(seed, one, other):
+    predicted, truth, valid = random_masks(seed)
+    found = gaps(predicted, truth, valid)
+    assert surface_dice(found, min(one, other)) <= surface_dice(found, max(one, other))
+
+
+@pytest.mark.skipif(find_spec("monai") is None, reason="needs MONAI")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@given(seeds)
+@settings(max_examples=25, deadline=None)
+def test_equals_monai(seed):
+    from monai import metrics as reference
+
+    # A rim of background makes MONAI's outline, in which the frame counts, the same as ours.
+    predicted, truth = (np.pad(each, 1) for each in random_masks(seed)[:2])
+    if not (predicted.any() and truth.any()):
+        return
+    given_ = [torch.from_numpy(each)[None, None].float() for each in (predicted, truth)]
+    expected = (
+        reference.compute_hausdorff_distance(*given_, include_background=True, percentile=95).item(),
+        reference.compute_average_surface_distance(*given_, include_background=True, symmetric=True).item(),
+        reference.compute_surface_dice(*given_, class_thresholds=[1.5], include_background=True).item(),
+    )
+    assert scores(predicted, truth, tolerance=1.5) == pytest.approx(expected, rel=1e-5)
