@@ -16,8 +16,8 @@ from lamella.statistics import Interval, interval
 
 # Beside Dice and IoU, where a data set has them: name in `scores/test.csv` and heading.
 _EXTRA = {
-    "soft_dice": "soft Dice, resized",
-    "soft_iou": "soft IoU, resized",
+    "soft_dice": "soft Dice",
+    "soft_iou": "soft IoU",
     "v_rand": "V_rand",
     "v_info": "V_info",
     "pixel_error": "pixel error",
@@ -59,7 +59,7 @@ def heading(runs: Sequence[tracking.Finished]) -> str:
     """What stands above the table."""
     phantom = "PHANTOM (generated images) · " if runs[0].tags["lamella.phantom"] == "true" else ""
     images = len(runs[0].scores())
-    return f"{phantom}{runs[0].params['dataset.name']}: {images} test images, hard predictions, full resolution"
+    return f"{phantom}{runs[0].params['dataset.name']}: {images} test images, hard predictions, full resolution; mean (95 % over images)"
 
 
 def comparison(runs: Sequence[tracking.Finished], published: Mapping[str, Any]) -> pd.DataFrame:
@@ -132,9 +132,9 @@ def _cells(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
         if score not in table:
             continue
         triples = zip(table[score], table[f"{score}_low"], table[f"{score}_high"], strict=True)
-        columns[f"{name} (95 % over images)"] = [_with_interval(Interval(*triple)) for triple in triples]
+        columns[name] = [_with_interval(Interval(*triple)) for triple in triples]
         if f"{score}_published" in table:
-            columns[f"{name}, published by another protocol"] = [_number(v) for v in table[f"{score}_published"]]
+            columns[f"{name}, published"] = [_number(v) for v in table[f"{score}_published"]]
             columns[f"{name}, difference"] = [_number(v, "+.4f") for v in table[f"{score}_difference"]]
         if score == "dice" and "dice_seed_sd" in table:
             columns["deviation over seeds"] = [_number(v) for v in table["dice_seed_sd"]]
