@@ -58,8 +58,8 @@ def after_sweep(uri: str, sweep: str, published: Mapping[str, Any]) -> None:
 def heading(runs: Sequence[tracking.Finished]) -> str:
     """What stands above the table."""
     phantom = "PHANTOM (generated images) · " if runs[0].tags["lamella.phantom"] == "true" else ""
-    images = len(runs[0].scores())
-    return f"{phantom}{runs[0].params['dataset.name']}: {images} test images, hard predictions, full resolution; mean (95 % over images)"
+    images, name = len(runs[0].scores()), runs[0].params["dataset.name"]
+    return f"{phantom}{name}: {images} test images, hard predictions, full resolution; mean (95 % over images)"
 
 
 def comparison(runs: Sequence[tracking.Finished], published: Mapping[str, Any]) -> pd.DataFrame:
@@ -109,7 +109,7 @@ def show(table: pd.DataFrame, title: str, notes: Sequence[str], out: Console) ->
     head, body = _cells(table)
     shown = Table(title=title, title_justify="left")
     for place, name in enumerate(head):
-        shown.add_column(name, justify="right" if place else "left")
+        shown.add_column(name, justify="right" if place else "left", no_wrap=not place)
     for row in body:
         shown.add_row(*row)
     out.print(shown)
