@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from lamella.data.types import Batch
 from lamella.hardware import Hardware
+from lamella.inference import classes
 from lamella.metrics import neurites
 from lamella.metrics.pixels import SCORE_NAMES, ImageTable, soft_dice, soft_iou, soft_sums
 from lamella.models.choice import Classical
@@ -69,7 +70,7 @@ def score(
             if resized is not None:
                 # A method without training has a mask, and no probabilities.
                 hard = isinstance(task.network, Classical)
-                share = (probability > task.inference.threshold).float() if hard else probability
+                share = classes(probability, task.inference.threshold)[:, None] if hard else probability
                 sums.append(_resized_sums(share, on_device, resized))
             map_ = probability[0].float().cpu().numpy()
             if objects == "neurites":

@@ -45,12 +45,13 @@ def after_sweep(uri: str, sweep: str, published: Mapping[str, Any]) -> None:
         name = runs[0].params["dataset.name"]
         table = comparison(runs, published.get("scores", {}) if name == published.get("dataset") else {})
         notes = list(published.get("notes", [])) if name == published.get("dataset") else []
-        show(table, heading(runs), notes, console())
+        title = heading(runs)  # reads a run's scores
+        show(table, title, notes, console())
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder) / "sweep"
             place.mkdir()
             table.to_csv(place / "table.csv", index=False)
-            (place / "table.md").write_text(markdown(table, heading(runs), notes))
+            (place / "table.md").write_text(markdown(table, title, notes))
             for run in runs:
                 run.log_folder(Path(folder))
 
@@ -83,7 +84,8 @@ def comparison(runs: Sequence[tracking.Finished], published: Mapping[str, Any]) 
             if score == "dice" and len(tables) > 1:
                 row["dice_seed_sd"] = float(each.mean(axis=1).std(ddof=1))
         for score, value in published.get(of_method[0].params["model.name"], {}).items():
-            row |= {f"{score}_published": value, f"{score}_difference": row[score] - value}
+            if score in row:  # not every run is scored by every measure
+                row |= {f"{score}_published": value, f"{score}_difference": row[score] - value}
         row["train_s"] = float(np.mean([run.metrics["time/train_s"] for run in of_method]))
         rows.append(row)
     return pd.DataFrame(rows).sort_values("dice", ascending=False, ignore_index=True)
