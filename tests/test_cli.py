@@ -97,7 +97,7 @@ def finished(tmp_path_factory):
     """The result and the place of a run from another folder than the checkout, all paths relative to it."""
     place = Place(tmp_path_factory.mktemp("finished"))
     relative = [override.replace(f"{place.root}/", "") for override in place.overrides]
-    return train(*SMALLEST, *relative, "score_seen=true", cwd=place.root), place
+    return train(*SMALLEST, *relative, "score.seen=true", cwd=place.root), place
 
 
 @pytest.fixture(scope="module")
@@ -421,7 +421,7 @@ def main(monkeypatch, capsys, tmp_path):
 
 TOP = (
     "augment, data, dataset, dataset/split, debug, experiment, inference, loss, model, optimizer, paths, published, "
-    "recipe, scheduler, score_resized, score_seen, seed, tracking, trainer."
+    "recipe, scheduler, score, seed, tracking, trainer."
 )
 SEED = "seed must be a whole number, at least 0 and at most 4294967295; got"
 EPOCHS = "trainer.max_epochs must be a whole number, at least 1; got"

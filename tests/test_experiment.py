@@ -113,7 +113,7 @@ def test_scores_come_from_the_best_epoch(runs, client):
 
 def test_the_same_seed_gives_the_same_bits(runs, client):
     first, second, other = runs["phantom_blood"]
-    changes = ("time/train_s", "time/images_per_s")
+    changes = ("time/train_s", "time/images_per_s", "time/test_images_per_s")
     for name in first.data.metrics.keys() - set(changes):
         assert history(client, first, name) == history(client, second, name), name
     assert (artifacts(first) / "scores/test.csv").read_bytes() == (artifacts(second) / "scores/test.csv").read_bytes()
@@ -167,7 +167,7 @@ def test_a_checkpoint_is_the_trained_task(configured, root, tmp_path, overrides)
     assert trained.config == cfg
     image = next(iter(module.val_dataloader())).image
     with torch.inference_mode():
-        assert torch.equal(trained.network(trained.normalise(image)), task.network(task.normalise(image)))
+        assert torch.equal(trained.segmenter.logits(image.float()), task.logits(image.float()))
 
 
 class Mischief:
@@ -300,7 +300,10 @@ def users_of(*packages):
 
 
 def test_only_the_edge_knows_hydra():
-    commands = ("experiment", "loading", "fitting", "description", "prepare", "convert")
+    commands = (
+        *("experiment", "loading", "fitting", "judging", "description"),
+        *("evaluation", "comparing", "prepare", "convert"),
+    )
     allowed = {f"lamella.{name}" for name in ("cli", "config", "checkpoint", *commands)}
     assert users_of("hydra", "omegaconf") <= allowed
 
@@ -331,7 +334,8 @@ def test_no_import_turns_back():
 def test_the_flow_has_its_order():
     """What comes late in a sample's way is unknown to what comes early."""
     assert users_of("lamella.experiment") == users_of("lamella.cli") == set()
-    assert users_of("lamella.tracking") == {f"lamella.{name}" for name in ("experiment", "fitting", "table")}
+    users = ("experiment", "fitting", "evaluation", "comparing", "report.gather")
+    assert users_of("lamella.tracking") == {f"lamella.{name}" for name in users}
     users = ("description", "experiment", "fitting", "scoring", "progress")
     assert users_of("lamella.task") == {f"lamella.{name}" for name in users}
 
@@ -378,7 +382,7 @@ def test_a_folder_of_16_bit_images_with_three_classes_and_pixels_to_ignore(root,
 def test_a_run_starts_from_another(configured, runs, client):
     first = runs["phantom_blood"][0]
     file = artifacts(first) / "checkpoints/best.ckpt"
-    expected = checkpoint.load(file).network.state_dict()
+    expected = checkpoint.load(file).segmenter.network.state_dict()
     for source in (first.info.run_id, str(file)):
         network = experiment.started(check(configured(*BLOOD, f"model.init_from={source}")))
         assert all(torch.equal(value, expected[name]) for name, value in network.state_dict().items())
@@ -394,7 +398,7 @@ def test_a_run_starts_from_another(configured, runs, client):
 
 def test_a_method_without_training_goes_the_same_way(configured, client):
     overrides = ("dataset.train=8", "dataset.test=3", "dataset.height=96", "dataset.width=128", "model=otsu")
-    more = ("tracking.figures=1", "tracking.experiment=classical", "score_resized=32")
+    more = ("tracking.figures=1", "tracking.experiment=classical", "score.resized=32")
     dice = experiment.run(configured(*overrides, *more))
     (run,) = client.search_runs([client.get_experiment_by_name("classical").experiment_id])
     assert run.info.status == "FINISHED"
@@ -408,5 +412,5 @@ def test_a_method_without_training_goes_the_same_way(configured, client):
         # 96 x 128 pixels to 32 x 32: means of the mask over 3 x 4 pixels, against every third and fourth truth.
         share = (found == 1).reshape(32, 3, 32, 4).mean((1, 3))
         there = data.store.truth(sample)[::3, ::4] == 1
-        assert float(row["soft_dice"]) == pytest.approx(2 * share[there].sum() / (share.sum() + there.sum()))
+        assert float(row["resized/soft_dice"]) == pytest.approx(2 * share[there].sum() / (share.sum() + there.sum()))
         assert int(((found == 1) & (data.store.truth(sample) == 1)).sum()) == int(row["tp"])

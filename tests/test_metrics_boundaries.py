@@ -1,12 +1,11 @@
-"""Distances between outlines: by hand, by brute force over all pairs of pixels, and by MONAI where it is installed."""
-
-from importlib.util import find_spec
+"""Distances between outlines: by hand, by brute force over all pairs of pixels, and by MONAI."""
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from monai import metrics as reference
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
@@ -14,6 +13,9 @@ from lamella.metrics.boundaries import gaps, hausdorff95, outline, surface_dice,
 
 seeds = st.integers(0, 2**32 - 1)
 often = settings(max_examples=60, deadline=None)
+
+# MONAI 1.6 calls itself with an argument that it calls deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
 
 
 def mask(*rows):
@@ -151,21 +153,45 @@ def test_more_tolerance_never_lowers_the_score(seed, one, other):
     assert surface_dice(found, min(one, other)) <= surface_dice(found, max(one, other))
 
 
-@pytest.mark.skipif(find_spec("monai") is None, reason="needs MONAI")
-@pytest.mark.filterwarnings("ignore::FutureWarning")
-@given(seeds)
-@settings(max_examples=25, deadline=None)
-def test_equals_monai(seed):
-    from monai import metrics as reference
-
+@given(seeds, st.sampled_from([(1.0, 1.0), (1.0, 2.5)]), st.sampled_from([1.0, 1.7, 2.5]))
+@settings(max_examples=60, deadline=None)
+def test_equals_monai(seed, spacing, tolerance):
     # A rim of background makes MONAI's outline, in which the frame counts, the same as ours.
     predicted, truth = (np.pad(each, 1) for each in random_masks(seed)[:2])
     if not (predicted.any() and truth.any()):
         return
-    given_ = [torch.from_numpy(each)[None, None].float() for each in (predicted, truth)]
-    expected = (
-        reference.compute_hausdorff_distance(*given_, include_background=True, percentile=95).item(),
-        reference.compute_average_surface_distance(*given_, include_background=True, symmetric=True).item(),
-        reference.compute_surface_dice(*given_, class_thresholds=[1.5], include_background=True).item(),
+    found = scores(predicted, truth, tolerance=tolerance, spacing=spacing)
+    assert found == pytest.approx(monai_scores(predicted, truth, tolerance, spacing), rel=1e-5)
+
+
+@given(seeds)
+@settings(max_examples=40, deadline=None)
+def test_monai_counts_the_frame(seed):
+    predicted, truth, _ = random_masks(seed)
+    if not (predicted.any() and truth.any()):
+        return
+    framed = scores(np.pad(predicted, 1), np.pad(truth, 1), tolerance=1.5)
+    assert monai_scores(predicted, truth, 1.5) == pytest.approx(framed, rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:the (ground truth|prediction) of class 0 is all 0:UserWarning")
+def test_monai_has_no_number_where_a_mask_is_empty():
+    """Ours are the picture's diagonal and 0, so that a mean over images stays a number and misses cost."""
+    some, empty = mask("....", ".##.", "...."), np.zeros((3, 4), bool)
+    for pair in ((some, empty), (empty, some)):
+        assert not np.isfinite(monai_scores(*pair, 1.0)[:2]).any()
+        assert monai_scores(*pair, 1.0)[2] == 0
+        assert scores(*pair) == (5, 5, 0)
+    assert np.isnan(monai_scores(empty, empty, 1.0)).all()
+    assert scores(empty, empty) == (0, 0, 1)
+
+
+def monai_scores(predicted, truth, tolerance, spacing=(1.0, 1.0)):
+    """Hausdorff95, mean surface distance and surface Dice of MONAI."""
+    masks = [torch.from_numpy(each)[None, None].float() for each in (predicted, truth)]
+    how = {"include_background": True, "spacing": spacing}
+    return (
+        reference.compute_hausdorff_distance(*masks, percentile=95, **how).item(),
+        reference.compute_average_surface_distance(*masks, symmetric=True, **how).item(),
+        reference.compute_surface_dice(*masks, class_thresholds=[tolerance], **how).item(),
     )
-    assert scores(predicted, truth, tolerance=1.5) == pytest.approx(expected, rel=1e-5)

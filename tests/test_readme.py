@@ -16,6 +16,7 @@ README = (ROOT / "README.md").read_text()
 COMMANDS = [line.strip() for line in re.findall(r"^    (\S.*)$", README, re.MULTILINE)]
 TRAIN = [c.split("#")[0].strip() for c in COMMANDS if "train.py" in c and not c.startswith("$")]
 OTHERS = [c.split("#")[0].strip() for c in COMMANDS if "scripts/" in c]
+JUDGING = [c for c in OTHERS if "compare.py" in c or "evaluate.py" in c]
 MAKE = sorted({m for c in COMMANDS for m in re.findall(r"^make ([a-z-]+)", c)})
 # A protocol has its own methods and seeds: some of them stand for all.
 FEWER = ["model=otsu,unet", "seed=1"]
@@ -41,6 +42,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_em(folder / "data" / "em", seed=0, sections=12, size=64)
     write_blood(folder / "data" / "blood", seed=0, train=6, test=2, height=256, width=256)
     return folder
+
+
+@pytest.fixture(scope="module")
+def trained(place: Path) -> str:
+    """Where the runs of `python train.py dataset=blood model=unet` are kept: a store with one."""
+    store = [f"tracking.uri=sqlite:///{place}/one.db", f"tracking.artifacts={place}/one", f"paths.cache={place}/cache"]
+    done = run("python train.py dataset=blood model=unet", place, *SHORT, *store, f"paths.output={place}/outputs")
+    assert done.returncode == 0, done.stderr
+    return f"sqlite:///{place}/one.db"
 
 
 def run(command: str, place: Path, *extra: str) -> subprocess.CompletedProcess[str]:
@@ -75,7 +85,21 @@ def test_train_commands(command: str, place: Path) -> None:
         assert done.stdout.count("test/dice") == jobs
 
 
-@pytest.mark.parametrize("command", OTHERS)
+@pytest.mark.parametrize("command", JUDGING)
+def test_commands_for_finished_runs(command: str, place: Path, trained: str) -> None:
+    (folder,) = {
+        path.parent.parent for path in (place / "one").rglob("checkpoints/best.ckpt") if "model" not in str(path)
+    }
+    compares = "compare.py" in command
+    places = (
+        [f"output={place}/reports"] if compares else [f"paths.{kind}={place}/{kind}" for kind in ("cache", "output")]
+    )
+    done = run(command.replace("run=ID", f"run={folder.parent.name}"), place, f"tracking.uri={trained}", *places)
+    assert done.returncode == 0, done.stderr
+    assert ("report.html" if compares else "to the last bit") in done.stdout
+
+
+@pytest.mark.parametrize("command", [c for c in OTHERS if c not in JUDGING])
 def test_other_commands(command: str, place: Path, request: pytest.FixtureRequest) -> None:
     extra: list[str] = []
     if "dataset=em" in command:  # nothing but the published volume will do
@@ -108,21 +132,21 @@ def test_make_targets_exist_and_explain_themselves(target: str) -> None:
     assert f"make {target} " in told
 
 
-def test_the_python_it_shows(place: Path) -> None:
-    """Runs the README's snippet on the checkpoint and on an image of one of the runs above."""
+def test_the_python_it_shows(place: Path, trained: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs the README's snippets on the runs, the checkpoint and an image of a run above."""
     import numpy as np
     from PIL import Image
 
-    store = [f"tracking.uri=sqlite:///{place}/one.db", f"tracking.artifacts={place}/one", f"paths.cache={place}/cache"]
-    done = run("python train.py dataset=blood model=unet", place, *SHORT, *store, f"paths.output={place}/outputs")
-    assert done.returncode == 0, done.stderr
     checkpoint = next((place / "one").rglob("checkpoints/best.ckpt"))
     image = np.asarray(Image.open(next((place / "data/blood/test/original").glob("*.png"))))
-    snippet = re.search(r"```python\n(.*?)```", README, re.DOTALL)
-    assert snippet
+    comparing, predicting = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict[str, object] = {"image": image}
-    exec(snippet[1].replace("best.ckpt", str(checkpoint)), names)
+    exec(predicting.replace("best.ckpt", str(checkpoint)), names)
     mask = names["mask"]
     assert isinstance(mask, np.ndarray)
     assert mask.shape == image.shape[:2]
     assert set(np.unique(mask)) <= {0, 1}
+    monkeypatch.chdir(place)
+    exec(comparing.replace("sqlite:///mlflow/lamella.db", trained), names)
+    assert names["page"] == Path("out/report.html")
+    assert (place / "out/report.html").stat().st_size > 10_000

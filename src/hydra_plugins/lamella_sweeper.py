@@ -38,21 +38,21 @@ class CheckedSweeper(BasicSweeper):
             results = super().sweep(arguments)
         except Exception:
             with contextlib.suppress(LamellaError):  # what was done before a job failed; the failure itself goes on
-                _table(checked, name)
+                _compare(checked, name)
             raise
-        _table(checked, name)
+        _compare(checked, name)
         return results
 
     def validate_batch_is_legal(self, batch: Any) -> None:
         """Done above, for all batches at once."""
 
 
-def _table(checked: DictConfig, sweep: str) -> None:
-    """Of a sweep of experiments; other commands have none."""
-    if "tracking" in checked:
-        from lamella import table  # late: the jobs have imported what it needs
+def _compare(checked: DictConfig, sweep: str) -> None:
+    """Of a sweep of experiments; other commands have nothing to compare."""
+    if "trainer" in checked:
+        from lamella import comparing  # late: the jobs have imported what it needs
 
-        table.after_sweep(checked.tracking.uri, sweep, dict(checked.published or {}))
+        comparing.after_sweep(checked.tracking.uri, sweep, Path(checked.paths.output) / "reports")
 
 
 ConfigStore.instance().store(

@@ -11,18 +11,42 @@ from omegaconf import DictConfig, OmegaConf
 from lamella.config import build
 from lamella.data.types import DatasetCard
 from lamella.errors import StorageError
-from lamella.inference import Inference, Normalise
+from lamella.inference import Inference, Normalise, Segmenter
 from lamella.models.choice import Classical
+
+
+class Decided(NamedTuple):
+    """What the validation images decided after training.
+
+    Attributes:
+        threshold: foreground lies above it (two classes).
+        temperature: logits are divided by it to make probabilities of them that can be believed; 1 where a method
+            gives masks alone.
+        neurite_threshold: on the probability of the interior, for V_rand and V_info; None where there are no neurites.
+    """
+
+    threshold: float
+    temperature: float
+    neurite_threshold: float | None
 
 
 class Trained(NamedTuple):
     """What a checkpoint gives back: everything that turns an image into classes."""
 
-    network: torch.nn.Module
-    normalise: Normalise
+    segmenter: Segmenter
     class_names: tuple[str, ...]
     dtype: str
     config: DictConfig
+    decided: Decided | None  # None where a run was stopped before validation could decide
+
+
+def keep(path: Path, decided: Decided) -> None:
+    """Adds what validation decided to a checkpoint; the file is replaced whole. Raises StorageError."""
+    saved = read(path)
+    saved["lamella"]["decided"] = decided._asdict()
+    part = path.with_suffix(".part")
+    torch.save(saved, part)
+    part.replace(path)
 
 
 def contents(cfg: DictConfig, card: DatasetCard, dtype: str) -> dict[str, Any]:
@@ -33,7 +57,7 @@ def contents(cfg: DictConfig, card: DatasetCard, dtype: str) -> dict[str, Any]:
         card: the data it trains on.
         dtype: the type of the images' levels in their files.
     """
-    return {"config": OmegaConf.to_yaml(cfg), "class_names": list(card.class_names), "dtype": dtype}
+    return {"config": OmegaConf.to_yaml(cfg), "class_names": list(card.class_names), "dtype": dtype, "decided": None}
 
 
 def inference_of(cfg: DictConfig, network: torch.nn.Module) -> tuple[Inference, int]:
@@ -67,7 +91,12 @@ def load(path: Path) -> Trained:
         problem = f"the weights in {path} do not fit {cfg.model.name}: {str(error).splitlines()[0]}"
         raise StorageError(problem, "It was written by another version of the network: train again.") from error
     network = network.eval().to(memory_format=torch.channels_last)  # as in training: the same kernels, the same bits
-    return Trained(network, normalise, tuple(saved["lamella"]["class_names"]), saved["lamella"]["dtype"], cfg)
+    segmenter = Segmenter(network, normalise, *inference_of(cfg, network))
+    kept = saved["lamella"]
+    decided = Decided(**kept["decided"]) if kept.get("decided") else None  # older checkpoints do not have the key
+    if decided:
+        segmenter = segmenter.at(decided.threshold)
+    return Trained(segmenter, tuple(kept["class_names"]), kept["dtype"], cfg, decided)
 
 
 def read(path: Path) -> dict[str, Any]:

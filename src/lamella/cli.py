@@ -19,7 +19,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import MissingConfigException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
 from lamella import config
@@ -69,7 +69,9 @@ def main(config_name: str, job: Job) -> None:
     # Hydra then raises instead of printing its own report and leaving.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        hydra.main(version_base="1.3", config_path=str(config.CHECKOUT / "conf"), config_name=config_name)(told)()
+        # `experiment` is a choice by name for Hydra wherever it sees the folder; for comparing it is a key.
+        folder = None if config_name == "compare" else str(config.CHECKOUT / "conf")
+        hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(told)()
     except Stopped as stop:
         for number in (signal.SIGINT, signal.SIGTERM):  # an impatient second one must not disturb Python's own end
             signal.signal(number, signal.SIG_IGN)
@@ -92,6 +94,7 @@ def register() -> None:
     for command, usage in _USAGE.items():
         help_ = {"app_name": "lamella", "template": _help(command, usage), "header": "", "footer": ""}
         ConfigStore.instance().store(group="hydra/help", name=command, node=help_)
+    ConfigStore.instance().store(name="compare", node=OmegaConf.load(config.CHECKOUT / "conf" / "compare.yaml"))
 
 
 def sweep_name() -> str | None:
@@ -234,7 +237,10 @@ def _choices(command: str) -> dict[str, list[str]]:
     folder = config.CHECKOUT / "conf"
     found = {group: sorted(file.stem for file in (folder / group).glob("*.yaml")) for group in _groups()}
     mine = config.names_at("", config.schema_of(command))
-    mine += ["recipe", "experiment"] if command == "train" else []
+    if command == "train":
+        mine += ["recipe", "experiment"]
+    else:
+        mine = [name for name in mine if name == "dataset"]  # the only choice by name that other commands have
     mine += ["dataset/split"] if "dataset" in mine else []  # what else lies deeper follows from other choices
     return {group: names for group, names in found.items() if group in mine}
 
@@ -245,6 +251,17 @@ _USAGE = {
   python train.py dataset=blood model=ternausnet        one experiment
   python train.py -m model=unet,ternausnet seed=1,2     a sweep: every combination
   python train.py --cfg job                             show the configuration, run nothing""",
+    "evaluate": """Lamella: score a finished run's best checkpoint again.
+
+  python scripts/evaluate.py run=ID                        on its own test images
+  python scripts/evaluate.py run=ID dataset=blood          on those of another data set
+  python scripts/evaluate.py run=ID dataset=folder dataset.images=DIR dataset.masks=DIR part=all""",
+    "compare": """Lamella: compare finished runs: table, statistics and one HTML report.
+
+  python scripts/compare.py experiment=blood
+  python scripts/compare.py experiment=blood metric=boundary/surface_dice
+  python scripts/compare.py experiment=blood 'filter="params.`model.name` = \\"unet\\""'
+  python scripts/compare.py runs=[ID,ID]""",
     "prepare_data": """Lamella: fetch, verify, unpack and audit a data set.
 
   python scripts/prepare_data.py dataset=em                        fetch, unpack, audit

@@ -96,14 +96,39 @@ class TrainerKeys:
 
 
 @dataclass
-class TrackingKeys:
+class StoreKeys:
     """Where runs are kept."""
 
     uri: Annotated[str, Key("MLflow tracking store: sqlite:////absolute/path.db or http://server")] = MISSING
+
+
+@dataclass
+class TrackingKeys(StoreKeys):
+    """Where a run is kept, and how."""
+
     artifacts: Annotated[str | None, Key("folder of a local store's files; null: the server decides")] = MISSING
     experiment: Annotated[str, Key("MLflow experiment")] = MISSING
     run_name: Annotated[str, Key("name of the run")] = MISSING
     figures: Annotated[int, Key("test images shown as figures", least=0)] = MISSING
+
+
+@dataclass
+class ScoreKeys:
+    """What is measured on whole images."""
+
+    choose_threshold: Annotated[
+        bool, Key("take the threshold that is best on the validation images, not inference.threshold (two classes)")
+    ] = MISSING
+    tolerance: Annotated[float, Key("pixels two outlines may lie apart and still be one (surface Dice)", least=0)] = (
+        MISSING
+    )
+    tolerance_nm: Annotated[float, Key("the same in nanometres, where a pixel's size is known", least=0)] = MISSING
+    smallest: Annotated[int, Key("regions of fewer pixels are no cell", least=1)] = MISSING
+    neck: Annotated[float, Key("pixels a region is narrower in between where two cells touch", above=0)] = MISSING
+    seen: Annotated[bool, Key("also score the training images, logged under seen/")] = MISSING
+    resized: Annotated[
+        int | None, Key("also score soft predictions resized to this square, as some papers do; null: no", least=16)
+    ] = MISSING
 
 
 @dataclass
@@ -129,14 +154,11 @@ class Config:
     data: DataKeys = dataclasses.field(default_factory=DataKeys)
     trainer: TrainerKeys = dataclasses.field(default_factory=TrainerKeys)
     tracking: TrackingKeys = dataclasses.field(default_factory=TrackingKeys)
+    score: ScoreKeys = dataclasses.field(default_factory=ScoreKeys)
     paths: PathsKeys = dataclasses.field(default_factory=PathsKeys)
     seed: Annotated[int, Key("decides weights, crops and augmentation", least=0, most=2**32 - 1)] = MISSING
-    score_seen: Annotated[bool, Key("also score the training images, logged under seen/")] = MISSING
-    score_resized: Annotated[
-        int | None, Key("also score soft predictions resized to this square, as some papers do; null: no", least=16)
-    ] = MISSING
     published: Annotated[
-        dict[str, Any] | None, Key("what a sweep's table shows beside its own: dataset, scores by model, notes")
+        dict[str, Any] | None, Key("what a comparison shows beside: dataset, scores by model, notes")
     ] = MISSING
     debug: Annotated[bool, Key("show tracebacks")] = MISSING
 
@@ -176,8 +198,44 @@ class TiffToPng:
     debug: Annotated[bool, Key("show tracebacks")] = MISSING
 
 
+@dataclass
+class Evaluate:
+    """Everything that scoring a finished run again needs."""
+
+    run: Annotated[str, Key("the MLflow run whose best checkpoint is scored")] = MISSING
+    dataset: Annotated[dict[str, Any] | None, Key("another data set; null: the run's own")] = MISSING
+    part: Annotated[str, Key("the images that are scored: the test's, or all of them", choices=("test", "all"))] = (
+        MISSING
+    )
+    accelerator: Annotated[str | None, Key("null: as the run", choices=("auto", "cpu", "gpu"))] = MISSING
+    precision: Annotated[str | None, Key("null: as the run", choices=("auto", "32-true", "bf16-mixed"))] = MISSING
+    tracking: StoreKeys = dataclasses.field(default_factory=StoreKeys)
+    paths: PathsKeys = dataclasses.field(default_factory=PathsKeys)
+    debug: Annotated[bool, Key("show tracebacks")] = MISSING
+
+
+@dataclass
+class Compare:
+    """Everything that comparing finished runs needs."""
+
+    experiment: Annotated[str | None, Key("the MLflow experiment whose runs are compared")] = MISSING
+    runs: Annotated[list[str] | None, Key("or these runs, by their ids")] = MISSING
+    filter: Annotated[str | None, Key("only runs that MLflow's filter language says; null: all")] = MISSING
+    metric: Annotated[str, Key("the score of scores/test.csv that methods are compared by")] = MISSING
+    cases: Annotated[int, Key("worst, typical and best images shown, each", least=0)] = MISSING
+    output: Annotated[str, Key("folder of the reports")] = MISSING
+    tracking: StoreKeys = dataclasses.field(default_factory=StoreKeys)
+    debug: Annotated[bool, Key("show tracebacks")] = MISSING
+
+
 _TARGETS = ("dataset", "model", "loss", "optimizer", "scheduler", "augment", "inference")
-_SCHEMAS: dict[str, type] = {"train": Config, "prepare_data": PrepareData, "tiff_to_png": TiffToPng}
+_SCHEMAS: dict[str, type] = {
+    "train": Config,
+    "evaluate": Evaluate,
+    "compare": Compare,
+    "prepare_data": PrepareData,
+    "tiff_to_png": TiffToPng,
+}
 _SHARED: dict[str, type] = {"dataset": DatasetKeys, "model": ModelKeys}
 
 
@@ -210,10 +268,11 @@ def check(cfg: DictConfig, schema: type = Config) -> DictConfig:
     resolved = OmegaConf.create(_resolve(settle(cfg, channels=1, classes=2)))
     checked = _check_node(resolved, schema, "")
     for name in checked.keys() & _TARGETS:
-        checked[name] = _check_target(checked[name], name)
-    if "dataset" in checked:
+        if checked[name] is not None:  # a group of which nothing was chosen, where nothing has to be
+            checked[name] = _check_target(checked[name], name)
+    if checked.get("dataset") is not None:
         checked["dataset"]["split"] = _check_target(checked["dataset"]["split"], "dataset.split")
-    checked.get("dataset", {}).update(dict.fromkeys(_left_open(cfg)))
+        checked["dataset"].update(dict.fromkeys(_left_open(cfg)))
     return OmegaConf.create(checked)
 
 

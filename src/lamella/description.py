@@ -16,6 +16,13 @@ from lamella.hardware import Hardware
 from lamella.loading import Data
 from lamella.task import SegmentationTask
 
+# Of everything that is scored, what the terminal shows.
+_SHOWN = (
+    *(f"test/{name}" for name in ("dice", "iou", "accuracy", "precision", "recall", "pixel_error", "pooled/dice")),
+    *("test/pooled/iou", "test/resized/", "test/boundary/", "test/v_", "test/class/", "test/count/", "test/cells/f1"),
+    *("test/cells/pq", "test/calibration/brier", "calibration/", "test/threshold", "seen/"),
+)
+
 
 def identity(cfg: DictConfig, data: Data, sweep: str | None) -> dict[str, str]:
     """The tags that say what ran on what, and which scores may be compared with these."""
@@ -25,8 +32,9 @@ def identity(cfg: DictConfig, data: Data, sweep: str | None) -> dict[str, str]:
         "data": data_sha256(data.dataset, data.store),
         "split": split,
         "resolution": "full",
-        "threshold": cfg.inference.threshold,
+        "threshold": "chosen on validation" if cfg.score.choose_threshold else cfg.inference.threshold,
         "averaging": "mean over images",
+        **{name: cfg.score[name] for name in ("resized", "tolerance", "tolerance_nm", "smallest", "neck")},
     }
     tags = {
         "lamella.git_commit": code.commit,
@@ -52,7 +60,24 @@ def describe(folder: Path, cfg: DictConfig, data: Data) -> None:
     )
     (folder / "data" / "split.json").write_text(json.dumps(split_ids(data.split), indent=1))
     (folder / "data" / "audit.json").write_text(json.dumps(data.report.as_json(), indent=1))
+    (folder / "data" / "card.json").write_text(json.dumps(card(data), indent=1))
     write_page(data.report, folder / "data" / "audit.html")
+
+
+def card(data: Data) -> dict[str, str]:
+    """What a reader of a score must know about the data behind it: label -> text."""
+    of, split = data.dataset.card, data.split
+    spacing = f"{of.spacing_nm[0]:g} x {of.spacing_nm[1]:g} nm" if of.spacing_nm else "not known"
+    return {
+        "data set": of.title,
+        "source": of.source,
+        "classes": ", ".join(f"{number} {name}" for number, name in enumerate(of.class_names)),
+        "channels": str(of.channels),
+        "size of a pixel": spacing,
+        "images": f"{len(split.train)} to train, {len(split.val)} to choose by, {len(split.test)} to test",
+        "groups in the test": str(len({sample.group for sample in split.test})),
+        "warnings of the audit": "; ".join(warning.message for warning in data.report.warnings) or "none",
+    }
 
 
 def title(cfg: DictConfig, data: Data) -> str:
@@ -78,7 +103,7 @@ def report(out: Console, cfg: DictConfig, data: Data, scores: dict[str, float], 
     for column in ("score", "mean", "95 % interval over images"):
         table.add_column(column, justify="left" if column == "score" else "right")
     for name, value in scores.items():
-        if name.endswith(("/low", "/high")):
+        if name.endswith(("/low", "/high")) or not name.startswith(_SHOWN):
             continue
         low, high = scores.get(f"{name}/low"), scores.get(f"{name}/high")
         table.add_row(name, f"{value:.4f}", "" if low is None else f"{low:.4f} to {high:.4f}")

@@ -4,8 +4,6 @@ import re
 import shutil
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import torch
 from omegaconf import DictConfig
 from rich.console import Console
@@ -15,12 +13,13 @@ from lamella import checkpoint, figures, hardware, scoring, tracking
 from lamella.config import build, check, flat, settle
 from lamella.data.augment import window_size
 from lamella.data.levels import levels
-from lamella.data.module import SegmentationData
-from lamella.data.types import IGNORE, Batch
+from lamella.data.module import SegmentationData, whole
+from lamella.deciding import decide
 from lamella.description import describe, identity, report, summary_line, title
 from lamella.errors import ConfigError
 from lamella.fitting import choose, train
-from lamella.inference import Normalise, classes
+from lamella.inference import Normalise, Segmenter
+from lamella.judging import judge
 from lamella.loading import Data, load
 from lamella.models import weights
 from lamella.models.choice import Classical
@@ -51,6 +50,11 @@ def run(cfg: DictConfig, sweep: str | None = None) -> float:
     data = load(checked, out)
     card = data.dataset.card
     cfg = check(settle(cfg, channels=card.channels, classes=len(card.class_names)))
+    if cfg.score.choose_threshold and cfg.dataset.num_classes > 2:
+        raise ConfigError(
+            f"score.choose_threshold parts two classes; {card.name} has {cfg.dataset.num_classes}",
+            "Set it to false: of more classes the likeliest is taken.",
+        )
     pl.seed_everything(cfg.seed, verbose=False)
     task, module = assemble(cfg, data)
     out.print(summary_line(cfg, data, task, machine), highlight=False)
@@ -71,8 +75,11 @@ def run(cfg: DictConfig, sweep: str | None = None) -> float:
         else:
             history = train(cfg, task, module, machine, tracked, folder / "checkpoints", out)
             figures.curves(folder / "figures" / "curves.png", history, title(cfg, data))
-        scores = judge(cfg, data, task, module, machine, folder, out)
-        tracking.save_model(folder / "model", folder / "checkpoints" / "best.ckpt")
+        best = folder / "checkpoints" / "best.ckpt"
+        decided, scores = decide_and_judge(cfg, data, task.segmenter().on(machine.device), machine, folder, out)
+        checkpoint.keep(best, decided)
+        tracking.save_model(folder / "model", best)
+        scores["model/parameters"] = sum(p.numel() for p in task.network.parameters())
         tracked.log_metrics(scores)
         tracked.log_folder(folder)
         shutil.rmtree(folder)  # kept where anything above failed
@@ -130,68 +137,31 @@ def started(cfg: DictConfig) -> torch.nn.Module:
     return network
 
 
-def judge(
+def decide_and_judge(
     cfg: DictConfig,
     data: Data,
-    task: SegmentationTask,
-    module: SegmentationData,
+    segmenter: Segmenter,
     machine: hardware.Hardware,
     folder: Path,
     out: Console,
-) -> dict[str, float]:
-    """Scores the best checkpoint on the test images; leaves figures and the per-image table in `folder`."""
-    task.eval().to(machine.device)
-    objects, tta = data.dataset.card.objects, task.inference.tta
-    predicted: dict[str, np.ndarray] = {}
-
-    def keep(batch: Batch, probability: np.ndarray) -> None:
-        predicted[batch.id[0]] = classes(torch.from_numpy(probability)[None], task.inference.threshold)[0].numpy()
-
-    with out.status("scoring the test images"):
-        test = scoring.score(
-            task, module.test_dataloader(), machine, tta=tta, objects=objects, resized=cfg.score_resized, each=keep
+) -> tuple[checkpoint.Decided, dict[str, float]]:
+    """The validation images decide thresholds and temperature, then the test images are scored with them."""
+    tta = segmenter.how.tta
+    with out.status(f"deciding by {len(data.split.val)} validation images"):
+        decided, scores = decide(
+            segmenter,
+            whole(data.split.val, data.store),
+            machine,
+            objects=data.dataset.card.objects,
+            choose=cfg.score.choose_threshold,
+            tta=tta,
         )
-        scores = scoring.summary(test, "test", data.dataset.card.class_names)
-        chosen = None
-        if test.neurites:
-            val = scoring.score(task, module.val_dataloader(), machine, tta=tta, objects=objects)
-            found, chosen = scoring.neurite_summary(test, val)
-            scores |= found
-        if cfg.score_seen:
-            seen = scoring.score(task, module.whole(data.split.train), machine, tta=tta, objects="")
-            dice, accuracy = seen.table.per_image("dice"), seen.table.per_image("accuracy")
-            scores |= {"seen/dice": float(dice.mean()), "seen/pixel_error": float(1 - accuracy.mean())}
-    (folder / "scores").mkdir()
-    pd.DataFrame(scoring.rows(test, chosen)).to_csv(folder / "scores" / "test.csv", index=False)
-    draw(cfg, data, test, predicted, folder / "figures")
-    return scores
-
-
-def draw(cfg: DictConfig, data: Data, test: scoring.Scored, predicted: dict[str, np.ndarray], folder: Path) -> None:
-    """Writes the confusion matrix, and test images from the worst to the best."""
-    names = data.dataset.card.class_names
-    confusion = sum(confusion_of(data.store.truth(s), predicted[s.id], len(names)) for s in data.split.test)
-    assert isinstance(confusion, np.ndarray)
-    figures.confusion_matrix(folder / "confusion_matrix.png", confusion, names, title(cfg, data))
-    dice = test.table.per_image("dice")
-    order = np.argsort(dice)
-    wanted = min(cfg.tracking.figures, len(order))
-    places = np.unique(np.linspace(0, len(order) - 1, wanted).round().astype(int))
-    for rank, place in enumerate(places, 1):
-        sample = data.split.test[order[place]]
-        figures.prediction(
-            folder / f"prediction_{rank}.png",
-            image=data.store.full_image(sample),
-            truth=data.store.truth(sample),
-            predicted=predicted[sample.id],
-            title=f"{title(cfg, data)}\n{sample.id}: Dice {dice[order[place]]:.4f}, "
-            f"number {place + 1} of {len(order)} from the worst",
-            class_names=names,
-        )
-
-
-def confusion_of(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """Pixel counts (K, K): truth in rows, prediction in columns; ignored pixels nowhere."""
-    valid = truth != IGNORE
-    pairs = truth[valid].astype(np.int64) * num_classes + predicted[valid]
-    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+    segmenter = segmenter.at(decided.threshold)
+    scores = judge(cfg, data, segmenter, decided, machine, folder, out) | scores
+    if cfg.score.seen:
+        with out.status("scoring the training images"):
+            seen = scoring.count_all(
+                segmenter, whole(data.split.train, data.store), machine, num_classes=cfg.dataset.num_classes, tta=tta
+            )
+        scores |= {f"seen/{name}": float(seen.per_image(name).mean()) for name in ("dice", "pixel_error")}
+    return decided, scores

@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -155,6 +156,28 @@ def confusion_matrix(path: Path, matrix: npt.NDArray[np.int64], class_names: Seq
     axes.set_yticks(ticks, class_names, rotation=90, va="center")
     axes.set(xlabel="predicted", ylabel="truth")
     axes.spines[:].set_visible(False)
+    figure.suptitle(title.replace(" · ", "\n"), fontsize=9)
+    _save(figure, path)
+
+
+def reliability(path: Path, table: pd.DataFrame, temperature: float, title: str) -> None:
+    """Writes how often pixels of each probability are right, as predicted and at the fitted temperature.
+
+    Args:
+        path: PNG to write.
+        table: see `lamella.judging.reliability`.
+        temperature: as fitted on the validation images.
+        title: above the curves.
+    """
+    figure = Figure(figsize=(5, 4.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=":")
+    for (kind, part), marker in zip(table.groupby("kind", sort=False), "os", strict=True):
+        label = f"at temperature {temperature:.2f}" if kind == "tempered" else str(kind)
+        axes.plot(part["probability"], part["right"], marker=marker, markersize=4, label=label)
+    axes.set(xlabel="probability", ylabel="share of pixels that are right", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, loc="upper left")
     figure.suptitle(title.replace(" · ", "\n"), fontsize=9)
     _save(figure, path)
 

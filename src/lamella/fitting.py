@@ -104,8 +104,9 @@ def choose(
     for name in ("best", "last"):
         content = {"state_dict": task.state_dict(), "lamella": task.description}
         torch.save(content, checkpoints / f"{name}.ckpt")
-    task.eval().to(machine.device)
-    table = scoring.score(task, module.val_dataloader(), machine, tta=False, objects="").table
+    table = scoring.count_all(
+        task.segmenter().on(machine.device), module.val_dataloader(), machine, num_classes=task.num_classes, tta=False
+    )
     scores = {f"val/{name}": float(table.per_image(name).mean()) for name in ("dice", "iou", "accuracy")}
     times = {"time/train_s": seconds, "time/images_per_s": len(data.split.val) / seconds}
     tracked.log_metrics(scores | times)

@@ -1,7 +1,7 @@
 """An image of any size -> class probabilities of any size."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
@@ -66,6 +66,47 @@ class Normalise(nn.Module):
 
     def forward(self, grey: torch.Tensor) -> torch.Tensor:
         return (grey - self.mean) / self.std
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A trained network with all that turns images into classes as its run did.
+
+    Attributes:
+        network: normalised float32 (B, C, h, w) -> logits (B, K, h, w), any size.
+        normalise: stored levels -> what the network takes.
+        how: tiling, views and threshold.
+        frame: pixels beyond the picture that the network sees.
+    """
+
+    network: nn.Module
+    normalise: Normalise
+    how: Inference
+    frame: int
+
+    def probability(self, image: torch.Tensor, size: tuple[int, int], *, tta: bool) -> torch.Tensor:
+        """Class probabilities float32 (1, K', *size) of one image (1, C, h, w) as stored; see `predict`."""
+        return predict(self.logits, self.normalise.grey(image), size, self.how, frame=self.frame, tta=tta)
+
+    def logits(self, grey: torch.Tensor) -> torch.Tensor:
+        """Grey levels (B, C, h, w) -> logits (B, K, h, w)."""
+        normalised = self.normalise(grey).to(memory_format=torch.channels_last)
+        logits: torch.Tensor = self.network(normalised)
+        return logits
+
+    def classes(self, probability: torch.Tensor) -> torch.Tensor:
+        """Class ids uint8 (B, H, W) of probabilities (B, K', H, W)."""
+        return classes(probability, self.how.threshold)
+
+    def at(self, threshold: float) -> "Segmenter":
+        """The same with another threshold."""
+        return replace(self, how=replace(self.how, threshold=threshold))
+
+    def on(self, device: torch.device) -> "Segmenter":
+        """Itself, in evaluation mode, with its weights on a device."""
+        self.network.eval().to(device)
+        self.normalise.to(device)
+        return self
 
 
 def predict(

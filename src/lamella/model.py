@@ -15,7 +15,6 @@ from lamella import checkpoint
 from lamella.data.images import Pixels
 from lamella.data.store import network_input
 from lamella.errors import DataError
-from lamella.inference import classes, predict
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -32,7 +31,6 @@ class Model:
 
     def __init__(self, path: str | Path) -> None:
         self.trained = checkpoint.load(Path(path))
-        self.inference, self.frame = checkpoint.inference_of(self.trained.config, self.trained.network)
 
     def predict(self, image: Pixels, params: dict[str, Any] | None = None) -> Bytes:
         """Segments one image.
@@ -48,7 +46,7 @@ class Model:
             DataError: another type or number of channels than the model was trained on.
         """
         probability = torch.from_numpy(self.probability(image))[None]
-        ids: Bytes = classes(probability, self.inference.threshold)[0].numpy()
+        ids: Bytes = self.trained.segmenter.classes(probability)[0].numpy()
         return ids
 
     def probability(self, image: Pixels) -> npt.NDArray[np.float32]:
@@ -63,17 +61,9 @@ class Model:
                 f"This model takes {dtype} (H, W, {channels})" + (" or (H, W)." if channels == 1 else "."),
             )
         stored = network_input(np.ascontiguousarray(planes), scale=dataset.scale, percentiles=dataset.percentiles)
-        levels = self.trained.normalise.grey(torch.from_numpy(stored)[None])
-        height, width = planes.shape[1:]
+        segmenter, (height, width) = self.trained.segmenter, planes.shape[1:]
         with torch.inference_mode():
-            found = predict(
-                lambda grey: self.trained.network(self.trained.normalise(grey)),
-                levels,
-                (height, width),
-                self.inference,
-                frame=self.frame,
-                tta=self.inference.tta,
-            )
+            found = segmenter.probability(torch.from_numpy(stored)[None], (height, width), tta=segmenter.how.tta)
         result: npt.NDArray[np.float32] = found[0].numpy()
         return result
 

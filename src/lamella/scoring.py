@@ -1,167 +1,240 @@
-"""Whole images -> per-image scores, the same way for validation, test and any later evaluation."""
+"""Whole images -> per-image scores, the same way for a run's own test and any later evaluation."""
 
+import os
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from lamella.data.types import Batch
+from lamella.data.types import IGNORE, Batch
 from lamella.hardware import Hardware
-from lamella.inference import classes
-from lamella.metrics import neurites
-from lamella.metrics.pixels import SCORE_NAMES, ImageTable, soft_dice, soft_iou, soft_sums
-from lamella.models.choice import Classical
-from lamella.statistics import interval
-from lamella.task import SegmentationTask, image_table
+from lamella.inference import Segmenter
+from lamella.measuring import Measured, Wanted, calibration_scores, cell_scores, measure
+from lamella.metrics import calibration, cells, neurites
+from lamella.metrics.pixels import ALL_SCORE_NAMES, ImageTable, count, dice, soft_dice, soft_iou, soft_sums
+from lamella.statistics import agreement, interval
+from lamella.task import image_table
 
-Probability = np.ndarray[Any, np.dtype[np.float32]]
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+Column = npt.NDArray[np.float64]
+
+_WORKERS = os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One set of images, scored.
+    """A set of images, scored.
 
     Attributes:
         table: pixel counts of each image.
-        neurites: scores[i][t] of image i at `neurites.THRESHOLDS[t]`; empty where the data has no neurites.
+        groups: the group of each image.
         resized: sums behind the soft scores of the resized images (N, K', 3); empty where they were not asked for.
+        measured: what else was measured of each image.
+        images_per_s: how fast the network was, all images one after the other.
     """
 
     table: ImageTable
-    neurites: Sequence[Sequence[neurites.NeuriteScores]]
-    resized: np.ndarray[Any, np.dtype[np.float64]]
+    groups: Sequence[str]
+    resized: npt.NDArray[np.float64]
+    measured: Sequence[Measured]
+    images_per_s: float
+
+    def histograms(self) -> tuple[calibration.Histogram, ...]:
+        """Pixels by probability over all images, as predicted and tempered; none for a method that gives masks."""
+        return tuple(calibration.pool(some) for some in zip(*(m.calibration for m in self.measured), strict=True))
+
+
+def probability(segmenter: Segmenter, batch: Batch, hardware: Hardware, *, tta: bool) -> tuple[Batch, torch.Tensor]:
+    """One whole image on the device, and its class probabilities float32 (1, K', H, W) at the size of its truth."""
+    image, mask, valid = (tensor.to(hardware.device) for tensor in (batch.image, batch.mask, batch.valid))
+    mixed = hardware.precision == "bf16-mixed"
+    with torch.inference_mode(), torch.autocast(hardware.device.type, torch.bfloat16, enabled=mixed):
+        found = segmenter.probability(image, (mask.shape[-2], mask.shape[-1]), tta=tta)
+    return Batch(image, mask, valid, batch.id), found
+
+
+def count_all(
+    segmenter: Segmenter, batches: Iterable[Batch], hardware: Hardware, *, num_classes: int, tta: bool
+) -> ImageTable:
+    """Pixel counts of every image, and nothing else."""
+    counted = []
+    for batch in batches:
+        there, found = probability(segmenter, batch, hardware, tta=tta)
+        counted.append((batch.id[0], count(segmenter.classes(found), there.mask, there.valid, num_classes)[0]))
+    return image_table(counted)
 
 
 def score(
-    task: SegmentationTask,
+    segmenter: Segmenter,
     batches: Iterable[Batch],
     hardware: Hardware,
+    wanted: Wanted,
     *,
+    groups: Sequence[str],
     tta: bool,
-    objects: str,
-    resized: int | None = None,
-    each: Callable[[Batch, Probability], None] | None = None,
+    resized: int | None,
+    each: Callable[[int, Bytes, Bytes], None],
 ) -> Scored:
-    """Predicts and counts every image once.
+    """Predicts and measures every image once.
 
     Args:
-        task: in evaluation mode, on the hardware's device.
+        segmenter: on the hardware's device.
         batches: whole images, one a batch.
         hardware: device and precision.
+        wanted: what is measured beside pixel counts.
+        groups: the group of each image.
         tta: average over the eight flips and quarter turns.
-        objects: the data set card's `objects`.
         resized: side of the square that prediction and truth are resized to for the soft scores; None: none.
-        each: called with every batch and its probabilities (K', H, W).
+        each: called with every image's place, truth and predicted classes, (H, W); in threads.
     """
-    counted, sums = [], []
-    found: list[Sequence[neurites.NeuriteScores]] = []
-    mixed = hardware.precision == "bf16-mixed"
-    with torch.inference_mode(), torch.autocast(hardware.device.type, torch.bfloat16, enabled=mixed):
-        for batch in batches:
-            tensors = (batch.image, batch.mask, batch.valid)
-            image, mask, valid = (tensor.to(hardware.device) for tensor in tensors)
-            on_device = Batch(image, mask, valid, batch.id)
-            probability = task.probability(on_device, tta=tta)
-            counted.append((batch.id[0], task.count(probability, on_device)[0]))
+    counted, sums, seconds = [], [], 0.0
+    measured: list[Future[Measured]] = []
+
+    def look(place: int, map_: Floats, predicted: Bytes, truth: Bytes, valid: Mask) -> Measured:
+        each(place, np.where(valid, truth, IGNORE).astype(np.uint8), predicted)
+        return measure(map_, predicted, truth, valid, wanted)
+
+    with ThreadPoolExecutor(_WORKERS) as pool:  # scipy and scikit-image let go of the interpreter: the network goes on
+        for place, batch in enumerate(batches):
+            began = time.perf_counter()
+            there, found = probability(segmenter, batch, hardware, tta=tta)
+            classes = segmenter.classes(found)
+            counted.append((batch.id[0], count(classes, there.mask, there.valid, wanted.num_classes)[0]))
             if resized is not None:
                 # A method without training has a mask, and no probabilities.
-                hard = isinstance(task.network, Classical)
-                share = classes(probability, task.inference.threshold)[:, None] if hard else probability
-                sums.append(_resized_sums(share, on_device, resized))
-            map_ = probability[0].float().cpu().numpy()
-            if objects == "neurites":
-                interior = 1 - map_[0]  # class 1 is membrane
-                found.append(neurites.scores_at(interior, batch.mask[0].numpy() == 0, neurites.THRESHOLDS))
-            if each:
-                each(batch, map_)
-    return Scored(image_table(counted), found, torch.cat(sums).cpu().double().numpy() if sums else np.empty(0))
+                sums.append(_resized_sums(found if wanted.probabilities else classes[:, None], there, resized))
+            predicted = classes[0].cpu().numpy()  # waits for the device
+            seconds += time.perf_counter() - began
+            map_, truth, valid = found[0].cpu().numpy(), batch.mask[0].numpy(), batch.valid[0].numpy()
+            if len(measured) > 2 * _WORKERS:
+                measured[-2 * _WORKERS].result()  # so that waiting images do not fill the memory
+            measured.append(pool.submit(look, place, map_, predicted, truth, valid))
+        done = [future.result() for future in measured]
+    soft = torch.cat(sums).cpu().double().numpy() if sums else np.empty(0)
+    return Scored(image_table(counted), groups, soft, done, len(done) / seconds)
 
 
-def _resized_sums(probability: torch.Tensor, batch: Batch, side: int) -> torch.Tensor:
+def _resized_sums(share: torch.Tensor, batch: Batch, side: int) -> torch.Tensor:
     """The sums of `soft_sums` after prediction (by area) and truth (nearest) were resized to a square."""
     size = (side, side)
-    share = F.interpolate(probability.float(), size, mode="area")
+    small = F.interpolate(share.float(), size, mode="area")
     truth, valid = (F.interpolate(t[:, None].float(), size)[:, 0] for t in (batch.mask, batch.valid))
-    return soft_sums(share, truth.to(torch.uint8), valid > 0)
+    return soft_sums(small, truth.to(torch.uint8), valid > 0)
 
 
-def summary(scored: Scored, prefix: str, class_names: Sequence[str]) -> dict[str, float]:
-    """Means over images with 95 % intervals, and pooled scores, under `prefix`/; each class's own for more than two."""
-    values: dict[str, float] = {}
-    columns = {name: scored.table.per_image(name) for name in SCORE_NAMES}
-    if scored.neurites:
-        columns["pixel_error"] = 1 - columns["accuracy"]
-        columns["interior/dice"] = scored.table.of_class("dice", 0)
+def columns(scored: Scored, class_names: Sequence[str], neurite_threshold: float | None) -> dict[str, Column]:
+    """Every score, one value an image.
+
+    Args:
+        scored: the images.
+        class_names: one a class; for more than two each has columns of its own.
+        neurite_threshold: one of `neurites.THRESHOLDS`, chosen on validation; None where there are no neurites.
+    """
+    table = scored.table
+    found = {name: table.per_image(name) for name in ALL_SCORE_NAMES}
+    if neurite_threshold is not None:
+        found["interior/dice"] = table.of_class("dice", 0)
+        chosen = neurites.THRESHOLDS.index(neurite_threshold)
+        for name in ("v_rand", "v_info"):
+            found[name] = np.array([getattr(each.neurites[chosen], name) for each in scored.measured])
     for class_id, class_name in enumerate(class_names) if len(class_names) > 2 else ():
         plain = re.sub(r"[^\w .-]", "_", class_name)  # what MLflow allows in a metric's name
         for name in ("dice", "iou"):
-            columns[f"class/{plain}/{name}"] = scored.table.of_class(name, class_id)
-    columns |= _soft_columns(scored)
-    for name, column in columns.items():
-        values |= with_interval(f"{prefix}/{name}", column)
-    for name in ("dice", "iou"):
-        values[f"{prefix}/pooled/{name}"] = scored.table.pooled(name)
-    return values
+            found[f"class/{plain}/{name}"] = table.of_class(name, class_id)
+    if scored.resized.size:
+        found |= {"resized/soft_dice": soft_dice(scored.resized), "resized/soft_iou": soft_iou(scored.resized)}
+    for name in scored.measured[0].columns:
+        found[name] = np.array([each.columns[name] for each in scored.measured], np.float64)
+    return found
 
 
-def _soft_columns(scored: Scored) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    """Soft scores of the resized images, mean over foreground classes; none where they were not asked for."""
-    if not scored.resized.size:
-        return {}
-    return {
-        "resized/soft_dice": soft_dice(scored.resized),
-        "resized/soft_iou": soft_iou(scored.resized),
-    }
+def summary(
+    scored: Scored, found: dict[str, Column], class_names: Sequence[str], prefix: str = "test"
+) -> dict[str, float]:
+    """Means over images with 95 % intervals, and pooled scores, under `prefix`/.
 
-
-def neurite_summary(test: Scored, val: Scored) -> tuple[dict[str, float], int]:
-    """V_rand and V_info of the test sections at the threshold that validation chose, and at the best one.
-
-    The best threshold is an oracle: it has seen the truth it is judged by, and is named so.
-
-    Returns:
-        The metrics, and the place in `neurites.THRESHOLDS` that validation chose.
+    Args:
+        scored: the images.
+        found: their `columns`.
+        class_names: for more than two there is a macro average, the background included.
+        prefix: what the scores are of.
     """
-    mean = np.array([[s.v_rand for s in section] for section in val.neurites]).mean(axis=0)
-    threshold = neurites.best_threshold(dict(zip(neurites.THRESHOLDS, mean.tolist(), strict=True)))
-    chosen = neurites.THRESHOLDS.index(threshold)
-    rand = np.array([[s.v_rand for s in section] for section in test.neurites])
-    info = np.array([[s.v_info for s in section] for section in test.neurites])
-    values = {
-        **with_interval("test/v_rand", rand[:, chosen]),
-        **with_interval("test/v_info", info[:, chosen]),
-        "test/v_rand/threshold": threshold,
-        "test/v_rand/oracle": float(rand.mean(axis=0).max()),
-        "test/v_info/oracle": float(info.mean(axis=0).max()),
-        "val/v_rand": float(mean[chosen]),
+    values: dict[str, float] = {}
+    table, groups = scored.table, scored.groups
+    for name, column in found.items():
+        if name.endswith("count/error"):
+            values |= _count_errors(f"{prefix}/{name.removesuffix('/error')}", column, groups)
+        elif not name.endswith(("count/true", "count/found")):
+            values |= with_interval(f"{prefix}/{name}", column, groups)
+    if len(class_names) > 2:
+        for name in ("dice", "iou"):
+            values |= with_interval(f"{prefix}/macro/{name}", table.macro(name), groups)
+    pooled = {name: table.pooled(name) for name in ALL_SCORE_NAMES}
+    for key in scored.measured[0].cells:
+        scores = cell_scores(key, cells.pool(each.cells[key] for each in scored.measured))
+        pooled |= {name: value for name, value in scores.items() if "count/" not in name}
+    if histograms := scored.histograms():
+        pooled |= calibration_scores(*histograms)
+    return values | {f"{prefix}/pooled/{name}": value for name, value in pooled.items()}
+
+
+def _count_errors(prefix: str, error: Column, groups: Sequence[str]) -> dict[str, float]:
+    """Of counts: mean absolute error, bias, and the limits within which 95 % of the errors lie."""
+    limits = agreement(error, np.zeros_like(error))
+    return {
+        **with_interval(f"{prefix}/mae", np.abs(error), groups),
+        **with_interval(f"{prefix}/bias", error, groups),
+        f"{prefix}/agreement_from": limits.low,
+        f"{prefix}/agreement_to": limits.high,
     }
-    return values, chosen
 
 
-def with_interval(name: str, column: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float]:
-    """{name: mean, name/low: ..., name/high: ...}."""
-    found = interval(column)
+def oracle(scored: Scored) -> dict[str, float]:
+    """What challenges report: scores at the threshold that is best on the very images they judge.
+
+    `test/pixel_error/isbi2012` is that challenge's pixel error, the measure of the 6.11 % in U-Net's paper: 1 - the
+    highest F-score of the interior's pixels, all sections pooled, as Fiji's `PixelError` counts it. It is no share of
+    wrong pixels: where a fifth is membrane it is about 0.6 times that share.
+    """
+    best = {
+        f"test/{name}/oracle": float(
+            np.mean([[getattr(s, name) for s in each.neurites] for each in scored.measured], axis=0).max()
+        )
+        for name in ("v_rand", "v_info")
+    }
+    interior = np.sum([each.interior for each in scored.measured], axis=0)
+    return best | {"test/pixel_error/isbi2012": 1 - float(dice(interior).max())}
+
+
+def with_interval(name: str, column: Column, groups: Sequence[str]) -> dict[str, float]:
+    """{name: mean, name/low: ..., name/high: ...}; groups of images are drawn as one."""
+    found = interval(column, groups=groups)
     return {name: found.mean, f"{name}/low": found.low, f"{name}/high": found.high}
 
 
-def rows(scored: Scored, chosen: int | None) -> list[dict[str, Any]]:
-    """One row an image: id, scores, and the counts of class 1 (or of each class, numbered, for more)."""
-    table = scored.table
-    columns = {name: table.per_image(name) for name in SCORE_NAMES}
-    columns |= {name.removeprefix("resized/"): column for name, column in _soft_columns(scored).items()}
-    result = []
+def rows(scored: Scored, found: dict[str, Column]) -> list[dict[str, Any]]:
+    """One row an image: id, number of its pictures, group, scores, and pixel counts (numbered for more classes)."""
+    table, result = scored.table, []
     for i, name in enumerate(table.ids):
-        row: dict[str, Any] = {"id": name, **{c: float(v[i]) for c, v in columns.items()}}
+        row: dict[str, Any] = {"id": name, "case": case(i), "group": scored.groups[i]}
+        row |= {column: float(values[i]) for column, values in found.items()}
         for class_id in range(1, table.num_classes):
             suffix = "" if table.num_classes == 2 else f"_{class_id}"
             counts = table.counts[i, class_id]
             row |= {f"{n}{suffix}": int(v) for n, v in zip(("tp", "fp", "fn", "tn"), counts, strict=True)}
-        if scored.neurites and chosen is not None:
-            row |= {"pixel_error": 1 - row["accuracy"], "v_rand": scored.neurites[i][chosen].v_rand,
-                    "v_info": scored.neurites[i][chosen].v_info}  # fmt: skip
         result.append(row)
     return result
+
+
+def case(place: int) -> str:
+    """The number of an image in the order it was scored in, which names its pictures."""
+    return f"{place:04d}"

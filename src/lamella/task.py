@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import LambdaLR
 import lamella.torchvision_ops  # noqa: F401 - before Lightning and torchmetrics, which import torchvision
 from lamella.data.augment import Augmentation, augment
 from lamella.data.types import Batch
-from lamella.inference import Inference, Normalise, classes, predict, to_probability
+from lamella.inference import Inference, Normalise, Segmenter, classes, to_probability
 from lamella.losses import Loss
 from lamella.metrics.pixels import ImageTable, count
 from lamella.optim import MakeOptimizer, MakeScheduler
@@ -108,9 +108,11 @@ class SegmentationTask(pl.LightningModule):
 
     def probability(self, batch: Batch, *, tta: bool) -> torch.Tensor:
         """Class probabilities of one whole image at the size of its truth: float32 (1, K', H, W)."""
-        height, width = batch.mask.shape[-2:]
-        grey = self.normalise.grey(batch.image)
-        return predict(self.logits, grey, (height, width), self.inference, frame=self.frame, tta=tta)
+        return self.segmenter().probability(batch.image, (batch.mask.shape[-2], batch.mask.shape[-1]), tta=tta)
+
+    def segmenter(self) -> Segmenter:
+        """What turns images into classes, sharing this task's weights."""
+        return Segmenter(self.network, self.normalise, self.inference, self.frame)
 
     def count(self, probability: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Pixel counts int64 (1, K, 4); see `lamella.metrics.pixels.count`."""
@@ -136,9 +138,7 @@ class SegmentationTask(pl.LightningModule):
 
     def logits(self, image: torch.Tensor) -> torch.Tensor:
         """Grey levels (B, C, H, W) -> logits (B, K, H, W)."""
-        normalised = self.normalise(image).to(memory_format=torch.channels_last)
-        logits: torch.Tensor = self.network(normalised)
-        return logits
+        return self.segmenter().logits(image)
 
 
 def image_table(counted: list[tuple[str, torch.Tensor]]) -> ImageTable:

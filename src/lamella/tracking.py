@@ -190,40 +190,117 @@ class Finished:
     """A finished run, read back."""
 
     run_id: str
+    name: str
+    experiment: str
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     client: MlflowClient
+    folder: tempfile.TemporaryDirectory[
+        str
+    ]  # what a server keeps is brought here; gone with the last run that knows it
+
+    def fetch(self, name: str) -> Path:
+        """One of the run's files on this machine. Raises StorageError."""
+        place = Path(self.folder.name) / self.run_id
+        try:
+            place.mkdir(exist_ok=True)
+            return Path(self.client.download_artifacts(self.run_id, name, str(place)))
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise StorageError(f"run {self.run_id} has no {name} to be had: {_first_line(error)}") from error
 
     def scores(self) -> pd.DataFrame:
         """`scores/test.csv`: one row an image, sorted by its id. Raises StorageError."""
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                table = pd.read_csv(self.client.download_artifacts(self.run_id, "scores/test.csv", folder))
-        except (MlflowException, SQLAlchemyError, OSError) as error:
-            raise StorageError(f"run {self.run_id} has no scores/test.csv to be had: {_first_line(error)}") from error
-        return table.sort_values("id", ignore_index=True)
+        text = {"id": str, "case": str, "group": str}
+        return pd.read_csv(self.fetch("scores/test.csv"), dtype=text).sort_values("id", ignore_index=True)
 
-    def log_folder(self, folder: Path) -> None:
-        """Adds all files below `folder` to the run, under the same relative names."""
-        self.client.log_artifacts(self.run_id, str(folder))
+    def curve(self) -> pd.DataFrame:
+        """One row an epoch, a column for each metric that has one value an epoch; no row where nothing was trained."""
+        names = [name for name in self.metrics if name.startswith(("train/", "val/"))]
+        history = {name: self.client.get_metric_history(self.run_id, name) for name in names}
+        steps = {name: {each.step: each.value for each in values} for name, values in history.items()}
+        epochs = max((len(values) for values in steps.values()), default=0)
+        whole = {name: values for name, values in steps.items() if epochs > 1 and len(values) == epochs}
+        return pd.DataFrame(whole).sort_index()
 
 
-def finished(uri: str, sweep: str) -> list[Finished]:
-    """The finished runs of a sweep, in the order in which they began, of whatever experiment.
+def finished(uri: str, *, sweep: str | None = None, experiment: str | None = None, where: str = "") -> list[Finished]:
+    """Finished runs in the order in which they began.
+
+    Args:
+        uri: where runs are kept.
+        sweep: only those of this sweep, of whatever experiment.
+        experiment: only those of this experiment.
+        where: only those that MLflow's filter language says, such as "params.model.name = 'unet'".
 
     Raises:
-        StorageError: the store cannot be read.
+        StorageError: the store cannot be read, the filter cannot be understood, or there is no such experiment.
     """
+    parts = ["attributes.status = 'FINISHED'", where, f"tags.`lamella.sweep` = '{sweep}'" if sweep else ""]
+    with _reading(uri):
+        client = MlflowClient(uri)
+        names = {each.experiment_id: each.name for each in client.search_experiments()}
+        chosen = [id_ for id_, name in names.items() if experiment in (None, name)]
+        if not chosen:
+            raise StorageError(
+                f"there is no experiment {experiment!r} in {uri}", f"There are: {', '.join(sorted(names.values()))}."
+            )
+        try:
+            found = client.search_runs(
+                chosen,
+                " and ".join(filter(None, parts)),
+                order_by=["attributes.start_time ASC"],
+                max_results=50_000 if uri.startswith("sqlite") else 5000,
+            )
+        except MlflowException as error:
+            if error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            raise StorageError(
+                f"filter={where!r} is not understood: {_first_line(error)}",
+                "Such as: filter=\"params.`model.name` = 'unet' and metrics.`test/dice` > 0.9\".",
+            ) from error
+    folder = tempfile.TemporaryDirectory(prefix="lamella-")
+    return [_finished(run, names[run.info.experiment_id], client, folder) for run in found]
+
+
+def read(uri: str, run_id: str) -> Finished:
+    """One finished run.
+
+    Raises:
+        StorageError: the store cannot be read, or has no such run, or it did not finish.
+    """
+    with _reading(uri):
+        client = MlflowClient(uri)
+        try:
+            run = client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            raise StorageError(f"there is no run {run_id!r} in {uri}", "`make ui` lists the runs.") from error
+        if run.info.status != "FINISHED":
+            raise StorageError(f"run {run_id} is {run.info.status}: only a finished run has scores to speak of")
+        name = client.get_experiment(run.info.experiment_id).name
+    return _finished(run, name, client, tempfile.TemporaryDirectory(prefix="lamella-"))
+
+
+def _finished(run: Any, experiment: str, client: MlflowClient, folder: tempfile.TemporaryDirectory[str]) -> Finished:
+    data = run.data
+    return Finished(
+        run.info.run_id, run.info.run_name, experiment, data.params, data.metrics, data.tags, client, folder
+    )
+
+
+@contextmanager
+def _reading(uri: str) -> Iterator[None]:
+    """Turns what can go wrong while a store is read into StorageError."""
     try:
         _require_store(uri)
-        client = MlflowClient(uri)
-        ids = [experiment.experiment_id for experiment in client.search_experiments()]
-        chosen = f"tags.`lamella.sweep` = '{sweep}' and attributes.status = 'FINISHED'"
-        found = client.search_runs(ids, chosen, order_by=["attributes.start_time ASC"], max_results=5000)
+        yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-        raise StorageError(f"the tracking store {uri} cannot be read: {_first_line(error)}") from error
-    return [Finished(r.info.run_id, r.data.params, r.data.metrics, r.data.tags, client) for r in found]
+        raise StorageError(
+            f"the tracking store {uri} cannot be read: {_first_line(error)}",
+            "`tracking.uri` says where runs are kept; the first run makes the store.",
+        ) from error
 
 
 def save_model(folder: Path, checkpoint: Path) -> None:

@@ -61,11 +61,9 @@ class SegmentationData(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        return self.whole(self.split.val)
+        return whole(self.split.val, self.store)
 
-    def test_dataloader(self) -> DataLoader[Batch]:
-        return self.whole(self.split.test)
 
-    def whole(self, samples: Sequence[Sample]) -> DataLoader[Batch]:
-        """Whole images of any part, one a batch, in the samples' order."""
-        return DataLoader(WholeImages(samples, self.store), batch_size=1, collate_fn=collate)
+def whole(samples: Sequence[Sample], store: Store) -> DataLoader[Batch]:
+    """Whole images of any part, one a batch, in the samples' order."""
+    return DataLoader(WholeImages(samples, store), batch_size=1, collate_fn=collate)

@@ -1,0 +1,13 @@
+"""Finished runs compared: python scripts/compare.py experiment=NAME. `--help` lists every key."""
+
+from lamella import cli
+
+
+def run(cfg: "cli.DictConfig") -> None:
+    from lamella import comparing  # late: `--help` should not wait for it
+
+    comparing.run(cfg)
+
+
+if __name__ == "__main__":
+    cli.main("compare", run)
