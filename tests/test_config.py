@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import typing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -342,3 +343,12 @@ def test_hold_names_the_field() -> None:
         hold(Thing(2))
     with pytest.raises(ConfigError, match=r"^Thing\.size must be a finite number; got nan"):
         hold(Thing(1, math.nan))
+
+
+def test_what_may_be_allowed_is_what_the_audit_knows():
+    """The schema repeats the kinds, so that `--help` need not import the audit."""
+    from lamella.data.audit import ALLOWABLE
+
+    hint = typing.get_type_hints(config.DatasetKeys, include_extras=True)["allow"]
+    (key,) = hint.__metadata__
+    assert set(key.choices) == set(ALLOWABLE)

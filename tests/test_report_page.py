@@ -185,7 +185,7 @@ def test_structure_for_those_who_hear_it():
     assert all(image["alt"] for image in html.all("img"))
     assert all(svg["role"] == "img" and svg["aria-label"] for svg in html.all("svg"))
     assert all(th["scope"] in {"col", "row"} for th in html.all("th"))
-    regions = [a for _, a in html.elements if a.get("role") == "region"]
+    regions = [a for _, a in html.elements if a.get("role") in {"region", "group"}]
     assert len(html.all("table")) == len(html.all("caption")) > 0
     assert len(regions) == len(html.all("table")) + 2 * 3 * 2  # and one a case of the gallery
     assert all(region["tabindex"] == "0" and region["aria-labelledby"] for region in regions)

@@ -265,7 +265,7 @@ UNKNOWN = Comparison("ternausnet", "fcn", 0.5, 0.4, 0.6, 0.00002, None, None, No
 PAIRS = [
     ["unet", "ternausnet", "-0.0312 (-0.0401 to -0.0199)", "0.0123", "0.0042", "ternausnet is better"],
     ["unet", "fcn", "+0.0000 (-0.0104 to +0.0099)", "0.0200", "1.0000", "not told apart"],
-    ["ternausnet", "fcn", "+0.5000 (+0.4000 to +0.6000)", "", "", "one seed each: cannot tell"],
+    ["ternausnet", "fcn", "+0.5000 (+0.4000 to +0.6000)", "", "", "one seed: cannot tell"],
 ]
 
 

@@ -86,8 +86,8 @@ def measure(probability: Probability, predicted: Bytes, truth: Bytes, valid: Mas
     if wanted.objects == "neurites":
         share = 1 - probability[0]  # class 1 is membrane
         found = tuple(neurites.scores_at(share, truth == 0, neurites.THRESHOLDS))
-        batch, there, counts = (torch.from_numpy(each)[None] for each in (share[None], truth == 0, valid))
-        interior = count_at(batch, there, counts, neurites.THRESHOLDS)[0].numpy()
+        batch, there, counted_where = (torch.from_numpy(each)[None] for each in (share[None], truth == 0, valid))
+        interior = count_at(batch, there, counted_where, neurites.THRESHOLDS)[0].numpy()
     return Measured(columns, counted, histograms, found, interior)
 
 

@@ -76,7 +76,7 @@ def _case(id_: str, case: Case) -> str:
     heading = f'{escape(case.heading[:1].upper() + case.heading[1:])} <span class="id">{escape(case.id)}</span>'
     return (
         f'<h5 id="{id_}">{heading}</h5>\n'
-        f'<div class="case" role="region" tabindex="0" aria-labelledby="{id_}">\n{panels}\n</div>'
+        f'<div class="case" role="group" tabindex="0" aria-labelledby="{id_}">\n{panels}\n</div>'
     )
 
 

@@ -97,8 +97,8 @@ def others_table(id_: str, cohort: Cohort, summary: pd.DataFrame) -> str:
     if not rows:
         return ""
     explanation = (
-        "Means, intervals and deviations as above, counts without intervals. By these no method is called better: the "
-        "pairs were not tested on them."
+        "Means, intervals and deviations as above, counts of pixels and cells without intervals. By these no "
+        "method is called better: the pairs were not tested on them."
     )
     head = [Cell("score"), *(Cell(method.label) for method in methods)]
     return table(id_, f"{told(cohort)}scores that the first table leaves out", explanation, head, rows)

@@ -3,16 +3,16 @@
 STYLE = """
 :root {
   color-scheme: light dark;
-  --ground: #fff; --ink: #1c1e21; --pale: #5a6068; --line: #dcdcd6; --raised: #f4f4ef; --link: #0b5394;
+  --ground: #fff; --ink: #1c1e21; --pale: #5a6068; --line: #dcdcd6; --link: #0b5394;
   --accent: #0072b2; --warn: #8a3b00; --warn-ground: #fdf0e2;
-  --name: 14rem; --frame: 0; --shade: #0001;
+  --name: 14rem; --frame: 0; --shade: #0000000d;
   --serif: Charter, "Bitstream Charter", "Sitka Text", Cambria, Georgia, "Liberation Serif", serif;
   --sans: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial, sans-serif;
 }
 @media (prefers-color-scheme: dark) {
   :root {
-    --ground: #15171a; --ink: #e4e4df; --pale: #a3a9b1; --line: #343940; --raised: #1e2125; --link: #8cc4f5;
-    --frame: .6rem; --shade: #fff2;
+    --ground: #15171a; --ink: #e4e4df; --pale: #a3a9b1; --line: #343940; --link: #8cc4f5;
+    --frame: .6rem; --shade: #ffffff12;
     --accent: #56b4e9; --warn: #ffc58f; --warn-ground: #33230f;
   }
 }
@@ -87,7 +87,7 @@ th:first-child {
 }
 thead .name { margin-left: auto; }
 thead .left .name, thead th:first-child .name { margin-left: 0; }
-.left { text-align: left; white-space: normal; min-width: 8rem; max-width: 22rem; overflow-wrap: anywhere; }
+.left { text-align: left; white-space: normal; min-width: 8rem; max-width: 22rem; overflow-wrap: break-word; }
 .below { display: block; font-weight: 400; font-size: .8125rem; color: var(--pale); }
 
 figure { margin: 0; }
@@ -116,7 +116,8 @@ figcaption { font: .875rem/1.5 var(--sans); color: var(--pale); margin-top: .5re
 .case figcaption { margin-top: .35rem; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 .case b { display: block; color: var(--ink); }
 
-details { border-top: 1px solid var(--line); border-bottom: 1px solid var(--line); margin: 2rem 0; }
+details { border-top: 1px solid var(--line); margin: 2.5rem 0 0; }
+details + details { margin-top: 0; }
 summary { cursor: pointer; padding: .75rem 0; font: 600 1rem/1.4 var(--sans); }
 summary h3 { display: inline; font: inherit; }
 .card { font: .9375rem/1.5 var(--sans); margin: 0; max-width: 56rem; }
@@ -148,7 +149,7 @@ summary h3 { display: inline; font: inherit; }
 }
 @media print {
   :root {
-    --ground: #fff; --ink: #000; --pale: #444; --line: #bbb; --raised: #f4f4f4; --link: #000; --warn: #000;
+    --ground: #fff; --ink: #000; --pale: #444; --line: #bbb; --link: #000; --warn: #000;
     --warn-ground: #eee;
   }
   body { font-size: 10pt; max-width: none; padding: 0; }
@@ -159,13 +160,14 @@ summary h3 { display: inline; font: inherit; }
   figure, tr, .verdict, .phantom { break-inside: avoid; }
   .scroll, .case { overflow: visible; }
   .scroll { container-type: normal; }
-  table { font-size: 7.5pt; }
-  .below { font-size: 7pt; }
+  table { font-size: 7pt; }
+  .below { font-size: 6.5pt; }
   .caption { position: static; width: auto; font-size: 9pt; }
-  th, td { padding-left: .6rem; white-space: normal; }
-  th:first-child { position: static; }
+  th, td { padding: .3rem 0 .3rem .35rem; white-space: normal; }
+  th:first-child { position: static; padding: .3rem 0; }
   .name, tbody th .below { width: auto; }
-  .left { min-width: 0; }
+  thead .name { overflow-wrap: break-word; }
+  .left { min-width: 0; overflow-wrap: anywhere; }
   .figures figure { display: block; width: 12cm; max-width: 100%; }
   .figures figure + figure { margin-top: 1.5rem; }
   .case { grid-template-columns: repeat(4, 1fr); gap: .5rem; margin: 0; padding: 0; }

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from lamella.report.cohort import Cohort
@@ -143,7 +142,7 @@ def _number(figure: Figure, axes: Axes, points: Values) -> None:
         axes.annotate(
             str(rank), (point[0], point[1]), (spot[0] - place[0], spot[1] - place[1]), textcoords="offset points",
             ha="center", va="center", fontsize=9.5, annotation_clip=False,
-            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85},
             arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 2},
         ).set_in_layout(False)  # fmt: skip
 

@@ -213,7 +213,7 @@ def _pair_rows(comparisons: Sequence[Comparison]) -> list[list[str]]:
         found = f"{each.difference:+{form}}\n({each.low:+{form}} to {each.high:+{form}})"
         noise = "" if each.noise is None else format(each.noise, form)
         p = "" if each.p is None else _amount(each.p, 4)
-        alike = "one seed each: cannot tell" if each.p is None else "not told apart"
+        alike = "one seed: cannot tell" if each.p is None else "not told apart"
         verdict = f"{each.better} is better" if each.better else alike
         rows.append([each.first, each.second, found, noise, p, verdict])
     return rows
