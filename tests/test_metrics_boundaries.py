@@ -161,7 +161,7 @@ def test_equals_monai(seed, spacing, tolerance):
     if not (predicted.any() and truth.any()):
         return
     found = scores(predicted, truth, tolerance=tolerance, spacing=spacing)
-    assert found == pytest.approx(monai_scores(predicted, truth, tolerance, spacing), rel=1e-5)
+    assert found == close(monai_scores(predicted, truth, tolerance, spacing))
 
 
 @given(seeds)
@@ -171,7 +171,7 @@ def test_monai_counts_the_frame(seed):
     if not (predicted.any() and truth.any()):
         return
     framed = scores(np.pad(predicted, 1), np.pad(truth, 1), tolerance=1.5)
-    assert monai_scores(predicted, truth, 1.5) == pytest.approx(framed, rel=1e-5)
+    assert monai_scores(predicted, truth, 1.5) == close(framed)
 
 
 @pytest.mark.filterwarnings("ignore:the (ground truth|prediction) of class 0 is all 0:UserWarning")
@@ -184,6 +184,11 @@ def test_monai_has_no_number_where_a_mask_is_empty():
         assert scores(*pair) == (5, 5, 0)
     assert np.isnan(monai_scores(empty, empty, 1.0)).all()
     assert scores(empty, empty) == (0, 0, 1)
+
+
+def close(expected):
+    """Within what MONAI's float32 loses between two ranks of a percentile."""
+    return pytest.approx(expected, rel=1e-5, abs=1e-4)
 
 
 def monai_scores(predicted, truth, tolerance, spacing=(1.0, 1.0)):

@@ -16,14 +16,15 @@ OTSU, UNET_A, UNET_B = [0.5, 0.7], [0.8, 0.9], [0.6, 0.9]  # Dice of two images
 class Store:
     """A tracking store, and runs to put into it."""
 
-    def __init__(self, root):
+    def __init__(self, root, experiment="e"):
         self.root = root
+        self.experiment = experiment
         self.uri = f"sqlite:///{root}/runs.db"
 
     def run(self, model, seed, dice, *, protocol="p", extra=None, tags=None, columns=None, names=None, dropped=()):
         kept = {"lamella.sweep": "one", "lamella.protocol": json.dumps({"data": protocol}), "lamella.phantom": "false"}
         params = {"model.name": model, "seed": seed, "dataset.name": "blood", "optimizer.lr": 1, "paths.data": seed}
-        where = {"uri": self.uri, "artifacts": str(self.root / "files"), "experiment": "e"}
+        where = {"uri": self.uri, "artifacts": str(self.root / "files"), "experiment": self.experiment}
         said = {"params": params | (extra or {}), "tags": kept | (tags or {})}
         with tracking.start(**where, run_name=f"{model} {seed}", **said) as begun:
             folder = self.root / begun.run_id
@@ -45,11 +46,25 @@ class Store:
                 begun.log_metrics({"val/dice": 0.1 * epoch}, step=epoch)
         return begun.run_id
 
+    def finished(self):
+        return tracking.finished(self.uri, experiment=self.experiment)
+
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def empty(root, request):
+    """An experiment of the test's own: a new store takes seconds."""
+    return Store(root, request.node.name)
+
+
+@pytest.fixture(scope="module")
+def store(root):
     """Three runs to compare, one by another protocol beside them, and a run of another sweep."""
-    made = Store(tmp_path_factory.mktemp("store"))
+    made = Store(root)
     made.run("otsu", 1, OTSU)
     made.run("unet", 1, UNET_A)
     made.run("unet", 2, UNET_B)
@@ -60,7 +75,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cohort(store):
-    cohorts, notes = report.cohorts(tracking.finished(store.uri, sweep="one"))
+    cohorts, notes = report.cohorts(tracking.finished(store.uri, sweep="one", experiment="e"))
     assert notes == []
     assert [len(each.methods) for each in cohorts] == [2, 1]  # two protocols; the larger first
     return cohorts[0]
@@ -109,15 +124,27 @@ def test_no_winner_is_named_between_two_images(cohort):
     said = " ".join(report.verdict(cohort, report.summary(cohort, "dice", {}), [pair], "dice"))
     assert "unet has the best mean Dice, 0.8000" in said
     assert "not told apart from otsu" in said
+    assert "With 2 independent test images and 0 pairs" not in said  # one seed: there was no test to fail
     assert "2 test images are few" in said
 
 
-def test_a_lead_beyond_images_and_seeds_is_a_win_and_one_seed_never_is(tmp_path):
-    store = Store(tmp_path)
+def test_where_no_lead_could_be_told_from_chance_that_is_said(empty):
     for seed in (1, 2, 3):
-        store.run("unet", seed, [0.9 + seed / 1000 + image / 1000 for image in range(30)])
-        store.run("fpn", seed, [0.8 + seed / 1000 + image / 1500 for image in range(30)])
-    runs = tracking.finished(store.uri, experiment="e")
+        empty.run("unet", seed, [0.9 + seed / 1000] * 5)
+        empty.run("fpn", seed, [0.1 + seed / 1000] * 5)
+    (cohort,), _ = report.cohorts(empty.finished())
+    compared = report.pairs(cohort, "dice")
+    assert compared[0].p_images == 2 / 2**5  # all five one way: the least there is
+    assert compared[0].better is None
+    said = " ".join(report.verdict(cohort, report.summary(cohort, "dice", {}), compared, "dice"))
+    assert "With 5 independent test images and 1 pair no lead could be told from chance" in said
+
+
+def test_a_lead_beyond_images_and_seeds_is_a_win_and_one_seed_never_is(empty):
+    for seed in (1, 2, 3):
+        empty.run("unet", seed, [0.9 + seed / 1000 + image / 1000 for image in range(30)])
+        empty.run("fpn", seed, [0.8 + seed / 1000 + image / 1500 for image in range(30)])
+    runs = empty.finished()
     (cohort,), _ = report.cohorts(runs)
     compared = report.pairs(cohort, "dice")
     assert [pair.better for pair in compared] == ["unet"]
@@ -130,42 +157,38 @@ def test_a_lead_beyond_images_and_seeds_is_a_win_and_one_seed_never_is(tmp_path)
     assert "a single seed does not show how much seeds matter" in " ".join(said)
 
 
-def test_what_repeats_counts_once_and_is_said(tmp_path):
-    store = Store(tmp_path)
-    first = store.run("unet", 1, UNET_A)
-    later = store.run("unet", 1, UNET_B)
-    store.run("unet", 1, [0.0, 0.0], tags={"lamella.kind": "evaluation", "lamella.evaluates": later})
+def test_what_repeats_counts_once_and_is_said(empty):
+    first = empty.run("unet", 1, UNET_A)
+    later = empty.run("unet", 1, UNET_B)
+    empty.run("unet", 1, [0.0, 0.0], tags={"lamella.kind": "evaluation", "lamella.evaluates": later})
     elsewhere = {"lamella.kind": "evaluation", "lamella.evaluates": later}
-    store.run("unet", 1, [0.3, 0.4], protocol="another data set", tags=elsewhere)
-    store.run("unet", 9, [0.0, 0.0], tags={"lamella.kind": "comparison"})
-    (own, other), notes = report.cohorts(tracking.finished(store.uri, experiment="e"))
+    empty.run("unet", 1, [0.3, 0.4], protocol="another data set", tags=elsewhere)
+    empty.run("unet", 9, [0.0, 0.0], tags={"lamella.kind": "comparison"})
+    (own, other), notes = report.cohorts(empty.finished())
     assert own.methods[0].score("dice").tolist() == [UNET_B]
     assert other.methods[0].score("dice").tolist() == [[0.3, 0.4]]
     assert notes == [f"unet: run {first} has the same seed 1 as the later {later}: left out."]
 
 
-def test_runs_of_one_protocol_with_other_images_are_refused(tmp_path):
-    store = Store(tmp_path)
-    store.run("unet", 1, UNET_A)
-    store.run("unet", 2, UNET_A, names=["image 0", "image 2"])
+def test_runs_of_one_protocol_with_other_images_are_refused(empty):
+    empty.run("unet", 1, UNET_A)
+    empty.run("unet", 2, UNET_A, names=["image 0", "image 2"])
     with pytest.raises(StorageError, match="other images"):
-        report.cohorts(tracking.finished(store.uri, experiment="e"))
+        report.cohorts(empty.finished())
 
 
-def test_a_run_without_groups_is_left_out_and_said(tmp_path):
-    store = Store(tmp_path)
-    run_id = store.run("unet", 1, UNET_A, dropped=["group"])
-    cohorts, notes = report.cohorts(tracking.finished(store.uri))
+def test_a_run_without_groups_is_left_out_and_said(empty):
+    run_id = empty.run("unet", 1, UNET_A, dropped=["group"])
+    cohorts, notes = report.cohorts(empty.finished())
     assert cohorts == []
     assert run_id in notes[0]
     assert "older version" in notes[0]
 
 
-def test_counts_are_compared_by_the_size_of_their_errors(tmp_path):
-    store = Store(tmp_path)
-    store.run("unet", 1, UNET_A, columns={"count/error": [-4, 2], "count/true": [9, 9]})
-    store.run("fpn", 1, UNET_B, columns={"count/error": [1, -1], "count/true": [9, 9]})
-    (cohort,), _ = report.cohorts(tracking.finished(store.uri))
+def test_counts_are_compared_by_the_size_of_their_errors(empty):
+    empty.run("unet", 1, UNET_A, columns={"count/error": [-4, 2], "count/true": [9, 9]})
+    empty.run("fpn", 1, UNET_B, columns={"count/error": [1, -1], "count/true": [9, 9]})
+    (cohort,), _ = report.cohorts(empty.finished())
     rows = report.summary(cohort, "count/error", {})
     assert list(rows.method) == ["fpn", "unet"]  # less is better
     assert rows["count/error"].tolist() == [1, 3]
@@ -181,17 +204,17 @@ def test_what_differs_beside_the_seed_makes_another_method(store):
     assert {name: len(some) for name, some in by_method(runs).items()} == {"unet lr=0.1": 2, "unet lr=0.2": 1}
     many = [Run(a=str(n), b=str(n), c=str(n), d=str(n)) for n in (1, 2, 1)]
     assert {name: len(some) for name, some in by_method(many).items()} == {"unet setting 1": 2, "unet setting 2": 1}
-    assert list(by_method(tracking.finished(store.uri, sweep="one"))) == ["otsu", "unet"]
+    assert list(by_method(store.finished())) == ["otsu", "unet"]
 
 
 def test_runs_are_found_by_what_is_asked_for(store, tmp_path):
-    assert len(tracking.finished(store.uri, experiment="e")) == 5
+    assert len(store.finished()) == 5
     found = tracking.finished(store.uri, experiment="e", where="params.`model.name` = 'otsu'")
     assert [run.params["model.name"] for run in found] == ["otsu"]
     assert tracking.read(store.uri, found[0].run_id).scores().dice.tolist() == OTSU
     with pytest.raises(StorageError, match="no experiment 'f'") as caught:
         tracking.finished(store.uri, experiment="f")
-    assert "There are: Default, e" in caught.value.remedy
+    assert "Default" in caught.value.remedy
     with pytest.raises(StorageError, match="is not understood"):
         tracking.finished(store.uri, where="params.model = unet")
     with pytest.raises(StorageError, match="there is no run"):

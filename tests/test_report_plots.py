@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamella.errors import StorageError
@@ -161,8 +161,11 @@ def test_phantoms_are_called_so_in_figure_and_words(pictures, name):
     assert "phantom" in picture.alt
     assert "phantom" in picture.caption
     assert any("phantom" in text for text in texts(picture.svg))
+
+
+def test_real_images_are_not_called_phantoms():
     real = everything(cohort(method("a", [0.1, 0.2]), method("b", [0.2, 0.4])))
-    assert not any("phantom" in f"{each}" for each in real.values())
+    assert not any("phantom" in text for picture in real.values() for text in picture)
 
 
 def test_the_same_cohort_is_drawn_the_same_and_settings_stay_as_they_were():
@@ -216,7 +219,7 @@ def test_of_a_signed_count_error_the_size_is_meant():
 
 
 def test_lines_break_at_spaces_and_never_in_a_number():
-    assert wrap("unet augment=heavy", 12) == "unet\naugment=heav\ny"[:5] + "augment=\nheavy"
+    assert wrap("unet augment=heavy", 12) == "unet\naugment=\nheavy"
     assert wrap("unet lr=0.0001", 9) == "unet\nlr=0.0001"
     assert wrap("optimizer.lr=0.0001", 10) == "optimizer.\nlr=0.0001"
 
@@ -342,6 +345,7 @@ def test_groups_that_are_not_told_apart():
     assert alike("ab", "cd", "ad", of="abcd") == [[0, 1], [0, 3], [2, 3]]
 
 
+@settings(max_examples=40)
 @given(st.sets(st.tuples(st.integers(0, 6), st.integers(0, 6)).filter(lambda edge: edge[0] < edge[1])))
 def test_groups_are_sound_whole_and_as_large_as_can_be(edges):
     found = [
@@ -372,7 +376,7 @@ def test_ranking_by_hand():
     assert picture.alt.endswith("Not told apart: a / c.")
     assert "Short black strokes: single seeds" in picture.caption
     assert "Dotted" not in picture.caption
-    assert "not told" in texts(picture.svg)[-1] or any("not told" in text for text in texts(picture.svg))
+    assert any("not told" in text for text in texts(picture.svg))
 
 
 def test_ranking_of_single_seeds_tells_nobody_apart_and_says_why():

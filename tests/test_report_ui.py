@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamella.report.page import page
-from test_report_page import changed, gallery, picture, section
+from report_pages import changed, gallery, picture, section
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from mlflow_pages import NO_CHROMIUM, browsing, chromium

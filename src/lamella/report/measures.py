@@ -58,5 +58,11 @@ MEASURES |= {
 
 
 def measure(name: str) -> Measure:
-    """The measure of a column; scores of one class, such as `class/nucleus/dice`, have no entry of their own."""
+    """The measure of a column; that of one class, such as `class/nucleus/dice`, is the score's own, for that class."""
+    if name.startswith("class/"):
+        _, of, score = name.split("/")
+        plain = MEASURES[score]
+        return Measure(
+            f"{plain.heading}, {of}", plain.lower_is_better, f"{plain.meaning.split(' of the')[0]}, for {of}"
+        )
     return MEASURES.get(name, Measure(name, False, ""))

@@ -54,8 +54,9 @@ def page(title: str, sections: Sequence[Section], made: str) -> str:
         made: the version that made it and when, one line.
     """
     headings = _headings(sections)
-    pairs = zip(headings, sections, strict=True)
-    bodies = [_section(f"s{place}", heading, each) for place, (heading, each) in enumerate(pairs, 1)]
+    ids = [f"s{place}" for place in range(1, len(sections) + 1)]
+    all_parts = [_parts(id_, each) for id_, each in zip(ids, sections, strict=True)]
+    bodies = map(_section, ids, headings, sections, all_parts)
     main = "\n".join(filter(None, [_apart(sections, headings), *bodies]))
     return f"""<!doctype html>
 <html lang="en-GB">
@@ -74,7 +75,7 @@ def page(title: str, sections: Sequence[Section], made: str) -> str:
 <h1>{escape(title)}</h1>
 <p class="made">{escape(made)}</p>
 </header>
-{_contents(sections, headings)}
+{_contents(ids, headings, all_parts)}
 <main id="main" tabindex="-1">
 {main}
 </main>
@@ -121,13 +122,13 @@ def _parts(id_: str, section: Section) -> list[_Part]:
     return [part._replace(id=f"{id_}-{part.id}") for part in found if part.content]
 
 
-def _section(id_: str, heading: str, section: Section) -> str:
+def _section(id_: str, heading: str, section: Section, found: Sequence[_Part]) -> str:
     pieces = [
         f'<section aria-labelledby="{id_}">\n<h2 id="{id_}">{escape(heading)}</h2>',
         parts.phantom_warning() if section.cohort.phantom else "",
         parts.verdict(f"{id_}-verdict", section.verdict),
     ]
-    for part in _parts(id_, section):
+    for part in found:
         title = f'<h3 id="{part.id}">{part.heading}</h3>'
         if part.folded:
             pieces.append(f"<details>\n<summary>{title}</summary>\n{part.content}\n</details>")
@@ -136,14 +137,14 @@ def _section(id_: str, heading: str, section: Section) -> str:
     return "\n".join(filter(None, [*pieces, "</section>"]))
 
 
-def _contents(sections: Sequence[Section], headings: Sequence[str]) -> str:
+def _contents(ids: Sequence[str], headings: Sequence[str], all_parts: Sequence[Sequence[_Part]]) -> str:
     """Links to every section and its parts."""
     items = []
-    for place, (section, heading) in enumerate(zip(sections, headings, strict=True), 1):
-        links = [(f"s{place}-verdict", "Verdict"), *(part[:2] for part in _parts(f"s{place}", section))]
-        inner = "".join(f'<li><a href="#{id_}">{name}</a></li>' for id_, name in links)
-        name = f'<a class="to" href="#s{place}">{escape(heading)}</a>' if len(sections) > 1 else ""
-        items.append(f"<li>{name}<ul>{inner}</ul></li>")
+    for id_, heading, found in zip(ids, headings, all_parts, strict=True):
+        links = [(f"{id_}-verdict", "Verdict"), *((part.id, part.heading) for part in found)]
+        inner = "".join(f'<li><a href="#{to}">{words}</a></li>' for to, words in links)
+        whole = f'<a class="to" href="#{id_}">{escape(heading)}</a>' if len(ids) > 1 else ""
+        items.append(f"<li>{whole}<ul>{inner}</ul></li>")
     entries = "\n".join(items)
     return f'<nav aria-label="Contents">\n<ol>\n{entries}\n</ol>\n</nav>'
 

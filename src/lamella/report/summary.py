@@ -15,6 +15,7 @@ _FIRST = (
     *("dice", "iou", "v_rand", "v_info", "pixel_error", "resized/soft_dice", "resized/soft_iou"),
     *("boundary/surface_dice", "boundary/hd95", "count/error", "cells/f1", "cells/pq", "calibration/brier"),
 )
+_CERTAIN = 0.05
 _COUNTS = ("tp", "fp", "fn", "tn")
 
 
@@ -114,6 +115,12 @@ def verdict(cohort: Cohort, table: pd.DataFrame, comparisons: Sequence[Compariso
         apart = [name for name in open_ if name not in unknown]
         if apart:
             said.append(f"It is not told apart from {_listed(apart)}: no winner is named.")
+        tested, groups = sum(each.p is not None for each in comparisons), len(set(cohort.groups))
+        if tested and tested * 2.0 ** (1 - groups) >= _CERTAIN:  # the least that a sign-flip test can give, by Holm
+            said.append(
+                f"With {groups} independent test images and {_pairs(tested)} no lead could be told from chance, "
+                "however large: that takes more images, or fewer methods at a time."
+            )
         if unknown:
             said.append(
                 f"Against {_listed(unknown)} nothing can be said: a trained method with a single seed does not show "
@@ -144,3 +151,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _is_count(name: str) -> bool:
     return name.endswith(("count/true", "count/found"))
+
+
+def _pairs(number: int) -> str:
+    return "1 pair" if number == 1 else f"{number} pairs"
