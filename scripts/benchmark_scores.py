@@ -7,8 +7,9 @@ Both on sections of 512x512 on the CPU: the EM set's where LAMELLA_DATA (else ./
 The validation pass is what `lamella.task` does to one image after another: normalise, U-Net on resnet18 (random
 weights: no time here depends on them), probabilities, classes, counts; and at its end every score, per image and
 pooled. Reading files and the loss are left out, so the share is an upper bound. Each repetition times both within
-one pass, so that other work on the machine slows both alike. Precision: float32, and bfloat16 where Lamella would
-choose it.
+one pass, and the median of the shares counts. The share of the CPU time stands beside that of the time: where they
+differ much, other work kept one of several threads waiting; OMP_NUM_THREADS=1 then tells more. Precision: float32,
+and bfloat16 where Lamella would choose it.
 
 V_rand and V_info take thresholding, thinning and scoring of one section. No network is trained here; two proposals
 stand for a good and a bad one: the truth, blurred, and the section's own grey levels, smoothed. Times are CPU time,
@@ -54,6 +55,21 @@ class Section(NamedTuple):
     truth: npt.NDArray[np.uint8]
 
 
+class Clock:
+    """Adds up the seconds that pass within it, on the wall and on all cores."""
+
+    def __init__(self) -> None:
+        self.wall = self.cpu = 0.0
+
+    def __enter__(self) -> None:
+        self.wall -= time.perf_counter()
+        self.cpu -= time.process_time()
+
+    def __exit__(self, *error: object) -> None:
+        self.wall += time.perf_counter()
+        self.cpu += time.process_time()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=4, help="sections of the validation pass")
@@ -91,18 +107,19 @@ def time_pixels(sections: Sequence[Section], precision: Precision, repetitions: 
     network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     validate(sections, network, precision)  # the first pass also takes memory and chooses kernels
     passes = [validate(sections, network, precision) for _ in range(repetitions)]
-    shares = [scoring / whole for scoring, whole in passes]
-    scoring, whole = (median(times) / len(sections) * 1e3 for times in zip(*passes, strict=True))
+    shares = [scoring.wall / whole.wall for scoring, whole in passes]
+    cpu = median(scoring.cpu / whole.cpu for scoring, whole in passes)
+    scoring, whole = (median(each.wall for each in part) / len(sections) * 1e3 for part in zip(*passes, strict=True))
     print(
         f"pixel scores, {precision}, {torch.get_num_threads()} thread(s): {scoring:.2f} ms of {whole:.1f} ms an image; "
         f"share {median(shares):.2%} ({min(shares):.2%} to {max(shares):.2%} in {repetitions} passes of "
-        f"{len(sections)} images), {verdict(median(shares) < MOST_SHARE)} {MOST_SHARE:.0%}"
+        f"{len(sections)} images), of CPU time {cpu:.2%}; {verdict(median(shares) < MOST_SHARE)} {MOST_SHARE:.0%}"
     )
 
 
 @torch.inference_mode()
-def validate(sections: Sequence[Section], network: torch.nn.Module, precision: Precision) -> tuple[float, float]:
-    """One validation pass: seconds spent on scores, and on all."""
+def validate(sections: Sequence[Section], network: torch.nn.Module, precision: Precision) -> tuple[Clock, Clock]:
+    """One validation pass: the time that scores take, and all."""
     normalise = Normalise([128.0], [40.0])
     images = [torch.from_numpy(section.image)[None] for section in sections]
     masks = [torch.from_numpy(section.truth)[None] for section in sections]
@@ -111,21 +128,19 @@ def validate(sections: Sequence[Section], network: torch.nn.Module, precision: P
         found: torch.Tensor = network(normalise(grey).to(memory_format=torch.channels_last))
         return found
 
-    counted, scoring, start = [], 0.0, time.perf_counter()
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
+    counted, scoring, whole = [], Clock(), Clock()
+    with whole, torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
         for section, image, mask in zip(sections, images, masks, strict=True):
             valid = torch.ones_like(mask, dtype=torch.bool)
             probability = predict(logits, normalise.grey(image), (SIDE, SIDE), WHOLE, frame=0, tta=False)
-            before = time.perf_counter()
-            counted.append((section.id, count(classes(probability, WHOLE.threshold), mask, valid, 2)[0]))
-            scoring += time.perf_counter() - before
-        before = time.perf_counter()
-        table = image_table(counted)
-        for name in ALL_SCORE_NAMES:
-            table.per_image(name).mean()
-            table.pooled(name)
-    end = time.perf_counter()
-    return scoring + end - before, end - start
+            with scoring:
+                counted.append((section.id, count(classes(probability, WHOLE.threshold), mask, valid, 2)[0]))
+        with scoring:
+            table = image_table(counted)
+            for name in ALL_SCORE_NAMES:
+                table.per_image(name).mean()
+                table.pooled(name)
+    return scoring, whole
 
 
 def time_neurites(section: Section, repetitions: int) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from lamella import scoring
 from lamella.measuring import Measured, Wanted, measure
+from lamella.metrics.boundaries import Gaps, gaps, hausdorff95, pool, surface_dice, surface_distance
 from lamella.metrics.neurites import THRESHOLDS
 from lamella.metrics.pixels import ImageTable
 
@@ -12,6 +13,9 @@ WANTED = Wanted(
     num_classes=2, objects="", spacing_nm=None, tolerance=1.0, tolerance_nm=4.0, smallest=1, neck=2.0,
     probabilities=True, temperature=1.0,
 )  # fmt: skip
+
+
+NOWHERE = Gaps(np.zeros(0), np.zeros(0), None)
 
 
 def wanted(**changed):
@@ -107,13 +111,31 @@ def test_the_challenges_pixel_error_by_hand():
 def test_summaries_take_groups_as_one():
     """Four patients with three images each, alike within a patient: there are four draws, not twelve."""
     counts = [[[0, 0, 0, 0], [tp, 0, 10 - tp, 0]] for tp in np.repeat((1, 4, 6, 9), 3)]
-    measured = [Measured({}, {}, (), (), np.empty((0, 4), np.int64))] * 12
+    measured = [Measured({}, (NOWHERE,), {}, (), (), np.empty((0, 4), np.int64))] * 12
     alone = scored(measured, counts)
     grouped = scoring.Scored(alone.table, np.repeat(("a", "b", "c", "d"), 3).tolist(), alone.resized, measured, 1.0)
     values = [
-        scoring.summary(each, scoring.columns(each, ("no", "yes"), None), ("no", "yes")) for each in (alone, grouped)
+        scoring.summary(each, scoring.columns(each, ("no", "yes"), None), ("no", "yes"), 1.0)
+        for each in (alone, grouped)
     ]
     width = [value["test/recall/high"] - value["test/recall/low"] for value in values]
     assert values[0]["test/recall"] == values[1]["test/recall"] == pytest.approx(0.5)
     assert width[1] > width[0] > 0
     assert values[0]["test/pooled/recall"] == pytest.approx(0.5)
+
+
+def test_pooled_outlines_by_hand():
+    """One image a pixel off, and one whose cell was missed: its outline is the picture's diagonal away."""
+    everywhere = np.ones((20, 20), bool)
+    truth, lower, nothing = square(20, 5, 5, 2) > 0, square(20, 6, 5, 2) > 0, np.zeros((20, 20), bool)
+    off, missed = gaps(lower, truth, everywhere), gaps(nothing, truth, everywhere)
+    both = pool([off, missed])
+    diagonal = float(np.hypot(20, 20))
+    assert both.to_truth.tolist() == [0, 0, 1, 1]
+    assert both.to_predicted.tolist() == [1, 1, 0, 0, *[diagonal] * 4]
+    assert surface_dice(both, 1.0) == 8 / 12
+    assert surface_distance(both) == pytest.approx((4 + 4 * diagonal) / 12)
+    assert hausdorff95(both) == pytest.approx(diagonal)
+    assert hausdorff95(missed) == surface_distance(missed) == pytest.approx(diagonal)
+    assert surface_dice(missed, 1.0) == 0
+    assert pool([NOWHERE, NOWHERE])[2] is None

@@ -80,7 +80,7 @@ def judge(
             each=each,
         )
         found = scoring.columns(scored, names, decided.neurite_threshold)
-        values = scoring.summary(scored, found, names)
+        values = scoring.summary(scored, found, names, cfg.score.tolerance)
     values["time/test_images_per_s"] = scored.images_per_s
     if decided.neurite_threshold is not None:
         values |= scoring.oracle(scored)

@@ -1,6 +1,8 @@
 """One predicted image -> every score beyond pixel counts: outlines, cells, neurites, calibration."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +49,7 @@ class Measured(NamedTuple):
 
     Attributes:
         columns: score -> value.
+        outlines: distances between outlines in pixels, of each class but the background.
         cells: prefix ("" or "watershed/") -> counts; empty where regions are no cells.
         calibration: pixels by probability, as predicted and at the temperature; empty for masks without probabilities.
         neurites: scores at each of `neurites.THRESHOLDS`; empty where there are no neurites.
@@ -54,6 +57,7 @@ class Measured(NamedTuple):
     """
 
     columns: dict[str, float]
+    outlines: tuple[boundaries.Gaps, ...]
     cells: dict[str, cells.CellCounts]
     calibration: tuple[calibration.Histogram, ...]
     neurites: tuple[neurites.NeuriteScores, ...]
@@ -70,7 +74,12 @@ def measure(probability: Probability, predicted: Bytes, truth: Bytes, valid: Mas
         valid: (H, W); False counts nowhere.
         wanted: what is measured.
     """
-    columns = _outlines(predicted, truth, valid, wanted)
+    ids = range(1, wanted.num_classes)
+    gaps = tuple(boundaries.gaps(predicted == each, truth == each, valid) for each in ids)
+    columns = outline_scores(gaps, wanted.tolerance)
+    if wanted.spacing_nm is not None:
+        spaced = [boundaries.gaps(predicted == each, truth == each, valid, wanted.spacing_nm) for each in ids]
+        columns |= {f"{name}_nm": value for name, value in outline_scores(spaced, wanted.tolerance_nm).items()}
     counted: dict[str, cells.CellCounts] = {}
     if wanted.objects == "cells":
         counted = _cells(predicted > 0, truth > 0, valid, wanted)
@@ -88,7 +97,16 @@ def measure(probability: Probability, predicted: Bytes, truth: Bytes, valid: Mas
         found = tuple(neurites.scores_at(share, truth == 0, neurites.THRESHOLDS))
         batch, there, counted_where = (torch.from_numpy(each)[None] for each in (share[None], truth == 0, valid))
         interior = count_at(batch, there, counted_where, neurites.THRESHOLDS)[0].numpy()
-    return Measured(columns, counted, histograms, found, interior)
+    return Measured(columns, gaps, counted, histograms, found, interior)
+
+
+def outline_scores(gaps: Sequence[boundaries.Gaps], tolerance: float) -> dict[str, float]:
+    """The scores of the outlines of each class but the background, of one image or pooled: means over classes."""
+    return {
+        "boundary/hd95": fmean(boundaries.hausdorff95(each) for each in gaps),
+        "boundary/surface_distance": fmean(boundaries.surface_distance(each) for each in gaps),
+        "boundary/surface_dice": fmean(boundaries.surface_dice(each, tolerance) for each in gaps),
+    }
 
 
 def cell_scores(prefix: str, counts: cells.CellCounts) -> dict[str, float]:
@@ -125,21 +143,3 @@ def _cells(predicted: Mask, truth: Mask, valid: Mask, wanted: Wanted) -> dict[st
         for mask in (predicted, truth)
     ]
     return {"": cells.compare(*plain), "watershed/": cells.compare(*cut)}
-
-
-def _outlines(predicted: Bytes, truth: Bytes, valid: Mask, wanted: Wanted) -> dict[str, float]:
-    """Means over the classes 1..K-1."""
-    units: list[tuple[str, tuple[float, float], float]] = [("", (1.0, 1.0), wanted.tolerance)]
-    if wanted.spacing_nm is not None:
-        units.append(("_nm", wanted.spacing_nm, wanted.tolerance_nm))
-    columns: dict[str, float] = {}
-    for suffix, spacing, tolerance in units:
-        each: list[tuple[float, ...]] = []
-        for class_id in range(1, wanted.num_classes):
-            found = boundaries.gaps(predicted == class_id, truth == class_id, valid, spacing)
-            distances = boundaries.hausdorff95(found), boundaries.surface_distance(found)
-            each.append((*distances, boundaries.surface_dice(found, tolerance)))
-        mean: list[float] = np.mean(each, axis=0).tolist()
-        names = ("hd95", "surface_distance", "surface_dice")
-        columns |= {f"boundary/{name}{suffix}": value for name, value in zip(names, mean, strict=True)}
-    return columns

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from lamella.data.types import IGNORE, Batch
 from lamella.hardware import Hardware
 from lamella.inference import Segmenter
-from lamella.measuring import Measured, Wanted, calibration_scores, cell_scores, measure
-from lamella.metrics import calibration, cells, neurites
+from lamella.measuring import Measured, Wanted, calibration_scores, cell_scores, measure, outline_scores
+from lamella.metrics import boundaries, calibration, cells, neurites
 from lamella.metrics.pixels import ALL_SCORE_NAMES, ImageTable, count, dice, soft_dice, soft_iou, soft_sums
 from lamella.statistics import agreement, interval
 from lamella.task import image_table
@@ -157,34 +157,34 @@ def columns(scored: Scored, class_names: Sequence[str], neurite_threshold: float
     return found
 
 
-def summary(
-    scored: Scored, found: dict[str, Column], class_names: Sequence[str], prefix: str = "test"
-) -> dict[str, float]:
-    """Means over images with 95 % intervals, and pooled scores, under `prefix`/.
+def summary(scored: Scored, found: dict[str, Column], class_names: Sequence[str], tolerance: float) -> dict[str, float]:
+    """Means over images with 95 % intervals, and pooled scores, under `test/`.
 
     Args:
         scored: the images.
         found: their `columns`.
         class_names: for more than two there is a macro average, the background included.
-        prefix: what the scores are of.
+        tolerance: of the pooled surface Dice, in pixels.
     """
     values: dict[str, float] = {}
     table, groups = scored.table, scored.groups
     for name, column in found.items():
         if name.endswith("count/error"):
-            values |= _count_errors(f"{prefix}/{name.removesuffix('/error')}", column, groups)
+            values |= _count_errors(f"test/{name.removesuffix('/error')}", column, groups)
         elif not name.endswith(("count/true", "count/found")):
-            values |= with_interval(f"{prefix}/{name}", column, groups)
+            values |= with_interval(f"test/{name}", column, groups)
     if len(class_names) > 2:
         for name in ("dice", "iou"):
-            values |= with_interval(f"{prefix}/macro/{name}", table.macro(name), groups)
+            values |= with_interval(f"test/macro/{name}", table.macro(name), groups)
     pooled = {name: table.pooled(name) for name in ALL_SCORE_NAMES}
+    by_class = zip(*(each.outlines for each in scored.measured), strict=True)
+    pooled |= outline_scores([boundaries.pool(of_class) for of_class in by_class], tolerance)
     for key in scored.measured[0].cells:
         scores = cell_scores(key, cells.pool(each.cells[key] for each in scored.measured))
         pooled |= {name: value for name, value in scores.items() if "count/" not in name}
     if histograms := scored.histograms():
         pooled |= calibration_scores(*histograms)
-    return values | {f"{prefix}/pooled/{name}": value for name, value in pooled.items()}
+    return values | {f"test/pooled/{name}": value for name, value in pooled.items()}
 
 
 def _count_errors(prefix: str, error: Column, groups: Sequence[str]) -> dict[str, float]:

@@ -21,6 +21,7 @@ Where nothing can be measured:
 Distances are in pixels, or in nanometres where the spacing is given in them.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +38,9 @@ class Gaps(NamedTuple):
     Attributes:
         to_truth: from each outline pixel of the prediction to the nearest one of the truth.
         to_predicted: from each outline pixel of the truth to the nearest one of the prediction.
-        far: None; or the picture's diagonal where there is nothing to measure to, and the others are empty.
+        far: the picture's diagonal where neither has an outline and yet they differ; else None.
+
+    Where one of the two has no outline, each outline pixel of the other is the picture's diagonal away.
     """
 
     to_truth: Distances
@@ -54,9 +57,6 @@ def gaps(predicted: Mask, truth: Mask, valid: Mask, spacing: tuple[float, float]
         valid: (H, W); False counts nowhere.
         spacing: height and width of a pixel; (1, 1) measures in pixels, a card's `spacing_nm` in nanometres.
 
-    Returns:
-        No distances where a mask has no outline; `far` then tells whether the masks agree.
-
     Raises:
         ValueError: shapes or types do not fit.
     """
@@ -66,9 +66,19 @@ def gaps(predicted: Mask, truth: Mask, valid: Mask, spacing: tuple[float, float]
     found, true = outline(predicted, valid), outline(truth, valid)
     if found.any() and true.any():
         return Gaps(_distance(true, spacing)[found], _distance(found, spacing)[true], None)
-    alike = not found.any() and not true.any() and not ((predicted != truth) & valid).any()
     diagonal = float(np.hypot(truth.shape[0] * spacing[0], truth.shape[1] * spacing[1]))
-    return Gaps(np.zeros(0), np.zeros(0), None if alike else diagonal)
+    differ = ((predicted != truth) & valid).any()
+    far = diagonal if differ and not found.any() and not true.any() else None
+    return Gaps(np.full(found.sum(), diagonal), np.full(true.sum(), diagonal), far)
+
+
+def pool(measured: Iterable[Gaps]) -> Gaps:
+    """The outlines of several images taken as those of one: long outlines count for more, and no image is lost.
+
+    Only where two masks differ without an outline (all of a picture against nothing) has an image no pixel to add.
+    """
+    to_truth, to_predicted, far = zip(*measured, strict=True)
+    return Gaps(np.concatenate(to_truth), np.concatenate(to_predicted), max((f for f in far if f), default=None))
 
 
 def outline(mask: Mask, valid: Mask) -> Mask:
@@ -88,9 +98,8 @@ def hausdorff95(found: Gaps) -> float:
     D. P. Huttenlocher et al. 1993, IEEE PAMI 15:850, with a percentile for the maximum, which is one pixel's word.
     medpy takes one percentile of both directions together: another number.
     """
-    if not found.to_truth.size:
-        return found.far or 0.0
-    return float(max(np.percentile(found.to_truth, 95), np.percentile(found.to_predicted, 95)))
+    directions = [float(np.percentile(each, 95)) for each in found[:2] if each.size]
+    return max(directions, default=found.far or 0.0)
 
 
 def surface_distance(found: Gaps) -> float:
@@ -114,7 +123,9 @@ def surface_dice(found: Gaps, tolerance: float) -> float:
         tolerance: in the unit of the spacing the gaps were measured with: what two annotators would differ by.
     """
     both = np.concatenate(found[:2])
-    return float((both <= tolerance).mean()) if both.size else float(found.far is None)
+    if not found.to_truth.size or not found.to_predicted.size:  # whatever the tolerance
+        return float(not both.size and found.far is None)
+    return float((both <= tolerance).mean())
 
 
 def _distance(line: Mask, spacing: tuple[float, float]) -> npt.NDArray[Any]:
