@@ -80,13 +80,16 @@ def dots(svg):
     return [np.array(re.findall(r"M ([\d.]+) ([\d.]+)", path), float) for path in paths]
 
 
-def boxes(svg, colour):
-    """Width of each rectangle filled with a colour."""
-    found = []
-    for path in re.findall(rf'<path d="([^"]*)"[^>]*style="fill: {colour}[^>]*>', svg):
-        x = np.array(re.findall(r"[ML] ([-\d.]+)", path), float)
-        found.append(np.ptp(x))
-    return found
+def spans(svg, style):
+    """From where to where each path goes whose style begins like this."""
+    paths = re.findall(rf'<path d="([^"]*)"[^>]*style="{style}', svg)
+    found = [np.array(re.findall(r"[ML] ([-\d.]+)", path), float) for path in paths]
+    return [(x.min(), x.max()) for x in found]
+
+
+def bands(svg):
+    """From where to where each grey rectangle reaches, the legend's last."""
+    return spans(svg, "fill: #d9d9d9")
 
 
 def everything(of):
@@ -181,6 +184,7 @@ def test_labels_are_shown_as_they_are():
     for picture in everything(of).values():
         ET.fromstring(picture.svg)
         assert label in picture.alt
+        assert "DejaVuSans-24" in picture.svg  # the dollar's own shape: no formula was made of it
 
 
 @pytest.mark.parametrize("values", [[0.5], [0.5, 0.5, 0.5], [0.0, 0.0], [1e-12, 0.0]])
@@ -265,9 +269,11 @@ def test_the_better_mean_stands_first_and_bands_are_as_wide_as_the_noise():
     assert "a minus c 0.0500 (0.0300 to 0.0700), not decided" in picture.alt
     assert "Decided: 1 of 3 pairs." in picture.caption
     assert "unknown" not in picture.caption
-    bands = boxes(picture.svg, "#d9d9d9")[:3]  # in the order of the rows: b-a, b-c, a-c; then the legend's
-    assert bands[0] / bands[1] == pytest.approx(3 / 2, rel=1e-3)
-    assert bands[0] / bands[2] == pytest.approx(3, rel=1e-3)
+    zero = spans(picture.svg, "fill: none; stroke: #000000; stroke-width: 0.9")[0][0]
+    bar = np.ptp(spans(picture.svg, "fill: none; stroke: #0072b2; stroke-width: 1.8")[0])  # 0.04 wide
+    for band, noise in zip(bands(picture.svg), (0.03, 0.02, 0.01), strict=False):  # the rows: b-a, b-c, a-c
+        assert band[1] - zero == pytest.approx(bar * noise / 0.04, rel=1e-3)
+        assert zero - band[0] == pytest.approx(bar * noise / 0.04, rel=1e-3)
     assert {"decided", "not decided", "seed noise, 95 %", "b minus", "a minus"} <= set(texts(picture.svg))
     assert "one seed: not decidable" not in texts(picture.svg)
 
@@ -282,10 +288,10 @@ def test_with_one_seed_noise_is_said_to_be_unknown():
     assert "For all of them seed noise is unknown" in all_.caption
     assert "Grey" not in all_.caption
     assert "one seed: not decidable" in texts(all_.svg)
-    assert not boxes(all_.svg, "#d9d9d9")
+    assert not bands(all_.svg)
     some = plots.differences([pair("a", "b", 0.1, noise=None), pair("a", "c", 0.2), pair("b", "c", 0.1)], "dice")
     assert "For 1 of them seed noise is unknown" in some.caption
-    assert len(boxes(some.svg, "#d9d9d9")) == 3  # two bands and the legend's
+    assert len(bands(some.svg)) == 3  # two bands and the legend's
 
 
 def test_a_band_that_would_hide_all_else_is_cut_off_and_that_is_said():
