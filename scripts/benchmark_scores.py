@@ -7,9 +7,10 @@ Both on sections of 512x512 on the CPU: the EM set's where LAMELLA_DATA (else ./
 The validation pass is what `lamella.task` does to one image after another: normalise, U-Net on resnet18 (random
 weights: no time here depends on them), probabilities, classes, counts; and at its end every score, per image and
 pooled. Reading files and the loss are left out, so the share is an upper bound. Each repetition times both within
-one pass, and the median of the shares counts. The share of the CPU time stands beside that of the time: where they
-differ much, other work kept one of several threads waiting; OMP_NUM_THREADS=1 then tells more. Precision: float32,
-and bfloat16 where Lamella would choose it.
+one pass, so that other work on the machine slows both, and the median of the shares counts. With several threads
+that holds only on a machine that does nothing else: else the threads wait for each other at every small step, and
+scores are nothing but small steps. OMP_NUM_THREADS=1, or OMP_WAIT_POLICY=passive, bears other work. Precision:
+float32, and bfloat16 where Lamella would choose it.
 
 V_rand and V_info take thresholding, thinning and scoring of one section. No network is trained here; two proposals
 stand for a good and a bad one: the truth, blurred, and the section's own grey levels, smoothed. Times are CPU time,
@@ -108,12 +109,11 @@ def time_pixels(sections: Sequence[Section], precision: Precision, repetitions: 
     validate(sections, network, precision)  # the first pass also takes memory and chooses kernels
     passes = [validate(sections, network, precision) for _ in range(repetitions)]
     shares = [scoring.wall / whole.wall for scoring, whole in passes]
-    cpu = median(scoring.cpu / whole.cpu for scoring, whole in passes)
     scoring, whole = (median(each.wall for each in part) / len(sections) * 1e3 for part in zip(*passes, strict=True))
     print(
         f"pixel scores, {precision}, {torch.get_num_threads()} thread(s): {scoring:.2f} ms of {whole:.1f} ms an image; "
         f"share {median(shares):.2%} ({min(shares):.2%} to {max(shares):.2%} in {repetitions} passes of "
-        f"{len(sections)} images), of CPU time {cpu:.2%}; {verdict(median(shares) < MOST_SHARE)} {MOST_SHARE:.0%}"
+        f"{len(sections)} images), {verdict(median(shares) < MOST_SHARE)} {MOST_SHARE:.0%}"
     )
 
 
@@ -145,16 +145,16 @@ def validate(sections: Sequence[Section], network: torch.nn.Module, precision: P
 
 def time_neurites(section: Section, repetitions: int) -> None:
     interior = section.truth == 0
-    blurred = ndimage.gaussian_filter(interior.astype(np.float32), 2)
+    blurred = np.clip(ndimage.gaussian_filter(interior.astype(np.float32), 2), 0, 1)
     smooth = ndimage.gaussian_filter(section.image[0].astype(np.float32), 2)
     proposals = {"blurred truth": blurred, "smoothed grey levels": (smooth - smooth.min()) / np.ptp(smooth)}
     for what, probability in proposals.items():
         for thresholds in ((0.5,), THRESHOLDS):
             times = []
             for _ in range(repetitions + 1):
-                before = time.process_time()
-                found = scores_at(np.clip(probability, 0, 1), interior, thresholds)
-                times.append((time.process_time() - before) * 1e3)
+                with (clock := Clock()):
+                    found = scores_at(probability, interior, thresholds)
+                times.append(clock.cpu * 1e3)
             taken = median(times[1:])
             end = "" if len(thresholds) > 1 else f", {verdict(taken < MOST_MILLISECONDS)} {MOST_MILLISECONDS} ms"
             print(
