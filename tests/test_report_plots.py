@@ -16,7 +16,7 @@ from lamella.report import plots
 from lamella.report.cohort import Cohort, Method, Repetition
 from lamella.report.plots_ranking import cliques
 from lamella.report.plots_style import wrap
-from lamella.report.plots_words import number, per_image, seeds
+from lamella.report.plots_words import images, number, per_image, seeds
 from lamella.statistics import Comparison, compare
 
 LONG = "unetplusplus model.encoder_weights=imagenet optimizer.lr=0.0001"
@@ -173,9 +173,11 @@ def test_real_images_are_not_called_phantoms():
 
 def test_the_same_cohort_is_drawn_the_same_and_settings_stay_as_they_were():
     of = cohort(method("a", [0.1, 0.2, 0.25]), method("b", [0.2, 0.4, 0.3]))
-    before = dict(mpl.rcParams)
-    assert plots.distributions(of, "dice") == plots.distributions(of, "dice")
-    assert dict(mpl.rcParams) == before
+    first = plots.distributions(of, "dice")
+    with mpl.rc_context({"font.size": 7, "text.parse_math": True}):
+        assert plots.distributions(of, "dice") == first
+        assert mpl.rcParams["font.size"] == 7
+        assert mpl.rcParams["text.parse_math"]
 
 
 def test_labels_are_shown_as_they_are():
@@ -218,6 +220,13 @@ def test_what_is_said_about_seeds():
     assert seeds([fixed]) == "no method draws anything at random"
 
 
+def test_groups_are_counted_where_they_are_fewer_than_images():
+    of = cohort(method("a", [0.1, 0.2, 0.3]))
+    assert images(of) == "3 test images"
+    of.methods[0].repetitions[0].scores["group"] = ["x", "y", "x"]
+    assert images(cohort(*of.methods, phantom=True)) == "3 phantom test images in 2 groups"
+
+
 def test_of_a_signed_count_error_the_size_is_meant():
     assert per_image(method("a", {"count/error": [-3, 1]}, {"count/error": [1, 1]}), "count/error").tolist() == [2, 1]
 
@@ -226,6 +235,7 @@ def test_lines_break_at_spaces_and_never_in_a_number():
     assert wrap("unet augment=heavy", 12) == "unet\naugment=\nheavy"
     assert wrap("unet lr=0.0001", 9) == "unet\nlr=0.0001"
     assert wrap("optimizer.lr=0.0001", 10) == "optimizer.\nlr=0.0001"
+    assert wrap("optimizer.lr=0.0001", 8) == "optimize\nr.lr=\n0.0001"
 
 
 @given(st.text("ab1.=_ ", max_size=40), st.integers(1, 12))
@@ -506,6 +516,8 @@ def test_calibration_error_by_hand_and_methods_without_probabilities(reliability
     assert f"unet {error:.4f} as predicted, 0.0000 tempered" in picture.alt
     assert "left out: otsu" in picture.caption
     assert "ECE 0.175 → 0.000" in picture.svg
+    (line,) = re.findall(r'<path d="([^"]*)" clip-path[^>]*stroke: #0072b2; stroke-width: 1.2', picture.svg)
+    assert line.count("L") == 1  # the empty bin leaves no gap
 
 
 def test_no_probabilities_no_picture():

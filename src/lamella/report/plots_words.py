@@ -7,20 +7,19 @@ import numpy.typing as npt
 
 from lamella.report.cohort import Cohort, Method
 from lamella.report.measures import measure
+from lamella.report.summary import of
 
 Values = npt.NDArray[np.float64]
 
 
 def per_image(method: Method, score: str) -> Values:
     """A score of each image, mean over seeds: (images,). Of a signed count error it is the size."""
-    found = method.score(score)
-    return np.asarray((np.abs(found) if score.endswith("count/error") else found).mean(axis=0))
+    return np.asarray(of(method, score).mean(axis=0))
 
 
 def per_seed(method: Method, score: str) -> Values:
     """The same score of each seed, mean over images: (repetitions,)."""
-    found = method.score(score)
-    return np.asarray((np.abs(found) if score.endswith("count/error") else found).mean(axis=1))
+    return np.asarray(of(method, score).mean(axis=1))
 
 
 def ranked(cohort: Cohort, score: str) -> list[Method]:
@@ -41,8 +40,10 @@ def direction(score: str) -> str:
 
 
 def images(cohort: Cohort) -> str:
-    """How many of which: "12 phantom test images"."""
-    return counted(len(cohort.ids), f"{'phantom ' if cohort.phantom else ''}test image")
+    """How many of which: "12 phantom test images", "30 test images in 5 groups" where groups are drawn as a whole."""
+    found = counted(len(cohort.ids), f"{'phantom ' if cohort.phantom else ''}test image")
+    groups = len(set(cohort.groups))
+    return found if groups == len(cohort.ids) else f"{found} in {counted(groups, 'group')}"
 
 
 def phantom(cohort: Cohort) -> str:
