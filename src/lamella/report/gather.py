@@ -12,6 +12,14 @@ from lamella.tracking import Finished
 _SAME = ("seed", "model.seed", "debug", "trainer.progress", "data.workers", "dataset.root", "score.seen")
 _SAME_GROUPS = ("tracking.", "paths.", "published.")
 _MOST_IN_A_LABEL = 3
+# A protocol's entries that a reader would not understand by their names.
+_ENTRIES = {
+    "resized": "soft scores, resized to pixels",
+    "tolerance": "tolerance of outlines, pixels",
+    "tolerance_nm": "tolerance of outlines, nm",
+    "smallest": "smallest cell, pixels",
+    "neck": "neck at which cells are cut apart, pixels",
+}
 
 
 def cohorts(found: Sequence[Finished]) -> tuple[list[Cohort], list[str]]:
@@ -109,6 +117,6 @@ def _cohort(protocol: Mapping[str, Any], methods: tuple[Method, ...], runs: Sequ
         dataset=first.params["dataset.name"],
         phantom=first.tags["lamella.phantom"] == "true",
         methods=methods,
-        protocol={name.replace("_", " "): str(value) for name, value in protocol.items()},
+        protocol={_ENTRIES.get(name, name): str(value) for name, value in protocol.items()},
         card=json.loads(first.fetch("data/card.json").read_text()),
     )
