@@ -206,9 +206,13 @@ def test_a_sweep_gives_one_run_a_job_and_they_share_a_tag(tmp_path):
     place = Place(tmp_path)
     result = train("-m", *SMALLEST, *place.overrides, "seed=1,2", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    runs = place.runs()
+    *runs, comparison = sorted(place.runs(), key=lambda run: run.info.start_time)
     assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
     assert [run.data.params["seed"] for run in runs] == ["1", "2"]
+    assert comparison.data.tags["lamella.kind"] == "comparison"  # made without being asked
+    assert comparison.info.status == "FINISHED"
+    (page,) = [line.removeprefix("report ") for line in result.stdout.splitlines() if line.startswith("report ")]
+    assert (artifacts(comparison) / "report.html").read_text() == Path(page).read_text()
     (sweep,) = {run.data.tags["lamella.sweep"] for run in runs}
     assert sweep
     assert len({run.data.tags["lamella.config_sha256"] for run in runs}) == 2
