@@ -92,6 +92,12 @@ def test_a_run_is_scored_by_every_measure_an_image_and_pooled(runs):
     assert not any("calibration" in name for name in otsu.metrics)
     assert otsu.metrics["model/parameters"] == 0
     assert metrics["model/parameters"] > 1e6
+    cells = pd.read_csv(unet.fetch("scores/cells.csv"))
+    assert len(cells) == 2 * 10
+    half = cells[cells.iou == 0.5].set_index("cells")
+    assert half.f1["components"] == pytest.approx(metrics["test/cells/f1"])
+    assert half.pooled_ap["watershed"] == pytest.approx(metrics["test/pooled/watershed/cells/ap50"])
+    assert cells[cells.cells == "components"].ap.mean() == pytest.approx(metrics["test/cells/ap"])
     curve = pd.read_csv(unet.fetch("scores/reliability.csv"))
     assert set(curve.kind) == {"as predicted", "tempered"}
     pixels = curve.groupby("kind").pixels.sum()

@@ -86,6 +86,8 @@ def judge(
         values |= scoring.oracle(scored)
     (folder / "scores").mkdir()
     pd.DataFrame(scoring.rows(scored, found)).to_csv(folder / "scores" / "test.csv", index=False)
+    if cell_rows := scoring.cell_rows(scored):
+        pd.DataFrame(cell_rows).to_csv(folder / "scores" / "cells.csv", index=False)
     heading = title(cfg, data)
     confusion = np.sum(list(confusions.values()), axis=0)
     figures.confusion_matrix(folder / "figures" / "confusion_matrix.png", confusion, names, heading)

@@ -187,6 +187,24 @@ def summary(scored: Scored, found: dict[str, Column], class_names: Sequence[str]
     return values | {f"test/pooled/{name}": value for name, value in pooled.items()}
 
 
+def cell_rows(scored: Scored) -> list[dict[str, Any]]:
+    """How well cells are found at each IoU: one row for each way of cutting regions apart and each threshold.
+
+    Returns:
+        `cells` ("components" or "watershed"), `iou`, then precision, recall, F1 and AP: means over images, and pooled.
+    """
+    scores = {"precision": cells.precision, "recall": cells.recall, "f1": cells.f1, "ap": cells.average_precision}
+    result = []
+    for prefix in scored.measured[0].cells:
+        counts = [each.cells[prefix] for each in scored.measured]
+        together = cells.pool(counts)
+        for iou in cells.IOU_THRESHOLDS:
+            row: dict[str, Any] = {"cells": prefix.strip("/") or "components", "iou": iou}
+            row |= {name: float(np.mean([of(each, iou) for each in counts])) for name, of in scores.items()}
+            result.append(row | {f"pooled_{name}": of(together, iou) for name, of in scores.items()})
+    return result
+
+
 def _count_errors(prefix: str, error: Column, groups: Sequence[str]) -> dict[str, float]:
     """Of counts: mean absolute error, bias, and the limits within which 95 % of the errors lie."""
     limits = agreement(error, np.zeros_like(error))
