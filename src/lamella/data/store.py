@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import uuid4
@@ -15,6 +16,10 @@ from lamella.data.types import DatasetCard, ImageRef, Sample
 from lamella.errors import StorageError
 
 _FORMAT = 3  # counts up when the arrays' meaning changes, so that old caches are not read as new ones
+
+# Python's own parser reads an array's header, and in 3.11 fails now and then in two threads at once ("AST constructor
+# recursion depth mismatch").
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class Store:
@@ -103,7 +108,8 @@ def network_input(image: Pixels, *, scale: float, percentiles: Sequence[float] |
 
 
 def _load(path: Path) -> Pixels:
-    array: Pixels = np.lib.format.open_memmap(path, mode="r")
+    with _ONE_AT_A_TIME:
+        array: Pixels = np.lib.format.open_memmap(path, mode="r")
     return array
 
 
