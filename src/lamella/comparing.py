@@ -13,6 +13,7 @@ from lamella import report, tracking
 from lamella.config import Compare, check
 from lamella.errors import ConfigError, StorageError
 from lamella.report.tables import show, show_pairs
+from lamella.report.words import counted
 from lamella.screen import console
 
 _MOST_PAIRS = 10  # on the terminal; the files have all
@@ -83,7 +84,7 @@ def make(found: Sequence[tracking.Finished], uri: str, *, score: str, k: int, fo
             raise StorageError("there is nothing to compare", " ".join(notes))
         said = _published(found[0])
         sections = [report.section(cohort, score, said, notes=notes, k=k) for cohort in cohorts]
-        title = f"{found[0].experiment}: {_count(sum(len(c.methods) for c in cohorts), 'method')}"
+        title = f"{found[0].experiment}: {counted(sum(len(c.methods) for c in cohorts), 'method')}"
         page = report.write(folder, title, sections)
     for section in sections:
         show(section.summary, report.heading(section.cohort), section.notes, out)
@@ -112,7 +113,3 @@ def _published(run: tracking.Finished) -> dict[str, Any]:
 
 def _plain(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")

@@ -52,6 +52,5 @@ def decide(
     if rand:
         mean = np.mean(rand, axis=0)
         neurite_threshold = neurites.best_threshold(dict(zip(neurites.THRESHOLDS, mean.tolist(), strict=True)))
-        values["test/v_rand/threshold"] = neurite_threshold
         values["val/v_rand"] = float(mean.max())
-    return Decided(threshold, temperature, neurite_threshold), values | {"test/threshold": threshold}
+    return Decided(threshold, temperature, neurite_threshold), values

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from lamella import checkpoint, hardware, tracking
 from lamella.config import Evaluate, check, flat, settle
+from lamella.data.images import header
 from lamella.data.types import Split
 from lamella.description import describe, identity, report
 from lamella.errors import ConfigError, DataError
@@ -61,8 +62,6 @@ def run(cfg: DictConfig) -> None:
         folder = Path(wanted.paths.output) / tracked.run_id
         describe(folder, own, data)
         scores = judge(own, data, segmenter, trained.decided, machine, folder, out)
-        scores["model/parameters"] = sum(p.numel() for p in segmenter.network.parameters())
-        scores["test/threshold"] = trained.decided.threshold
         tracked.log_metrics(scores)
         tracked.log_folder(folder)
         shutil.rmtree(folder)  # kept where anything above failed
@@ -112,7 +111,7 @@ def _fits(trained: checkpoint.Trained, data: Data, out: Console) -> None:
         said = f"{', '.join(card.class_names)} is taken for what was trained as {', '.join(names)}"
         out.print(f"warning: {said}", style="yellow", highlight=False)
     for sample in data.split.test:
-        dtype = str(data.store.full_image(sample).dtype)
+        dtype = str(header(sample.image).dtype)
         if dtype != trained.dtype and config.dataset.percentiles is None:
             raise DataError(
                 f"{sample.image} has levels of type {dtype}; the network was trained on {trained.dtype}",
@@ -123,7 +122,7 @@ def _fits(trained: checkpoint.Trained, data: Data, out: Console) -> None:
 def _require_unseen(data: Data, parent: tracking.Finished) -> None:
     """Raises DataError where an image of the test has trained the network, or chosen it, under whatever name."""
     entries = json.loads(parent.fetch("data/manifest.json").read_text())
-    seen = {(e["image"]["sha256"], e["image"]["page"]): e["role"] for e in entries if e["role"] in ("train", "val")}
+    seen = {(e["image"]["sha256"], e["image"]["page"]) for e in entries if e["role"] in ("train", "val")}
     both = [s for s in data.split.test if (data.store.facts.sha256(s.image.path), s.image.page) in seen]
     if both:
         others = f" and {len(both) - 1} more" if len(both) > 1 else ""

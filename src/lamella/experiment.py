@@ -12,6 +12,7 @@ import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports t
 from lamella import checkpoint, figures, hardware, scoring, tracking
 from lamella.config import build, check, flat, settle
 from lamella.data.augment import window_size
+from lamella.data.images import header
 from lamella.data.levels import levels
 from lamella.data.module import SegmentationData, whole
 from lamella.deciding import decide
@@ -79,7 +80,6 @@ def run(cfg: DictConfig, sweep: str | None = None) -> float:
         decided, scores = decide_and_judge(cfg, data, task.segmenter().on(machine.device), machine, folder, out)
         checkpoint.keep(best, decided)
         tracking.save_model(folder / "model", best)
-        scores["model/parameters"] = sum(p.numel() for p in task.network.parameters())
         tracked.log_metrics(scores)
         tracked.log_folder(folder)
         shutil.rmtree(folder)  # kept where anything above failed
@@ -106,7 +106,7 @@ def assemble(cfg: DictConfig, data: Data) -> tuple[SegmentationTask, Segmentatio
         make_optimizer=build(cfg.optimizer),
         make_scheduler=build(cfg.scheduler),
         seed=cfg.seed,
-        description=checkpoint.contents(cfg, data.dataset.card, str(data.store.full_image(data.split.train[0]).dtype)),
+        description=checkpoint.contents(cfg, data.dataset.card, str(header(data.split.train[0].image).dtype)),
     )
     module = SegmentationData(
         data.split,

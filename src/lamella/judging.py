@@ -82,7 +82,10 @@ def judge(
         found = scoring.columns(scored, names, decided.neurite_threshold)
         values = scoring.summary(scored, found, names, cfg.score.tolerance)
     values["time/test_images_per_s"] = scored.images_per_s
+    values["model/parameters"] = sum(p.numel() for p in segmenter.network.parameters())
+    values["test/threshold"] = decided.threshold
     if decided.neurite_threshold is not None:
+        values["test/v_rand/threshold"] = decided.neurite_threshold
         values |= scoring.oracle(scored)
     (folder / "scores").mkdir()
     pd.DataFrame(scoring.rows(scored, found)).to_csv(folder / "scores" / "test.csv", index=False)

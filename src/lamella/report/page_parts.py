@@ -7,10 +7,11 @@ from lamella.figures import FALSE_NEGATIVE, FALSE_POSITIVE
 from lamella.report.cohort import Cohort
 from lamella.report.gallery import Case, Panel
 from lamella.report.measures import measure
-from lamella.report.page_scores import count, told
+from lamella.report.page_scores import told
 from lamella.report.page_table import Cell, decimals, number, table
 from lamella.report.pictures import Picture
 from lamella.report.summary import of
+from lamella.report.words import counted
 
 
 def phantom_warning() -> str:
@@ -114,7 +115,7 @@ def runs_table(id_: str, cohort: Cohort, score: str) -> str:
     explanation = (
         "One row a run, its score the mean over test images. Pictures show the run marked as median, by its mean Dice."
     )
-    return table(id_, f"{told(cohort)}{count(len(rows), 'run')}", explanation, head, rows)
+    return table(id_, f"{told(cohort)}{counted(len(rows), 'run')}", explanation, head, rows)
 
 
 def definitions(names: Iterable[str]) -> str:

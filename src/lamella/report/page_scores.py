@@ -10,7 +10,8 @@ from lamella.report.cohort import Cohort, Scores
 from lamella.report.measures import measure
 from lamella.report.page_table import UNKNOWN, Cell, decimals, duration, number, probability, quantity, table
 from lamella.report.summary import of
-from lamella.statistics.comparison import Comparison
+from lamella.report.words import counted, verdict_on
+from lamella.statistics.comparison import Comparison, in_order
 
 _FIRST = 5  # scores of the main table; beside them those that something was published on
 
@@ -51,7 +52,7 @@ def main_table(id_: str, cohort: Cohort, summary: pd.DataFrame, score: str) -> s
         f"interval over {'groups of images' if _grouped(cohort) else 'images'} and, after ±, the standard deviation "
         f"over seeds where there are several. Best {measure(score).heading} first."
     )
-    title = f"{told(cohort)}{count(len(summary), 'method')} on {_images(cohort)}"
+    title = f"{told(cohort)}{counted(len(summary), 'method')} on {_images(cohort)}"
     return table(id_, title, explanation, head, zip(*columns, strict=True))
 
 
@@ -62,7 +63,7 @@ def pairs_table(id_: str, cohort: Cohort, comparisons: Sequence[Comparison], sco
     rows = [
         [
             Cell(each.first, (f"− {each.second}",)),
-            Cell(_verdict(each), left=True),
+            Cell(verdict_on(each), left=True),
             Cell(number(each.difference, places, signed=True)),
             Cell(f"{number(each.low, places, signed=True)} to {number(each.high, places, signed=True)}"),
             Cell(UNKNOWN if each.noise is None else f"± {number(each.noise, places)}"),
@@ -70,7 +71,7 @@ def pairs_table(id_: str, cohort: Cohort, comparisons: Sequence[Comparison], sco
             Cell(UNKNOWN if each.p_runs is None else probability(each.p_runs)),
             Cell(UNKNOWN if each.p is None else probability(each.p)),
         ]
-        for each in _in_order(comparisons, ranked)
+        for each in in_order(comparisons, ranked)
     ]
     better = "below 0 the first one leads" if measure(score).lower_is_better else "above 0 the first one leads"
     explanation = (
@@ -104,11 +105,6 @@ def others_table(id_: str, cohort: Cohort, summary: pd.DataFrame) -> str:
     return table(id_, f"{told(cohort)}scores that the first table leaves out", explanation, head, rows)
 
 
-def count(number_: int, name: str) -> str:
-    """A number of things, in words."""
-    return f"{number_} {name}{'' if number_ == 1 else 's'}"
-
-
 def told(cohort: Cohort) -> str:
     """What stands before the name of whatever shows scores of generated images."""
     return "Phantom: " if cohort.phantom else ""
@@ -129,8 +125,8 @@ def _places(summary: pd.DataFrame, name: str) -> int:
 
 
 def _images(cohort: Cohort) -> str:
-    text = count(len(cohort.ids), "test image")
-    return f"{text} of {count(len(set(cohort.groups)), 'group')}" if _grouped(cohort) else text
+    text = counted(len(cohort.ids), "test image")
+    return f"{text} of {counted(len(set(cohort.groups)), 'group')}" if _grouped(cohort) else text
 
 
 def _grouped(cohort: Cohort) -> bool:
@@ -161,24 +157,6 @@ def _mean(row: dict[Any, Any], name: str, places: int) -> Cell:
 def _published(row: dict[Any, Any], name: str, places: int) -> Cell:
     value, difference = row[f"{name}_published"], row[f"{name}_difference"]
     return Cell(number(value, places), () if np.isnan(value) else (number(difference, places, signed=True),))
-
-
-def _in_order(comparisons: Sequence[Comparison], ranked: Sequence[str]) -> list[Comparison]:
-    place = {label: n for n, label in enumerate(ranked)}
-    turned = [each if place[each.first] < place[each.second] else _turned(each) for each in comparisons]
-    return sorted(turned, key=lambda each: (place[each.first], place[each.second]))
-
-
-def _turned(pair: Comparison) -> Comparison:
-    """The same pair, the other one first."""
-    first, second, difference, low, high = pair[:5]
-    return pair._replace(first=second, second=first, difference=-difference, low=-high, high=-low)
-
-
-def _verdict(pair: Comparison) -> str:
-    if pair.better is not None:
-        return f"{pair.better} is better"
-    return "one seed: cannot tell" if pair.p is None else "not told apart"
 
 
 def _with_deviation(runs: Scores, places: int) -> Cell:

@@ -9,7 +9,8 @@ from lamella.errors import StorageError
 from lamella.report.cohort import Cohort, Method
 from lamella.report.pictures import Picture, svg_of
 from lamella.report.plots_style import BLUE, GREY, VERMILION, dot_size, dots, padded, panels, style
-from lamella.report.plots_words import Values, images, listed, median_run, phantom, ranged, ranked
+from lamella.report.plots_words import Values, images, median_run, phantom, ranged, ranked
+from lamella.report.words import listed
 from lamella.statistics import Agreement, agreement
 
 _KINDS = {

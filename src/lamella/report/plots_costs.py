@@ -14,7 +14,8 @@ from lamella.report.cohort import Cohort
 from lamella.report.measures import measure
 from lamella.report.pictures import Picture, svg_of
 from lamella.report.plots_style import BLUE, GREY, LINE, WIDTH, lines_of, padded, style, wrap
-from lamella.report.plots_words import Values, basis, direction, images, listed, number, per_image, ranked
+from lamella.report.plots_words import Values, basis, direction, images, number, per_image, ranked
+from lamella.report.words import listed
 from lamella.statistics import Interval, interval
 
 _COSTS = {

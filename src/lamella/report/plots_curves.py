@@ -8,7 +8,8 @@ from matplotlib.lines import Line2D
 from lamella.report.cohort import Cohort, Method, Repetition
 from lamella.report.pictures import Picture, svg_of
 from lamella.report.plots_style import BLUE, GREEN, LINE, ORANGE, WIDTH, lines_of, style, wrap
-from lamella.report.plots_words import listed, number, phantom, ranked, repeats
+from lamella.report.plots_words import number, phantom, ranked, repeats
+from lamella.report.words import listed
 
 _DICE = "val/dice"
 _HEIGHT = 1.2  # inches of a panel

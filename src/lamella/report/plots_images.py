@@ -30,7 +30,6 @@ from lamella.report.plots_words import (
     Values,
     axis_label,
     basis,
-    counted,
     images,
     number,
     per_image,
@@ -38,6 +37,7 @@ from lamella.report.plots_words import (
     ranked,
     seeds,
 )
+from lamella.report.words import counted
 from lamella.statistics import interval
 
 _BINS = 70  # of the score's axis: dots of one bin stand side by side

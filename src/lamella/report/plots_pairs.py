@@ -25,8 +25,9 @@ from lamella.report.plots_style import (
     style,
     wrap,
 )
-from lamella.report.plots_words import counted, direction, ranged
-from lamella.statistics import Comparison
+from lamella.report.plots_words import direction, ranged
+from lamella.report.words import counted
+from lamella.statistics import Comparison, in_order
 
 _PAIRS = 15  # shown at most; of more, those of the leading method
 
@@ -40,9 +41,8 @@ def differences(comparisons: Sequence[Comparison], score: str) -> Picture:
         score: that they compare.
     """
     order = _order(comparisons, measure(score).lower_is_better)
-    turned = [_turned(each, order) for each in comparisons]
+    turned = in_order(comparisons, order)
     shown = turned if len(turned) <= _PAIRS else [each for each in turned if each.first == order[0]]
-    shown.sort(key=lambda each: (order.index(each.first), order.index(each.second)))
     figure, clipped = _forest(shown, score)
     heading = measure(score).heading
     decided = [each for each in turned if each.better is not None]
@@ -82,15 +82,6 @@ def _order(comparisons: Sequence[Comparison], lower_is_better: bool) -> list[str
         sums[each.first] = sums.get(each.first, 0) + each.difference
         sums[each.second] = sums.get(each.second, 0) - each.difference
     return sorted(sums, key=lambda name: sums[name] if lower_is_better else -sums[name])
-
-
-def _turned(each: Comparison, order: Sequence[str]) -> Comparison:
-    """The same pair with the better mean first."""
-    if order.index(each.first) < order.index(each.second):
-        return each
-    return each._replace(
-        first=each.second, second=each.first, difference=-each.difference, low=-each.high, high=-each.low
-    )
 
 
 def _forest(shown: Sequence[Comparison], score: str) -> tuple[Figure, bool]:

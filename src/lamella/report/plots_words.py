@@ -1,6 +1,6 @@
 """What all plots of a report say alike: order, scores of an image, numbers, and what they rest on."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +8,7 @@ import numpy.typing as npt
 from lamella.report.cohort import Cohort, Method
 from lamella.report.measures import measure
 from lamella.report.summary import of
+from lamella.report.words import counted
 
 Values = npt.NDArray[np.float64]
 
@@ -97,14 +98,3 @@ def number(value: float, score: str) -> str:
 def ranged(value: float, low: float, high: float, score: str) -> str:
     """ "0.9000 (0.8000 to 0.9500)"."""
     return f"{number(value, score)} ({number(low, score)} to {number(high, score)})"
-
-
-def counted(count: int, noun: str) -> str:
-    """ "1 image", "2 images"."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def listed(parts: Iterable[str]) -> str:
-    """ "a, b and c"."""
-    *most, last = parts
-    return f"{', '.join(most)} and {last}" if most else last

@@ -9,6 +9,7 @@ import pandas as pd
 from lamella.errors import ConfigError
 from lamella.report.cohort import Cohort, Method, Scores
 from lamella.report.measures import measure
+from lamella.report.words import counted, listed
 from lamella.statistics import Comparison, best, compare, interval
 
 _FIRST = (
@@ -114,16 +115,16 @@ def verdict(cohort: Cohort, table: pd.DataFrame, comparisons: Sequence[Compariso
         unknown = [_other(each, leader) for each in comparisons if leader in each[:2] and each.p is None]
         apart = [name for name in open_ if name not in unknown]
         if apart:
-            said.append(f"It is not told apart from {_listed(apart)}: no winner is named.")
+            said.append(f"It is not told apart from {listed(apart)}: no winner is named.")
         tested, groups = sum(each.p is not None for each in comparisons), len(set(cohort.groups))
         if tested and tested * 2.0 ** (1 - groups) >= _CERTAIN:  # the least that a sign-flip test can give, by Holm
             said.append(
-                f"With {groups} independent test images and {_pairs(tested)} no lead could be told from chance, "
-                "however large: that takes more images, or fewer methods at a time."
+                f"With {groups} independent test images and {counted(tested, 'pair')} no lead could be told from "
+                "chance, however large: that takes more images, or fewer methods at a time."
             )
         if unknown:
             said.append(
-                f"Against {_listed(unknown)} nothing can be said: a trained method with a single seed does not show "
+                f"Against {listed(unknown)} nothing can be said: a trained method with a single seed does not show "
                 "how much seeds matter. Run two or more, better three: seed=1,2,3."
             )
     if len(cohort.ids) < 20:
@@ -145,13 +146,5 @@ def _other(pair: Comparison, name: str) -> str:
     return pair.second if pair.first == name else pair.first
 
 
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
 def _is_count(name: str) -> bool:
     return name.endswith(("count/true", "count/found"))
-
-
-def _pairs(number: int) -> str:
-    return "1 pair" if number == 1 else f"{number} pairs"

@@ -5,7 +5,7 @@ slide, a patient, a block) the groups are drawn, or flipped, as a whole, for ima
 counting them one by one would promise too much.
 """
 
-from lamella.statistics.comparison import Comparison, Paired, best, compare, flip_test, holm, paired
+from lamella.statistics.comparison import Comparison, Paired, best, compare, flip_test, holm, in_order, paired
 from lamella.statistics.intervals import RESAMPLES, Agreement, Interval, agreement, bca, interval
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "compare",
     "flip_test",
     "holm",
+    "in_order",
     "interval",
     "paired",
 ]

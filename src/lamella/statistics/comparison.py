@@ -1,6 +1,6 @@
 """Whether two methods differ by more than chance: the chance of images, and that of runs."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -191,6 +191,19 @@ def best(comparisons: Collection[Comparison]) -> str | None:
     names = {name for each in comparisons for name in each[:2]}
     beats = {name: {n for each in comparisons if each.better == name for n in each[:2]} for name in names}
     return next((name for name in names if beats[name] == names), None)
+
+
+def in_order(comparisons: Iterable[Comparison], ranked: Sequence[str]) -> list[Comparison]:
+    """The same pairs, each with the method first that `ranked` has first, and sorted by it."""
+    place = {name: number for number, name in enumerate(ranked)}
+    turned = (each if place[each.first] < place[each.second] else _turned(each) for each in comparisons)
+    return sorted(turned, key=lambda each: (place[each.first], place[each.second]))
+
+
+def _turned(pair: Comparison) -> Comparison:
+    """The same pair, the other one first."""
+    first, second, difference, low, high = pair[:5]
+    return pair._replace(first=second, second=first, difference=-difference, low=-high, high=-low)
 
 
 def _check(tables: Mapping[str, Values]) -> None:
