@@ -48,7 +48,6 @@ def decide(
         threshold = choose_threshold(np.stack(counts))
     if samples:
         temperature = calibration.fit_temperature(samples)
-        values["calibration/temperature"] = temperature
     if rand:
         mean = np.mean(rand, axis=0)
         neurite_threshold = neurites.best_threshold(dict(zip(neurites.THRESHOLDS, mean.tolist(), strict=True)))

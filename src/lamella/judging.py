@@ -95,6 +95,7 @@ def judge(
     confusion = np.sum(list(confusions.values()), axis=0)
     figures.confusion_matrix(folder / "figures" / "confusion_matrix.png", confusion, names, heading)
     if histograms := scored.histograms():
+        values["calibration/temperature"] = decided.temperature
         table = reliability(histograms)
         table.to_csv(folder / "scores" / "reliability.csv", index=False)
         figures.reliability(folder / "figures" / "reliability.png", table, decided.temperature, heading)

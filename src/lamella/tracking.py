@@ -44,6 +44,7 @@ _PARAM_LIMIT = 6000
 _TAG_LIMIT = 5000
 _METRICS_A_CALL = 1000
 _PARAMS_A_CALL = 100
+_RUNS_A_CALL = 1000
 _PATIENCE_S = 10
 
 _T = TypeVar("_T")
@@ -246,12 +247,7 @@ def finished(uri: str, *, sweep: str | None = None, experiment: str | None = Non
                 f"there is no experiment {experiment!r} in {uri}", f"There are: {', '.join(sorted(names.values()))}."
             )
         try:
-            found = client.search_runs(
-                chosen,
-                " and ".join(filter(None, parts)),
-                order_by=["attributes.start_time ASC"],
-                max_results=50_000 if uri.startswith("sqlite") else 5000,
-            )
+            found = _all_runs(client, chosen, " and ".join(filter(None, parts)))
         except MlflowException as error:
             if error.error_code != "INVALID_PARAMETER_VALUE":
                 raise
@@ -281,6 +277,20 @@ def read(uri: str, run_id: str) -> Finished:
             raise StorageError(f"run {run_id} is {run.info.status}: only a finished run has scores to speak of")
         name = client.get_experiment(run.info.experiment_id).name
     return _finished(run, name, client, tempfile.TemporaryDirectory(prefix="lamella-"))
+
+
+def _all_runs(client: MlflowClient, experiments: list[str], where: str) -> list[Any]:
+    """Every run that matches, in the order in which they began, page by page: a store gives so many at a time."""
+    found: list[Any] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            experiments, where, order_by=["attributes.start_time ASC"], max_results=_RUNS_A_CALL, page_token=token
+        )
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 def _finished(run: Any, experiment: str, client: MlflowClient, folder: tempfile.TemporaryDirectory[str]) -> Finished:

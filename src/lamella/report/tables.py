@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lamella.report.measures import MEASURES, measure
+from lamella.report.words import verdict_on
 from lamella.statistics.comparison import Comparison
 
 _SHOWN = 5  # scores on the terminal
@@ -213,9 +214,7 @@ def _pair_rows(comparisons: Sequence[Comparison]) -> list[list[str]]:
         found = f"{each.difference:+{form}}\n({each.low:+{form}} to {each.high:+{form}})"
         noise = "" if each.noise is None else format(each.noise, form)
         p = "" if each.p is None else _amount(each.p, 4)
-        alike = "one seed: cannot tell" if each.p is None else "not told apart"
-        verdict = f"{each.better} is better" if each.better else alike
-        rows.append([each.first, each.second, found, noise, p, verdict])
+        rows.append([each.first, each.second, found, noise, p, verdict_on(each)])
     return rows
 
 
