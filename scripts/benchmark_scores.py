@@ -36,7 +36,7 @@ from lamella.data.phantom import phantom_em
 from lamella.data.store import Store
 from lamella.data.types import Dataset
 from lamella.errors import DataError
-from lamella.hardware import Precision, choose, keep_freed_memory
+from lamella.hardware import Precision, choose, freed_memory_kept
 from lamella.inference import Inference, Normalise, classes, predict
 from lamella.metrics.neurites import THRESHOLDS, scores_at
 from lamella.metrics.pixels import ALL_SCORE_NAMES, count
@@ -78,10 +78,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         sections = read(Path(folder), options.images)
-    keep_freed_memory()  # as every run does
-    for precision in dict.fromkeys(("32-true", choose("cpu", "auto").precision)):
-        time_pixels(sections, precision, options.repetitions)
-    time_neurites(sections[0], options.repetitions)
+    with freed_memory_kept(torch.device("cpu")):  # as in every run
+        for precision in dict.fromkeys(("32-true", choose("cpu", "auto").precision)):
+            time_pixels(sections, precision, options.repetitions)
+        time_neurites(sections[0], options.repetitions)
 
 
 def read(folder: Path, number: int) -> list[Section]:

@@ -46,8 +46,6 @@ def run(cfg: DictConfig, sweep: str | None = None) -> float:
     out = console()
     checked = check(cfg)
     machine = hardware.choose(checked.trainer.accelerator, checked.trainer.precision)
-    if machine.device.type == "cpu":
-        hardware.keep_freed_memory()
     data = load(checked, out)
     card = data.dataset.card
     cfg = check(settle(cfg, channels=card.channels, classes=len(card.class_names)))
@@ -59,14 +57,17 @@ def run(cfg: DictConfig, sweep: str | None = None) -> float:
     pl.seed_everything(cfg.seed, verbose=False)
     task, module = assemble(cfg, data)
     out.print(summary_line(cfg, data, task, machine), highlight=False)
-    with tracking.start(
-        uri=cfg.tracking.uri,
-        artifacts=cfg.tracking.artifacts,
-        experiment=cfg.tracking.experiment,
-        run_name=cfg.tracking.run_name,
-        params=flat(cfg),
-        tags=identity(cfg, data, sweep),
-    ) as tracked:
+    with (
+        tracking.start(
+            uri=cfg.tracking.uri,
+            artifacts=cfg.tracking.artifacts,
+            experiment=cfg.tracking.experiment,
+            run_name=cfg.tracking.run_name,
+            params=flat(cfg),
+            tags=identity(cfg, data, sweep),
+        ) as tracked,
+        hardware.freed_memory_kept(machine.device),
+    ):
         out.print(f"run {tracked.run_id}", highlight=False)
         folder = Path(cfg.paths.output) / tracked.run_id
         describe(folder, cfg, data)

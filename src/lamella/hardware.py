@@ -2,6 +2,8 @@
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import torch
@@ -53,16 +55,25 @@ def _cpu_has_bfloat16() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
 
 
-def keep_freed_memory() -> None:
-    """Has glibc keep large freed blocks for the next step instead of giving them back to the kernel.
+@contextmanager
+def freed_memory_kept(device: torch.device) -> Iterator[None]:
+    """Has glibc keep large freed blocks for the next step, and gives them all back to the kernel at the end.
 
     A training step on the CPU frees and takes the same hundreds of megabytes again and again; without this the
-    kernel clears every page anew each time. Does nothing where the C library is not glibc.
+    kernel clears every page anew each time. It must end with the run: a process that goes on like this never shrinks,
+    and what is allocated and hardly touched (an array for a huge image, say) then takes its whole size.
+    Does nothing on a GPU, or where the C library is not glibc.
     """
-    if not sys.platform.startswith("linux"):
+    libc = ctypes.CDLL(None) if sys.platform.startswith("linux") and device.type == "cpu" else None
+    if libc is None or not hasattr(libc, "gnu_get_libc_version"):
+        yield
         return
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "gnu_get_libc_version"):
-        trim_threshold, mmap_max = -1, -4  # names and numbers of mallopt(3)
-        libc.mallopt(mmap_max, 0)
-        libc.mallopt(trim_threshold, -1)  # never
+    trim_threshold, mmap_max = -1, -4  # names and numbers of mallopt(3)
+    libc.mallopt(mmap_max, 0)
+    libc.mallopt(trim_threshold, -1)  # never
+    try:
+        yield
+    finally:
+        libc.mallopt(mmap_max, 65536)  # glibc's defaults
+        libc.mallopt(trim_threshold, 128 * 1024)
+        libc.malloc_trim(0)
