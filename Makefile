@@ -45,8 +45,8 @@ format: .venv/developing ## rewrite the code as ruff would
 	$(BIN)/ruff format .
 
 pictures: .venv/browsing ## make the README's pictures again; minutes, needs Chromium
-	$(BIN)/python scripts/phantom_pictures.py
-	$(BIN)/python scripts/readme_pictures.py
+	$(BIN)/python tools/phantom_pictures.py
+	$(BIN)/python tools/readme_pictures.py
 
 clean: ## remove .venv, caches and outputs; never runs (mlflow/) or data
 	rm -rf .venv .cache outputs .pytest_cache .mypy_cache .ruff_cache

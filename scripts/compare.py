@@ -1,10 +1,10 @@
 """Finished runs compared: python scripts/compare.py experiment=NAME. `--help` lists every key."""
 
-from lamella import cli
+from lamella.cli import main as cli
 
 
 def run(cfg: "cli.DictConfig") -> None:
-    from lamella import comparing  # late: `--help` should not wait for it
+    from lamella.commands import compare as comparing  # late: `--help` should not wait for it
 
     comparing.run(cfg)
 

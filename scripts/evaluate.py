@@ -1,10 +1,10 @@
 """A finished run scored again, there or on another data set: python scripts/evaluate.py run=ID. See `--help`."""
 
-from lamella import cli
+from lamella.cli import main as cli
 
 
 def run(cfg: "cli.DictConfig") -> None:
-    from lamella import evaluation  # late: `--help` should not wait for it
+    from lamella.commands import evaluate as evaluation  # late: `--help` should not wait for it
 
     evaluation.run(cfg)
 

@@ -1,10 +1,10 @@
 """A data set, ready to train on: python scripts/prepare_data.py dataset=em. `--help` lists every key."""
 
-from lamella import cli
+from lamella.cli import main as cli
 
 
 def run(cfg: "cli.DictConfig") -> None:
-    from lamella import prepare  # late: `--help` should not wait for it
+    from lamella.commands import prepare_data as prepare  # late: `--help` should not wait for it
 
     prepare.run(cfg)
 

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from lamella.config import CHECKOUT, build, suggestion
+from lamella.config.schema import CHECKOUT, build, suggestion
 from lamella.errors import ConfigError, LamellaError
-from lamella.models.encoders import encoder_names, has_imagenet_weights
+from lamella.models.smp.encoders import encoder_names, has_imagenet_weights
 
 USAGE = """Lamella: print the models, with parameters, FLOPs and source; or the encoders.
 

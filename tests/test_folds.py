@@ -9,9 +9,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from lamella.data import folds
-from lamella.data.split import draw
 from lamella.data.types import ImageRef, Sample
 from lamella.errors import ConfigError, DataError
+from lamella.splits import draw
 
 seeds = st.integers(0, 1000)
 groups = st.dictionaries(st.text("abcdef0123", min_size=1, max_size=6), st.integers(0, 15), min_size=6, max_size=40)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lamella.data.phantom import write_blood, write_em
+from lamella.data.datasets.phantom import write_blood, write_em
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, open_dict, read_write
 
-from lamella import config
+from lamella.config import schema as config
 from lamella.errors import LamellaError
 
 
@@ -50,7 +50,7 @@ class CheckedSweeper(BasicSweeper):
 def _compare(checked: DictConfig, sweep: str) -> None:
     """Of a sweep of experiments; other commands have nothing to compare."""
     if "trainer" in checked:
-        from lamella import comparing  # late: the jobs have imported what it needs
+        from lamella.commands import compare as comparing  # late: the jobs have imported what it needs
 
         comparing.after_sweep(checked.tracking.uri, sweep, Path(checked.paths.output) / "reports")
 

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lamella import checkpoint
-from lamella.data.images import Pixels
-from lamella.data.store import network_input
+from lamella.data.cache.arrays import network_input
+from lamella.data.io.read import Pixels
 from lamella.errors import DataError
+from lamella.inference import checkpoint
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
-from lamella.data.split import draw, published_parts, whole_groups
+from lamella.config.key import Key
 from lamella.data.types import Sample, Split
 from lamella.errors import ConfigError, DataError
-from lamella.keys import Key
+from lamella.splits import draw, published_parts, whole_groups
 
 
 def published(
@@ -22,7 +22,7 @@ def published(
 
     Raises:
         ConfigError: there is no such fold.
-        DataError: as `lamella.data.split.published`, a published validation part, or an empty fold.
+        DataError: as `lamella.splits.published`, a published validation part, or an empty fold.
     """
     _in_range(fold, folds)
     train, val, test = published_parts(samples)

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lamella.data.facts import Facts
-from lamella.data.store import Store
+from lamella.data.cache.arrays import Store
+from lamella.data.cache.facts import Facts
 from lamella.data.types import Dataset, ImageRef, Split
 
 

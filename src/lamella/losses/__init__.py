@@ -8,12 +8,12 @@ pixels by where they lie, `skeleton` compares centre lines, `sums` adds several.
 """
 
 from lamella.losses.border import boundary_weighted
+from lamella.losses.combined import bce_dice, weighted_sum
 from lamella.losses.entropy import bce, cross_entropy, focal, weighted_bce
 from lamella.losses.overlap import dice, soft_dice, soft_jaccard, tversky
 from lamella.losses.pixels import Loss
 from lamella.losses.ranking import lovasz
 from lamella.losses.skeleton import cldice
-from lamella.losses.sums import bce_dice, weighted_sum
 
 __all__ = [
     "Loss",

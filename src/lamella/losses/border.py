@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
-from lamella.keys import Key
+from lamella.config.key import Key
 from lamella.losses.pixels import Loss, entropies, mean_over
 
 _REACH = 6  # deviations: a gap wider than this adds less than w0 * 2e-8

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import torch
 
+from lamella.config.key import Key
 from lamella.errors import ConfigError
-from lamella.keys import Key
 from lamella.losses.pixels import Loss, entropies, mean_over
 
 

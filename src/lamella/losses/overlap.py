@@ -8,8 +8,8 @@ from typing import Annotated
 
 import torch
 
+from lamella.config.key import Key
 from lamella.errors import ConfigError
-from lamella.keys import Key
 from lamella.losses.entropy import cross_entropy
 from lamella.losses.pixels import Loss, foreground
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import torch
 import torch.nn.functional as F
 
-from lamella.keys import Key
+from lamella.config.key import Key
 from lamella.losses.overlap import soft_dice
 from lamella.losses.pixels import Loss, foreground
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from lamella.keys import Key
+from lamella.config.key import Key
 
 Channels = Annotated[int, Key("channels of the image", least=1)]
 Classes = Annotated[int, Key("classes, background included", least=2)]

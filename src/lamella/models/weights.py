@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lamella.errors import WeightsError
-from lamella.models.padding import AnySize
+from lamella.models.contract import AnySize
 
 FROM_SCRATCH = "Train from scratch with model.encoder_weights=null"
 HOW_TO_SAVE = "Save weights with torch.save(network.state_dict(), path)."

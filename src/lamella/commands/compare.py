@@ -1,0 +1,116 @@
+"""Comparing: finished runs from the store to a table, a verdict and a report, which is kept in the store, too."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig
+from rich.console import Console
+
+from lamella import reporting as report
+from lamella import tracking
+from lamella.config.schema import Compare, check
+from lamella.console import console
+from lamella.errors import ConfigError, StorageError
+from lamella.reporting.tables import show, show_pairs
+from lamella.reporting.words import counted
+
+_MOST_PAIRS = 10  # on the terminal; the files have all
+
+
+def run(cfg: DictConfig) -> None:
+    """Compares the runs that the configuration picks.
+
+    Raises:
+        LamellaError: anything a user can mend.
+    """
+    checked = check(cfg, Compare)
+    uri = checked.tracking.uri
+    if (checked.experiment is None) == (checked.runs is None):
+        raise ConfigError(
+            "what is to be compared is not said" if checked.runs is None else "experiment and runs are both set",
+            "Write experiment=NAME (an MLflow experiment) or runs=[ID,ID].",
+        )
+    if checked.runs is None:
+        found = tracking.finished(uri, experiment=checked.experiment, where=checked.filter or "")
+    else:
+        found = [tracking.read(uri, run_id) for run_id in checked.runs]
+    found = [run for run in found if run.tags.get("lamella.kind") != "comparison"]
+    if not found:
+        raise StorageError("no finished run matches", "`make ui` lists the runs and their states.")
+    folder = Path(checked.output) / f"{_plain(found[0].experiment)}-{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    make(found, uri, score=checked.metric, k=checked.cases, folder=folder, out=console())
+
+
+def after_sweep(uri: str, sweep: str, output: Path) -> None:
+    """Compares the finished runs of a sweep, one report for each MLflow experiment it went to.
+
+    A sweep with a single finished run in an experiment has nothing to compare there.
+
+    Args:
+        uri: where the runs are kept.
+        sweep: the name that its jobs share.
+        output: folder for the reports.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    found = tracking.finished(uri, sweep=sweep)
+    for experiment in dict.fromkeys(run.experiment for run in found):
+        runs = [run for run in found if run.experiment == experiment]
+        if len(runs) > 1:
+            make(runs, uri, score="dice", k=3, folder=output / f"{_plain(experiment)}-{sweep}", out=console())
+
+
+def make(found: Sequence[tracking.Finished], uri: str, *, score: str, k: int, folder: Path, out: Console) -> None:
+    """Compares runs of one experiment: prints, writes the files, and keeps them in the store as a run of its own.
+
+    Args:
+        found: runs, in the order in which they began.
+        uri: their store.
+        score: what methods are compared by.
+        k: cases of each kind in the gallery.
+        folder: made for the files.
+        out: where tables are shown.
+
+    Raises:
+        ConfigError: the runs do not share such a score.
+        StorageError: a run's files cannot be read, or the report cannot be kept.
+    """
+    with out.status("comparing"):
+        cohorts, notes = report.cohorts(found)
+        if not cohorts:
+            raise StorageError("there is nothing to compare", " ".join(notes))
+        said = _published(found[0])
+        sections = [report.section(cohort, score, said, notes=notes, k=k) for cohort in cohorts]
+        title = f"{found[0].experiment}: {counted(sum(len(c.methods) for c in cohorts), 'method')}"
+        page = report.write(folder, title, sections)
+    for section in sections:
+        show(section.summary, report.heading(section.cohort), section.notes, out)
+        if 0 < len(section.comparisons) <= _MOST_PAIRS:
+            show_pairs(section.comparisons, score, out)
+        for sentence in section.verdict:
+            out.print(sentence, highlight=False)
+    if len(sections) > 1:
+        out.print(f"These are {len(sections)} protocols: their scores are not to be compared.", highlight=False)
+    with tracking.start(
+        uri=uri,
+        artifacts=None,
+        experiment=found[0].experiment,
+        run_name=f"comparison of {title.partition(': ')[2]}",
+        params={"metric": score, "runs": " ".join(run.run_id for run in found)},
+        tags={"lamella.kind": "comparison"},
+    ) as kept:
+        kept.log_folder(folder)
+    out.print(f"report {page}", highlight=False, soft_wrap=True)
+
+
+def _published(run: tracking.Finished) -> dict[str, Any]:
+    """What others found, as the run's configuration has it."""
+    return dict(yaml.safe_load(run.fetch("config.yaml").read_text())["published"] or {})
+
+
+def _plain(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)

@@ -1,0 +1,81 @@
+"""What one configuration key means and allows, written beside the argument or field that takes it."""
+
+import math
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+from lamella.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Key:
+    """Goes into `Annotated[type, Key(...)]` on a dataclass field or a keyword-only argument.
+
+    `lamella.config.schema.check` reads it: the bounds before anything starts, the meaning for `--help`.
+
+    Attributes:
+        meaning: one line, shown by `--help`.
+        above: values must be greater than this.
+        least: values must be at least this.
+        most: values must be at most this.
+        choices: the only values allowed.
+        length: how many items a list must have.
+    """
+
+    meaning: str
+    above: float | None = None
+    least: float | None = None
+    most: float | None = None
+    choices: tuple[str, ...] = ()
+    length: int | None = None
+
+    def allowed(self) -> str:
+        """The bounds in words; "" where there are none."""
+        parts = []
+        if self.length is not None:
+            parts.append(f"{self.length} of them")
+        if self.choices:
+            parts.append("one of " + ", ".join(self.choices))
+        if self.above is not None:
+            parts.append(f"above {_number(self.above)}")
+        if self.least is not None:
+            parts.append(f"at least {_number(self.least)}")
+        if self.most is not None:
+            parts.append(f"at most {_number(self.most)}")
+        return " and ".join(parts)
+
+    def allows(self, value: object) -> bool:
+        """Whether `value` (or each item of a list) keeps the bounds; None always does."""
+        if value is None:
+            return True
+        if isinstance(value, (list, tuple)):
+            return self.length in (None, len(value)) and all(self.allows(item) for item in value)
+        if self.choices and value not in self.choices:
+            return False
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return math.isfinite(value) and not (
+                (self.above is not None and not value > self.above)
+                or (self.least is not None and not value >= self.least)
+                or (self.most is not None and not value <= self.most)
+            )
+        return True
+
+
+def hold(instance: Any) -> None:
+    """Holds a dataclass to its fields' keys, for those who build it without a configuration.
+
+    Raises:
+        ConfigError: names the first field whose value is out of bounds.
+    """
+    for name, hint in typing.get_type_hints(type(instance), include_extras=True).items():
+        key = typing.get_args(hint)[1]
+        value = getattr(instance, name)
+        if not key.allows(value):
+            allowed = key.allowed() or "a finite number"
+            raise ConfigError(f"{type(instance).__name__}.{name} must be {allowed}; got {value!r}")
+
+
+def _number(bound: float) -> str:
+    """A bound with all its digits: 4294967295, not 4.29497e+09."""
+    return str(int(bound)) if bound == int(bound) else repr(bound)

@@ -1,0 +1,73 @@
+"""The console; while bytes move, a bar with speed and time left on a terminal, a line now and then in a log file."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from lamella.data.download.unpack import Progress as Report
+from lamella.data.download.unpack import in_bytes
+
+_LINE_S = 10  # seconds between lines in a log file
+
+
+def console() -> Console:
+    """Standard output; as wide as a log file needs where it is no terminal."""
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160, soft_wrap=True)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def transfer(out: Console, what: str, every: float = _LINE_S) -> Iterator[Report]:
+    """Shows how far something has come; gives the function to call with (bytes done, bytes in all or None).
+
+    Args:
+        out: where to.
+        what: is under way.
+        every: seconds between lines where `out` is no terminal.
+    """
+    if not out.is_terminal:
+        yield _Lines(out, what, every)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=out, transient=True) as bar:
+        line = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(line, completed=done, total=total)
+
+
+class _Lines:
+    """A line every few seconds."""
+
+    def __init__(self, out: Console, what: str, every: float) -> None:
+        self.out = out
+        self.what = what
+        self.every = every
+        self.shown = self.began = time.monotonic()
+        self.first: int | None = None
+        self.last = 0
+
+    def __call__(self, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if self.first is None or done < self.last:  # what came in earlier calls is no speed; begun anew
+            self.first, self.began = done, now
+        self.last = done
+        if now - self.shown < self.every:
+            return
+        self.shown = now
+        speed = (done - self.first) / max(now - self.began, 1e-9)
+        line = f"{self.what}: {in_bytes(done)}"
+        if total is not None:
+            line += f" of {in_bytes(total)} ({100 * done / max(total, 1):.0f} %)"
+        line += f", {in_bytes(speed)}/s"
+        if total is not None and speed > 0:
+            line += f", left {clock((total - done) / speed)}"
+        self.out.print(line, highlight=False)

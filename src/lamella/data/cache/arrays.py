@@ -1,0 +1,136 @@
+"""Decode once: every image and mask as an array on disk, memory-mapped, keyed by its content."""
+
+import hashlib
+import io
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+
+from lamella.data.cache.facts import Facts
+from lamella.data.io.intensity import stretch
+from lamella.data.io.read import Bytes, Pixels, move, read_image, read_mask, shrink, shrink_mask
+from lamella.data.types import DatasetCard, ImageRef, Sample
+from lamella.errors import StorageError
+
+_FORMAT = 3  # counts up when the arrays' meaning changes, so that old caches are not read as new ones
+
+# Python's own parser reads an array's header, and in 3.11 fails now and then in two threads at once ("AST constructor
+# recursion depth mismatch").
+_ONE_AT_A_TIME = threading.Lock()
+
+
+class Store:
+    """Arrays of the samples, each decoded the first time it is asked for.
+
+    One file an array, named by the hash of the source file and of all that shapes the array, written beside
+    and moved into place: several processes may fill one folder at once, and a crash leaves nothing half-written
+    under a name that is read. An array that was damaged since is made again.
+
+    Every method raises DataError where a source file is missing or unsound, and StorageError where the folder
+    cannot be written or read.
+
+    Args:
+        folder: where the arrays live.
+        card: what the files hold.
+        scale: training and network input at this times the stored size; `truth` keeps full size.
+        offset: where labels lie, in full-size pixels (down, right) of what they outline: images are moved as much.
+        percentiles: stretch each image from these of its own levels; None: levels as stored.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        card: DatasetCard,
+        scale: float,
+        offset: tuple[float, float] = (0.0, 0.0),
+        percentiles: Sequence[float] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.card = card
+        self.scale = float(scale)
+        self.offset = offset
+        self.percentiles = percentiles
+        self.facts = Facts(folder)
+
+    def image(self, sample: Sample) -> Pixels:
+        """What the network is given, moved to where the labels lie: uint8, uint16 or float32 (C, h, w)."""
+        key = f"image {self.card.channels} {self.scale} {self.offset} {self.percentiles}"
+        return self._array(
+            sample.image,
+            key,
+            lambda: network_input(
+                move(read_image(sample.image, self.card.channels), self.offset),
+                scale=self.scale,
+                percentiles=self.percentiles,
+            ),
+        )
+
+    def mask(self, sample: Sample) -> Bytes:
+        """The mask at `scale`: uint8 class ids (h, w), IGNORE included."""
+        if self.scale == 1:
+            return self.truth(sample)
+        key = f"mask {self._meaning} {self.scale}"
+        return self._array(sample.mask, key, lambda: shrink_mask(self.truth(sample), self.scale))
+
+    def truth(self, sample: Sample) -> Bytes:
+        """The mask at full size: uint8 class ids (H, W), IGNORE included."""
+        key = f"mask {self._meaning} 1"
+        return self._array(sample.mask, key, lambda: read_mask(sample.mask, self.card.mask_values))
+
+    def full_image(self, sample: Sample) -> Pixels:
+        """The image at full size, decoded anew (for figures): (C, H, W)."""
+        return read_image(sample.image, self.card.channels)
+
+    @property
+    def _meaning(self) -> str:
+        return str(sorted((str(value), id_) for value, id_ in self.card.mask_values.items()))
+
+    def _array(self, ref: ImageRef, key: str, make: Callable[[], Pixels]) -> Pixels:
+        source = f"{self.facts.sha256(ref.path)} {ref.page} {ref.axes}"
+        name = hashlib.sha256(f"{_FORMAT} {source} {key}".encode()).hexdigest()[:40]
+        path = self.folder / name[:2] / f"{name}.npy"
+        try:
+            return _load(path)
+        except (FileNotFoundError, ValueError):
+            pass  # not made yet, or damaged since
+        except OSError as error:
+            raise _unusable(path.parent, "read", error) from error
+        _write(path, make())
+        return _load(path)
+
+
+def network_input(image: Pixels, *, scale: float, percentiles: Sequence[float] | None) -> Pixels:
+    """What the network is given of an image as stored, (C, H, W) -> (C, h, w), also where there is no store."""
+    return shrink(image if percentiles is None else stretch(image, percentiles), scale)
+
+
+def _load(path: Path) -> Pixels:
+    with _ONE_AT_A_TIME:
+        array: Pixels = np.lib.format.open_memmap(path, mode="r")
+    return array
+
+
+def _write(path: Path, array: Pixels) -> None:
+    part = path.with_name(f"{path.stem}.{uuid4().hex}.part")  # no other process has this name
+    whole = io.BytesIO()  # NumPy, writing to a file, would not say that the disk is full
+    np.save(whole, array)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.write_bytes(whole.getbuffer())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise _unusable(path.parent, "written", error) from error
+
+
+def _unusable(folder: Path, what: str, error: OSError) -> StorageError:
+    return StorageError(
+        f"decoded images cannot be {what} in {folder}: {error.strerror or error}",
+        "Free space there, or set `paths.cache=FOLDER` to a folder you can write to.",
+    )

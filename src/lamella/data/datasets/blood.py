@@ -1,0 +1,52 @@
+"""BBBC041Seg: stained blood smears, every cell in a mask (Depto et al. 2021, Tissue and Cell 69:101473)."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from lamella.config.key import Key
+from lamella.data.datasets.pairing import pair_by_stem
+from lamella.data.types import Dataset, DatasetCard, ImageRef, Sample
+from lamella.errors import DataError
+
+CARD = DatasetCard(
+    name="blood",
+    title="BBBC041Seg: blood smears, cell against ground",
+    class_names=("ground", "cell"),
+    mask_values={0: 0, 255: 1},
+    channels=3,
+    source="Depto et al. 2021, Tissue and Cell 69:101473 (masks); Broad Bioimage Benchmark Collection BBBC041 "
+    "(images). 1,328 pairs: 1,208 PNG 1600x1200, 119 JPEG and 1 PNG 1944x1383. MIT as stated there.",
+    objects="cells",
+)
+_PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
+
+
+def blood(*, root: Annotated[str, Key("folder that holds train/ and test/, each with original/ and mask/")]) -> Dataset:
+    """The pairs below `root`/{train,test}/{original,mask}/, by stem: `uuid.jpg` pairs with `uuid.png`.
+
+    Each image is its own group: the set names no slide or patient.
+
+    Raises:
+        DataError: folder missing or empty, an image or mask without its pair, a name in both parts.
+    """
+    folder = Path(root)
+    if not folder.is_dir():
+        raise DataError(
+            f"the blood data set is not at {folder}",
+            "Fetch it: python scripts/prepare_data.py dataset=blood\n  Or set `paths.data` or LAMELLA_DATA "
+            "to the folder that holds blood/. Without data: `dataset=phantom_blood`.",
+        )
+    samples = [
+        Sample(stem, ImageRef(image), ImageRef(mask), group=stem, part=part)
+        for part in _PARTS
+        for stem, image, mask in pair_by_stem(folder / part / "original", folder / part / "mask")
+    ]
+    seen: dict[str, Sample] = {}
+    for sample in samples:
+        if sample.id in seen:
+            raise DataError(
+                f"{sample.image} and {seen[sample.id].image} have the same name in train and test",
+                "Remove one: an image that trains must not judge.",
+            )
+        seen[sample.id] = sample
+    return Dataset(CARD, samples)

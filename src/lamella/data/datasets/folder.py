@@ -1,0 +1,185 @@
+"""The user's own images and masks: two folders, or one; two stacks; or a CSV of pairs."""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from lamella.config.key import Key
+from lamella.data.cache.facts import Facts
+from lamella.data.datasets.classes import count_values, declared, found, mask_value
+from lamella.data.datasets.pairing import composed
+from lamella.data.datasets.pairs import Pair, from_csv, from_places
+from lamella.data.io.read import header, pages
+from lamella.data.types import Dataset, DatasetCard, ImageRef, Sample
+from lamella.errors import ConfigError, DataError
+
+_VERSION = 1  # counts up when `pages` means something else, so that remembered answers are not believed
+_STACKS = (".tif", ".tiff")
+
+
+def folder(
+    *,
+    name: Annotated[str, Key("short name; also the default MLflow experiment")],
+    images: Annotated[str | None, Key("folder of images, or one stack")],
+    masks: Annotated[str | None, Key("folder of masks, or one stack; null: they lie among the images")],
+    pairs: Annotated[str | None, Key("instead of the two: a CSV with the columns image and mask")],
+    image_suffix: Annotated[str, Key("what the stems of images end in, and their masks' lack")],
+    mask_suffix: Annotated[str, Key("what the stems of masks end in: _mask where a.tif has a_mask.png")],
+    axes: Annotated[str | None, Key("axes of TIFF images that do not say themselves, such as ZYX or YXC")],
+    mask_axes: Annotated[str | None, Key("axes of TIFF masks that do not say themselves")],
+    serial: Annotated[bool, Key("pages of a stack are neighbours: sections, frames; false: unrelated")],
+    group: Annotated[str | None, Key("regular expression, applied to an image's stem; its (part) is the group")],
+    classes: Annotated[dict[Any, Any] | None, Key("{name: mask value or colour, ...}; null: found in the masks")],
+    ignore: Annotated[int | str | None, Key("mask value or colour that counts in neither loss nor score")],
+    cache: Annotated[str, Key("folder that remembers what masks hold")],
+) -> Dataset:
+    """Pairs, their classes and their groups, found or as declared.
+
+    Images and masks pair by stem (`lamella.data.datasets.pairing`), or as the rows of a CSV say. A TIFF of several
+    pages gives one sample a page, and needs a mask of as many. Sub-folders train/, val/ and test/ are published parts.
+
+    What belongs together and must not be split (`Sample.group`): as `group` or the CSV's column says; else a stack
+    whose pages are neighbours; else each image alone.
+
+    Raises:
+        ConfigError: keys that contradict each other.
+        DataError: no pairs, a file without its other half, stacks of different lengths, values of masks whose meaning
+            is not plain, a name to which `group` does not apply.
+    """
+    facts = Facts(Path(cache))
+    found_pairs = _pairs(images, masks, pairs, image_suffix, mask_suffix)
+    group_of = _grouping(group, found_pairs)
+    samples = [s for pair in found_pairs for s in _samples(pair, axes, mask_axes, serial, group_of(pair), facts)]
+    _check_unique(samples)
+    aside = None if ignore is None else mask_value(ignore, "dataset.ignore")
+    meaning = (
+        found(count_values([s.mask for s in samples], facts), aside) if classes is None else declared(classes, aside)
+    )
+    where = Path(pairs or images or "").absolute()
+    card = DatasetCard(
+        name=name,
+        title=f"{'/'.join(where.parts[-2:])}: {', '.join(meaning.names[1:])} against {meaning.names[0]}",
+        class_names=meaning.names,
+        mask_values=meaning.values,
+        channels=_channels(samples),
+        source=f"the user's own images, {where}",
+        serial=serial and any(s.image.page is not None for s in samples),
+    )
+    return Dataset(card, samples)
+
+
+def _pairs(images: str | None, masks: str | None, pairs: str | None, image_suffix: str, mask_suffix: str) -> list[Pair]:
+    """The pairs of folders in their natural order (a2 before a10), those of a CSV in its own."""
+    if pairs is not None:
+        if images is not None or masks is not None:
+            raise ConfigError(
+                "dataset.pairs and dataset.images or dataset.masks are both set",
+                "A CSV of pairs names the files itself: leave the folders out.",
+            )
+        return from_csv(Path(pairs))
+    if images is None:
+        raise ConfigError(
+            "dataset.images has no value",
+            "Name your folders: dataset.images=DIR dataset.masks=DIR; or a CSV: dataset.pairs=FILE.",
+        )
+    place = Path(images)
+    if masks is None and place.is_file():
+        raise ConfigError("dataset.masks has no value", f"Name the masks of the stack {images}: dataset.masks=FILE.")
+    found_pairs = from_places(
+        place, Path(images if masks is None else masks), image_suffix=image_suffix, mask_suffix=mask_suffix
+    )
+    return sorted(found_pairs, key=lambda pair: _natural(pair.id))
+
+
+def _grouping(pattern: str | None, found_pairs: Sequence[Pair]) -> Callable[[Pair], str | None]:
+    """What gives a pair's group; None where nothing was said."""
+    if pattern is None:
+        return lambda pair: pair.group
+    if any(pair.group is not None for pair in found_pairs):
+        raise ConfigError("dataset.group is set, and the CSV has a column group, too", "Use one of the two.")
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"dataset.group is no regular expression: {error}; got {pattern!r}", _GROUP) from None
+    if expression.groups != 1:
+        raise ConfigError(f"dataset.group has {expression.groups} (parts) in brackets, not 1; got {pattern!r}", _GROUP)
+
+    def group_of(pair: Pair) -> str:
+        match = expression.search(composed(pair.image.stem))
+        if match is None or not match[1]:
+            raise DataError(f"dataset.group={pattern!r} finds no group in the name of {pair.image}", _GROUP)
+        return match[1]
+
+    return group_of
+
+
+def _samples(
+    pair: Pair, axes: str | None, mask_axes: str | None, serial: bool, group: str | None, facts: Facts
+) -> list[Sample]:
+    """One sample, or one a page of a stack. What cannot be read is left to the audit, which names it all."""
+    try:
+        count, mask_count = _count(pair.image, axes, facts), _count(pair.mask, mask_axes, facts)
+    except DataError:
+        image_pages, mask_pages = [pair.image_page], [pair.mask_page]
+    else:
+        image_pages = _pages(pair.image, count, pair.image_page)
+        mask_pages = _pages(pair.mask, mask_count, pair.mask_page)
+    if len(image_pages) != len(mask_pages):
+        raise DataError(
+            f"{pair.image} gives {len(image_pages)} image(s), {pair.mask} {len(mask_pages)} mask(s)",
+            "Each page needs its mask. Where one of them is a single picture with channels, declare its axes: "
+            "`dataset.axes=CYX`, or `dataset.mask_axes` for masks.",
+        )
+    samples = []
+    for page, mask_page in zip(image_pages, mask_pages, strict=True):
+        id_ = pair.id if page is None else f"{pair.id}-{page:03d}"
+        image, mask = ImageRef(pair.image, page, axes), ImageRef(pair.mask, mask_page, mask_axes)
+        samples.append(Sample(id_, image, mask, group or (pair.id if serial else id_), pair.part))
+    return samples
+
+
+def _count(path: Path, axes: str | None, facts: Facts) -> int:
+    """How many pages a file has."""
+    if path.suffix.lower() not in _STACKS:
+        return 1
+    return int(facts.recall(f"pages {_VERSION} {facts.sha256(path)} {axes}", lambda: pages(path, axes)))
+
+
+def _pages(path: Path, count: int, wanted: int | None) -> list[int | None]:
+    """The pages of a file that are used, [None] where it is no stack."""
+    if wanted is not None and wanted >= count:
+        raise DataError(f"{path} has no page {wanted}, but {count} page(s)", "Pages are counted from 0.")
+    if count == 1:
+        return [None]
+    return list(range(count)) if wanted is None else [wanted]
+
+
+def _channels(samples: Sequence[Sample]) -> int:
+    """Of the first image that can be read."""
+    faults = []
+    for sample in samples:
+        try:
+            return header(sample.image).channels
+        except DataError as fault:
+            faults.append(fault)
+    raise faults[0]
+
+
+def _check_unique(samples: Sequence[Sample]) -> None:
+    first: dict[str, Sample] = {}
+    for sample in samples:
+        other = first.setdefault(sample.id, sample)
+        if other is not sample:
+            raise DataError(
+                f"{sample.image} and {other.image} both give the image {sample.id}",
+                "Each image belongs to the data once, under a name of its own: rename or remove one.",
+            )
+
+
+def _natural(text: str) -> tuple[list[str | int], str]:
+    """A key that sorts numbers in names by their size. Text and numbers take turns, so that like meets like."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)], text
+
+
+_GROUP = "Such as dataset.group='^([^_]+)_', which takes what stands before the first _ in the name of an image."

@@ -1,0 +1,200 @@
+"""TIFF as microscopes write it, through tifffile: stacks, channels, tiles, the base level of a pyramid."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from lamella.data.io import tiff_page
+from lamella.data.types import ImageRef
+from lamella.errors import DataError
+
+_UNNAMED = "?"  # an axis of pages that the file has no name for
+_PAGES = "ZT" + _UNNAMED
+_LETTERS = "ZTCSYX"
+_FOR_MASKS = "masks: `dataset.mask_axes`"
+_SLIDES = ("svs", "scn", "ndpi", "bif", "philips", "qpi", "avs")  # their later series are labels and overviews
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """The image in a file: an array with one letter of `axes` a dimension, kept in planes of equal shape.
+
+    Axes of length 1 are left out, but for Y and X.
+    """
+
+    path: Path
+    first: Any  # the tifffile.TiffPage that speaks for all planes
+    planes: Sequence[Any]
+    axes: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.path} has the axes {self.axes} ({' x '.join(map(str, self.shape))})"
+
+
+def read(ref: ImageRef, indices: bool = False) -> npt.NDArray[Any]:
+    """One picture, (H, W) or (H, W, C), of the stored type; upright, an opaque alpha left out.
+
+    Args:
+        ref: the file, the page, and the axes where the file itself does not name them.
+        indices: a mask is meant: a palette's indices are welcome, JPEG compression is not.
+
+    Raises:
+        DataError: see `lamella.data.io.read.read`.
+        Exception: whatever tifffile raises, or logs, over a damaged file.
+    """
+    with _open(ref.path) as tiff:
+        stack = _stack(tiff, ref)
+        axis = _page_axis(stack, ref)
+        lead = _lead(stack)
+        grid, axes = np.arange(len(stack.planes)).reshape(stack.shape[:lead]), stack.axes
+        if axis is not None and axis < lead:  # only the planes of this page are decoded
+            grid, axes, axis = np.take(grid, ref.page or 0, axis=axis), axes.replace(axes[axis], ""), None
+        planes = [_plane(stack, int(number), ref, indices) for number in grid.flat]
+        array = np.stack(planes).reshape(*grid.shape, *stack.shape[lead:])
+        if axis is not None:
+            array, axes = array.take(ref.page or 0, axis), axes.replace(axes[axis], "")
+        array = array.transpose([axes.index(letter) for letter in "YXCS" if letter in axes])
+        return tiff_page.without_alpha(array, stack.first, ref) if "S" in axes else array
+
+
+def header(ref: ImageRef) -> tuple[int, int, int, np.dtype[Any]]:
+    """Height, width, channels and stored type of what `read` gives, without decoding. Raises as `read` does."""
+    with _open(ref.path) as tiff:
+        stack = _stack(tiff, ref)
+        _page_axis(stack, ref)
+        sizes = dict(zip(stack.axes, stack.shape, strict=True))
+        channels = sizes.get("C", 1) * (sizes.get("S", 1) - ("S" in sizes and len(tiff_page.alphas(stack.first))))
+        return sizes["Y"], sizes["X"], channels, np.dtype(stack.first.dtype)
+
+
+def pages(path: Path, axes: str | None = None) -> int:
+    """How many pictures the file holds, along Z, T or pages without a name. Raises as `read` does."""
+    with _open(path) as tiff:
+        stack = _stack(tiff, ImageRef(path, 0, axes))
+        axis = _page_axis(stack, ImageRef(path, 0))
+        return 1 if axis is None else stack.shape[axis]
+
+
+def metadata(ref: ImageRef) -> dict[str, Any]:
+    """What else the file says of its image, in values that JSON knows. Raises as `read` does."""
+    with _open(ref.path) as tiff:
+        stack = _stack(tiff, ref)
+        tags = {tag.name: tag.value for tag in stack.first.tags if tag.name in ("XResolution", "YResolution")}
+        unit = stack.first.tags.get("ResolutionUnit")
+        return {
+            "axes": stack.axes,
+            "shape": list(stack.shape),
+            "dtype": np.dtype(stack.first.dtype).name,
+            "compression": getattr(stack.first.compression, "name", str(stack.first.compression)),
+            "orientation": tiff_page.orientation(stack.first),
+            "resolution": {name: value[0] / value[1] for name, value in tags.items() if value and value[1]},
+            "resolution_unit": None if unit is None else getattr(unit.value, "name", str(unit.value)),
+            "description": stack.first.description,
+            "imagej": {k: v for k, v in (tiff.imagej_metadata or {}).items() if isinstance(v, (bool, int, float, str))},
+        }
+
+
+def has_palette(path: Path) -> bool:
+    """Whether the values are the indices of a palette."""
+    with _open(path) as tiff:
+        return bool(tiff.pages.first.photometric == tifffile.PHOTOMETRIC.PALETTE)
+
+
+def _open(path: Path) -> tifffile.TiffFile:
+    return tifffile.TiffFile(path, _multifile=False)  # the other files of an OME set are other pictures
+
+
+def _stack(tiff: tifffile.TiffFile, ref: ImageRef) -> _Stack:
+    """The file's image: what the metadata of ImageJ, OME and others say of it, then what `ref.axes` declares."""
+    series = [s for s in tiff.series if not s.keyframe.is_reduced] or list(tiff.series)
+    if not series:
+        raise ValueError("it holds no image")
+    if series[0].kind in _SLIDES:
+        series = series[:1]
+    if len(series) == 1:
+        first, axes, shape = series[0].keyframe, series[0].get_axes(squeeze=True), series[0].get_shape(squeeze=True)
+        planes: Sequence[Any] = series[0]
+        if series[0].is_truncated:  # one page stands for all, as in ImageJ's files beyond 4 GB
+            planes = series[0].asarray(out="memmap").reshape(-1, *first.shape)
+    elif any(len(s) > 1 and s.get_axes(squeeze=True)[0] not in "IQ" for s in series):
+        raise DataError(f"{ref.path} holds {len(series)} images of several planes each", "Save each as its own file.")
+    else:
+        planes = sorted((page for s in series for page in s), key=lambda page: page.index)
+        first = planes[min(ref.page or 0, len(planes) - 1)].aspage()
+        axes, shape = "I" + first.axes, (len(planes), *first.shape)
+    if tiff_page.orientation(first) >= 5:
+        sizes = dict(zip(axes, shape, strict=True))
+        turned = {"Y": sizes["X"], "X": sizes["Y"]}
+        shape = tuple(turned.get(letter, size) for letter, size in zip(axes, shape, strict=True))
+    stack = _Stack(ref.path, first, planes, axes.replace("I", _UNNAMED).replace("Q", _UNNAMED), shape)
+    return stack if ref.axes is None else _declared(stack, ref.axes)
+
+
+def _declared(stack: _Stack, axes: str) -> _Stack:
+    """The stack with the axes that its owner names."""
+    letters = axes.upper()
+    if not ({"Y", "X"} <= set(letters) <= set(_LETTERS)) or len(set(letters)) < len(letters):
+        raise DataError(
+            f"{axes!r} are no axes",
+            "Name each axis once: Y and X, Z or T for the pages, C or S for channels, as in `dataset.axes=ZYX`.",
+        )
+    if len(stack.shape) == 2:  # the only page of a stack
+        letters = "".join(letter for letter in letters if letter in "YX")
+    if len(letters) != len(stack.shape):
+        raise DataError(f"{stack}, which are not {axes}", f"Declare one letter for each, as in ZYXS ({_FOR_MASKS}).")
+    return _Stack(stack.path, stack.first, stack.planes, letters, stack.shape)
+
+
+def _page_axis(stack: _Stack, ref: ImageRef) -> int | None:
+    """Which axis `ref.page` counts along, if any; all that speaks against reading one picture is raised here."""
+    found = [letter for letter in stack.axes if letter in _PAGES]
+    if set(stack.axes) - set(_LETTERS + _UNNAMED) or len(found) > 1 or {"C", "S"} <= set(stack.axes):
+        raise DataError(
+            f"{stack}; it takes height, width, channels and one axis of pages at most",
+            f"Split it into files of fewer axes. If these are wrong, declare the right ones: `dataset.axes=ZYX` "
+            f"({_FOR_MASKS}).",
+        )
+    axis = stack.axes.index(found[0]) if found else None
+    count = 1 if axis is None else stack.shape[axis]
+    if ref.page is None and count > 1:
+        raise DataError(
+            f"{ref.path} holds {count} pages where one image was expected",
+            f"If they are the channels of one image, declare `dataset.axes=CYX`; if they are images, "
+            f"`dataset.axes=ZYX` ({_FOR_MASKS}), or split the stack: `python scripts/tiff_to_png.py`."
+            if found == [_UNNAMED]
+            else "Split the stack into one file an image: `python scripts/tiff_to_png.py`.",
+        )
+    if not 0 <= (ref.page or 0) < count:
+        hint = " Its channels are no pages; if they should be, declare `dataset.axes=ZYX`." if "C" in stack.axes else ""
+        raise DataError(f"{ref} cannot be read: the file holds {count} page(s), from 0 on", f"Check the page.{hint}")
+    return axis
+
+
+def _lead(stack: _Stack) -> int:
+    """How many axes, the first ones, count planes; the others lie within a plane."""
+    lead = 0
+    while math.prod(stack.shape[:lead]) < len(stack.planes):
+        lead += 1
+    return lead
+
+
+def _plane(stack: _Stack, number: int, ref: ImageRef, indices: bool) -> npt.NDArray[Any]:
+    """One plane, decoded and upright."""
+    page = stack.planes[number]
+    if page is None:
+        raise ValueError(f"plane {number} is missing")
+    if isinstance(page, np.ndarray):
+        array = tiff_page.turned(page, stack.first).astype(stack.first.dtype)
+    else:
+        page = page if page.is_virtual else page.aspage()  # tifffile's frames take the first page's word for all
+        array = tiff_page.decoded(page, ref, indices)
+    if array.shape != stack.shape[_lead(stack) :] or array.dtype != stack.first.dtype:
+        raise DataError(f"the pages of {stack.path} differ in size or type", "Save each as its own file.")
+    return array

@@ -1,0 +1,130 @@
+"""The torch datasets: random windows for training, whole images for scoring. Levels as stored, never converted."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from lamella.data.cache.arrays import Store
+from lamella.data.io.read import Bytes, Pixels
+from lamella.data.types import IGNORE, Batch, Sample
+from lamella.errors import ConfigError
+
+
+class RandomWindows(Dataset[Batch]):
+    """Square windows at random places, for as many draws as are asked for.
+
+    A draw is named by a number and depends on it and the seed alone: not on workers, order or resumption.
+    Every image is drawn once before any is drawn again. With a `frame`, windows may reach that far beyond
+    the picture; what lies beyond is `fill` and invalid, so that the network sees where the picture ends.
+
+    Args:
+        samples: where windows are cut from.
+        store: decoded arrays.
+        window: side in pixels of the (scaled) image.
+        frame: how far, in pixels, a window may reach beyond the picture: up to half of it.
+        fill: level beyond the picture.
+        seed: another seed gives other windows.
+
+    Raises:
+        ConfigError: a frame so wide that windows could miss the picture.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        store: Store,
+        *,
+        window: int,
+        frame: int,
+        fill: float,
+        seed: int,
+    ) -> None:
+        if frame > window // 2:
+            raise ConfigError(
+                f"a frame of {frame} pixels is too wide for training windows of {window}",
+                "Set `data.frame` to at most half of `data.crop`.",
+            )
+        self.samples = samples
+        self.store = store
+        self.window = window
+        self.frame = frame
+        self.fill = fill
+        self.seed = seed
+
+    def __getitem__(self, draw: int) -> Batch:
+        round_, place = divmod(draw, len(self.samples))
+        order = np.random.default_rng((self.seed, 0, round_)).permutation(len(self.samples))
+        sample = self.samples[order[place]]
+        image, mask = self.store.image(sample), self.store.mask(sample)
+        rng = np.random.default_rng((self.seed, 1, draw))
+        top, left = (self._start(side, rng) for side in mask.shape)
+        return self._cut(sample.id, image, mask, top, left)
+
+    def _start(self, side: int, rng: np.random.Generator) -> int:
+        """Where the window starts along a side; a picture smaller than the window lies anywhere inside it."""
+        ends = -self.frame, side + self.frame - self.window
+        return int(rng.integers(min(ends), max(ends) + 1))
+
+    def _cut(self, name: str, image: Pixels, mask: Bytes, top: int, left: int) -> Batch:
+        size, (height, width) = self.window, mask.shape
+        out_image = np.full((image.shape[0], size, size), self.fill, image.dtype)
+        out_mask = np.zeros((size, size), np.uint8)
+        valid = np.zeros((size, size), np.bool_)
+        y0, y1 = max(top, 0), min(top + size, height)
+        x0, x1 = max(left, 0), min(left + size, width)
+        inside = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
+        out_image[:, *inside] = image[:, y0:y1, x0:x1]
+        piece = mask[y0:y1, x0:x1]
+        valid[inside] = piece != IGNORE
+        out_mask[inside] = np.where(valid[inside], piece, 0)
+        return Batch(torch.from_numpy(out_image), torch.from_numpy(out_mask), torch.from_numpy(valid), [name])
+
+
+class WholeImages(Dataset[Batch]):
+    """Each sample whole: the image at the store's scale, the truth at full size. For batches of one."""
+
+    def __init__(self, samples: Sequence[Sample], store: Store) -> None:
+        self.samples = samples
+        self.store = store
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Batch:
+        sample = self.samples[index]
+        truth = np.asarray(self.store.truth(sample))
+        valid = truth != IGNORE
+        image = torch.from_numpy(np.array(self.store.image(sample)))
+        return Batch(image, torch.from_numpy(np.where(valid, truth, 0)), torch.from_numpy(valid), [sample.id])
+
+
+class Draws(Sampler[int]):
+    """The numbers of one epoch's draws, n of them: epoch 0 has 0..n-1, epoch 1 has n..2n-1, and so on.
+
+    Lightning calls `set_epoch` before each epoch, a resumed one included.
+    """
+
+    def __init__(self, per_epoch: int) -> None:
+        self.per_epoch = per_epoch
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.per_epoch
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.epoch * self.per_epoch, (self.epoch + 1) * self.per_epoch))
+
+
+def collate(batches: list[Batch]) -> Batch:
+    """Joins samples of equal size along a new first dimension."""
+    return Batch(
+        torch.stack([b.image for b in batches]),
+        torch.stack([b.mask for b in batches]),
+        torch.stack([b.valid for b in batches]),
+        [name for b in batches for name in b.id],
+    )

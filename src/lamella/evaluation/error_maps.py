@@ -1,0 +1,111 @@
+"""What a run keeps of each test image, so that reports need no data: where it was right or wrong, and a small picture.
+
+outcomes/0007.png   full size, a code a pixel (a palette's index), wrong ones in the colours of `figures.mistakes`
+pictures/0007.jpg   the image as people can look at it, small
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lamella.data.io.read import Bytes, Pixels, shrink
+from lamella.data.types import IGNORE
+from lamella.errors import StorageError
+from lamella.plots import run as figures
+
+RIGHT_BACKGROUND = 0
+RIGHT_FOREGROUND = 1
+FALSE_POSITIVE = 2
+FALSE_NEGATIVE = 3
+WRONG_CLASS = 4  # foreground taken for another class of foreground
+NOT_COUNTED = 5
+
+_COLOURS = {
+    RIGHT_BACKGROUND: (255, 255, 255),
+    RIGHT_FOREGROUND: (120, 120, 120),
+    FALSE_POSITIVE: figures.FALSE_POSITIVE,
+    FALSE_NEGATIVE: figures.FALSE_NEGATIVE,
+    WRONG_CLASS: figures.FALSE_NEGATIVE,
+    NOT_COUNTED: figures.IGNORED,
+}
+_PALETTE = [level for code in sorted(_COLOURS) for level in _COLOURS[code]]
+_SIDE = 640  # pixels of a picture's longer side, at most
+_QUALITY = 80  # of its JPEG
+
+
+def outcome_name(case: str) -> str:
+    """Where the codes of a case lie among a run's files."""
+    return f"outcomes/{case}.png"
+
+
+def picture_name(case: str) -> str:
+    """Where the picture of a case lies among a run's files."""
+    return f"pictures/{case}.jpg"
+
+
+def outcome(truth: Bytes, predicted: Bytes) -> Bytes:
+    """Compares a prediction with the truth, pixel by pixel.
+
+    Args:
+        truth: class ids (H, W), and IGNORE.
+        predicted: class ids (H, W).
+
+    Returns:
+        Codes (H, W), see above.
+    """
+    there, found, same = truth > 0, predicted > 0, truth == predicted
+    codes = there.astype(np.uint8)  # RIGHT_BACKGROUND and RIGHT_FOREGROUND, where it is right
+    codes[found & ~there] = FALSE_POSITIVE
+    codes[there & ~found] = FALSE_NEGATIVE
+    codes[there & found & ~same] = WRONG_CLASS
+    codes[truth == IGNORE] = NOT_COUNTED
+    return codes
+
+
+def write(folder: Path, case: str, image: Pixels, truth: Bytes, predicted: Bytes) -> None:
+    """Writes the codes and the picture of one test image.
+
+    Args:
+        folder: the run's files; folders in it are made.
+        case: names the two files.
+        image: (C, H', W') of any type and size, as stored.
+        truth: class ids (H, W), and IGNORE.
+        predicted: class ids (H, W).
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    codes = Image.fromarray(outcome(truth, predicted))
+    codes.putpalette(_PALETTE)
+    _save(codes, folder / outcome_name(case))
+    # Made small first: to find the levels of a whole image of 16 bits takes longer than all the rest.
+    levels = image if image.dtype == np.uint8 else image.astype(np.float32)
+    small = shrink(levels, min(1.0, _SIDE / max(levels.shape[1:])))
+    _save(Image.fromarray(figures.visible(small)), folder / picture_name(case), quality=_QUALITY)
+
+
+def read_outcome(path: Path) -> Bytes:
+    """The codes (H, W) that `write` wrote. Raises StorageError."""
+    return _read(path, "PNG", "P")
+
+
+def read_picture(path: Path) -> Bytes:
+    """The picture (H, W, 3) that `write` wrote. Raises StorageError."""
+    return _read(path, "JPEG", "RGB")
+
+
+def _save(picture: Any, path: Path, **how: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, **how)
+
+
+def _read(path: Path, kind: str, mode: str) -> Bytes:
+    try:
+        with Image.open(path, formats=(kind,)) as picture:
+            if picture.mode != mode:
+                raise OSError(f"its pixels are of mode {picture.mode}, not {mode}")
+            return np.array(picture)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # to Pillow, some damage is a SyntaxError
+        raise StorageError(f"{path} is no picture of a scored image: {error}", "Score the run again.") from error

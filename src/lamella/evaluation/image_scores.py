@@ -1,0 +1,145 @@
+"""One predicted image -> every score beyond pixel counts: outlines, cells, neurites, calibration."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from lamella.metrics import boundaries, calibration, cells, instances, neurites
+from lamella.metrics.pixels import count_at
+
+Probability = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is measured, and how.
+
+    Attributes:
+        num_classes: background included.
+        objects: what connected regions stand for, as a data set's card has it.
+        spacing_nm: height and width of a pixel where they are known.
+        tolerance: pixels that two outlines may lie apart and still be one.
+        tolerance_nm: the same in nanometres.
+        smallest: regions of fewer pixels are no cell.
+        neck: pixels by which a region must be narrower in between for it to be two cells.
+        probabilities: the method gives probabilities, not only masks.
+        temperature: fitted on validation images; 1 changes nothing.
+    """
+
+    num_classes: int
+    objects: str
+    spacing_nm: tuple[float, float] | None
+    tolerance: float
+    tolerance_nm: float
+    smallest: int
+    neck: float
+    probabilities: bool
+    temperature: float
+
+
+class Measured(NamedTuple):
+    """The scores of one image, and what pools into those of all.
+
+    Attributes:
+        columns: score -> value.
+        outlines: distances between outlines in pixels, of each class but the background.
+        cells: prefix ("" or "watershed/") -> counts; empty where regions are no cells.
+        calibration: pixels by probability, as predicted and at the temperature; empty for masks without probabilities.
+        neurites: scores at each of `neurites.THRESHOLDS`; empty where there are no neurites.
+        interior: (T, 4) pixel counts of the interior at the same thresholds; likewise.
+    """
+
+    columns: dict[str, float]
+    outlines: tuple[boundaries.Gaps, ...]
+    cells: dict[str, cells.CellCounts]
+    calibration: tuple[calibration.Histogram, ...]
+    neurites: tuple[neurites.NeuriteScores, ...]
+    interior: npt.NDArray[np.int64]
+
+
+def measure(probability: Probability, predicted: Bytes, truth: Bytes, valid: Mask, wanted: Wanted) -> Measured:
+    """Measures one image.
+
+    Args:
+        probability: (K', H, W), see `lamella.inference.segmenter.predict`.
+        predicted: class ids (H, W).
+        truth: class ids (H, W).
+        valid: (H, W); False counts nowhere.
+        wanted: what is measured.
+    """
+    ids = range(1, wanted.num_classes)
+    gaps = tuple(boundaries.gaps(predicted == each, truth == each, valid) for each in ids)
+    columns = outline_scores(gaps, wanted.tolerance)
+    if wanted.spacing_nm is not None:
+        spaced = [boundaries.gaps(predicted == each, truth == each, valid, wanted.spacing_nm) for each in ids]
+        columns |= {f"{name}_nm": value for name, value in outline_scores(spaced, wanted.tolerance_nm).items()}
+    counted: dict[str, cells.CellCounts] = {}
+    if wanted.objects == "cells":
+        counted = _cells(predicted > 0, truth > 0, valid, wanted)
+        for prefix, counts in counted.items():
+            columns |= cell_scores(prefix, counts)
+    histograms: tuple[calibration.Histogram, ...] = ()
+    if wanted.probabilities:
+        tempered = calibration.tempered(probability, wanted.temperature)
+        histograms = tuple(calibration.histogram(each, truth, valid) for each in (probability, tempered))
+        columns |= calibration_scores(*histograms)
+    found: tuple[neurites.NeuriteScores, ...] = ()
+    interior = np.empty((0, 4), np.int64)
+    if wanted.objects == "neurites":
+        share = 1 - probability[0]  # class 1 is membrane
+        found = tuple(neurites.scores_at(share, truth == 0, neurites.THRESHOLDS))
+        batch, there, counted_where = (torch.from_numpy(each)[None] for each in (share[None], truth == 0, valid))
+        interior = count_at(batch, there, counted_where, neurites.THRESHOLDS)[0].numpy()
+    return Measured(columns, gaps, counted, histograms, found, interior)
+
+
+def outline_scores(gaps: Sequence[boundaries.Gaps], tolerance: float) -> dict[str, float]:
+    """The scores of the outlines of each class but the background, of one image or pooled: means over classes."""
+    return {
+        "boundary/hd95": fmean(boundaries.hausdorff95(each) for each in gaps),
+        "boundary/surface_distance": fmean(boundaries.surface_distance(each) for each in gaps),
+        "boundary/surface_dice": fmean(boundaries.surface_dice(each, tolerance) for each in gaps),
+    }
+
+
+def cell_scores(prefix: str, counts: cells.CellCounts) -> dict[str, float]:
+    """The scores of cell counts, of one image or pooled."""
+    return {
+        f"{prefix}count/true": counts.truth,
+        f"{prefix}count/found": counts.predicted,
+        f"{prefix}count/error": cells.count_error(counts),
+        f"{prefix}cells/precision": cells.precision(counts),
+        f"{prefix}cells/recall": cells.recall(counts),
+        f"{prefix}cells/f1": cells.f1(counts),
+        f"{prefix}cells/ap50": cells.average_precision(counts, 0.5),
+        f"{prefix}cells/ap": cells.average_precision(counts),
+        f"{prefix}cells/aji": cells.aggregated_jaccard(counts),
+        f"{prefix}cells/pq": cells.panoptic_quality(counts),
+    }
+
+
+def calibration_scores(found: calibration.Histogram, tempered: calibration.Histogram) -> dict[str, float]:
+    """The scores of calibration histograms, of one image or pooled."""
+    return {
+        "calibration/ece": calibration.ece(found),
+        "calibration/brier": calibration.brier(found),
+        "calibration/ece_tempered": calibration.ece(tempered),
+        "calibration/brier_tempered": calibration.brier(tempered),
+    }
+
+
+def _cells(predicted: Mask, truth: Mask, valid: Mask, wanted: Wanted) -> dict[str, cells.CellCounts]:
+    """Truth and prediction are cut into cells in the same way, whichever it is."""
+    plain = [instances.components(mask, valid, smallest=wanted.smallest) for mask in (predicted, truth)]
+    cut = [
+        instances.split_touching(mask, valid, depth=wanted.neck, smallest=wanted.smallest)
+        for mask in (predicted, truth)
+    ]
+    return {"": cells.compare(*plain), "watershed/": cells.compare(*cut)}

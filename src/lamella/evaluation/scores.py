@@ -1,0 +1,258 @@
+"""Whole images -> per-image scores, the same way for a run's own test and any later evaluation."""
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from lamella.data.types import IGNORE, Batch
+from lamella.evaluation.image_scores import Measured, Wanted, calibration_scores, cell_scores, measure, outline_scores
+from lamella.hardware import Hardware
+from lamella.inference.segmenter import Segmenter
+from lamella.metrics import boundaries, calibration, cells, neurites
+from lamella.metrics.pixels import ALL_SCORE_NAMES, ImageTable, count, dice, soft_dice, soft_iou, soft_sums
+from lamella.statistics import agreement, interval
+from lamella.training.task import image_table
+
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+Column = npt.NDArray[np.float64]
+
+_WORKERS = os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A set of images, scored.
+
+    Attributes:
+        table: pixel counts of each image.
+        groups: the group of each image.
+        resized: sums behind the soft scores of the resized images (N, K', 3); empty where they were not asked for.
+        measured: what else was measured of each image.
+        images_per_s: how fast the network was, all images one after the other.
+    """
+
+    table: ImageTable
+    groups: Sequence[str]
+    resized: npt.NDArray[np.float64]
+    measured: Sequence[Measured]
+    images_per_s: float
+
+    def histograms(self) -> tuple[calibration.Histogram, ...]:
+        """Pixels by probability over all images, as predicted and tempered; none for a method that gives masks."""
+        return tuple(calibration.pool(some) for some in zip(*(m.calibration for m in self.measured), strict=True))
+
+
+def probability(segmenter: Segmenter, batch: Batch, hardware: Hardware, *, tta: bool) -> tuple[Batch, torch.Tensor]:
+    """One whole image on the device, and its class probabilities float32 (1, K', H, W) at the size of its truth."""
+    image, mask, valid = (tensor.to(hardware.device) for tensor in (batch.image, batch.mask, batch.valid))
+    mixed = hardware.precision == "bf16-mixed"
+    with torch.inference_mode(), torch.autocast(hardware.device.type, torch.bfloat16, enabled=mixed):
+        found = segmenter.probability(image, (mask.shape[-2], mask.shape[-1]), tta=tta)
+    return Batch(image, mask, valid, batch.id), found
+
+
+def count_all(
+    segmenter: Segmenter, batches: Iterable[Batch], hardware: Hardware, *, num_classes: int, tta: bool
+) -> ImageTable:
+    """Pixel counts of every image, and nothing else."""
+    counted = []
+    for batch in batches:
+        there, found = probability(segmenter, batch, hardware, tta=tta)
+        counted.append((batch.id[0], count(segmenter.classes(found), there.mask, there.valid, num_classes)[0]))
+    return image_table(counted)
+
+
+def score(
+    segmenter: Segmenter,
+    batches: Iterable[Batch],
+    hardware: Hardware,
+    wanted: Wanted,
+    *,
+    groups: Sequence[str],
+    tta: bool,
+    resized: int | None,
+    each: Callable[[int, Bytes, Bytes], None],
+) -> Scored:
+    """Predicts and measures every image once.
+
+    Args:
+        segmenter: on the hardware's device.
+        batches: whole images, one a batch.
+        hardware: device and precision.
+        wanted: what is measured beside pixel counts.
+        groups: the group of each image.
+        tta: average over the eight flips and quarter turns.
+        resized: side of the square that prediction and truth are resized to for the soft scores; None: none.
+        each: called with every image's place, truth and predicted classes, (H, W); in threads.
+    """
+    counted, sums, seconds = [], [], 0.0
+    measured: list[Future[Measured]] = []
+
+    def look(place: int, map_: Floats, predicted: Bytes, truth: Bytes, valid: Mask) -> Measured:
+        each(place, np.where(valid, truth, IGNORE).astype(np.uint8), predicted)
+        return measure(map_, predicted, truth, valid, wanted)
+
+    with ThreadPoolExecutor(_WORKERS) as pool:  # scipy and scikit-image let go of the interpreter: the network goes on
+        for place, batch in enumerate(batches):
+            began = time.perf_counter()
+            there, found = probability(segmenter, batch, hardware, tta=tta)
+            classes = segmenter.classes(found)
+            counted.append((batch.id[0], count(classes, there.mask, there.valid, wanted.num_classes)[0]))
+            if resized is not None:
+                # A method without training has a mask, and no probabilities.
+                sums.append(_resized_sums(found if wanted.probabilities else classes[:, None], there, resized))
+            predicted = classes[0].cpu().numpy()  # waits for the device
+            seconds += time.perf_counter() - began
+            map_, truth, valid = found[0].cpu().numpy(), batch.mask[0].numpy(), batch.valid[0].numpy()
+            if len(measured) > 2 * _WORKERS:
+                measured[-2 * _WORKERS].result()  # so that waiting images do not fill the memory
+            measured.append(pool.submit(look, place, map_, predicted, truth, valid))
+        done = [future.result() for future in measured]
+    soft = torch.cat(sums).cpu().double().numpy() if sums else np.empty(0)
+    return Scored(image_table(counted), groups, soft, done, len(done) / seconds)
+
+
+def _resized_sums(share: torch.Tensor, batch: Batch, side: int) -> torch.Tensor:
+    """The sums of `soft_sums` after prediction (by area) and truth (nearest) were resized to a square."""
+    size = (side, side)
+    small = F.interpolate(share.float(), size, mode="area")
+    truth, valid = (F.interpolate(t[:, None].float(), size)[:, 0] for t in (batch.mask, batch.valid))
+    return soft_sums(small, truth.to(torch.uint8), valid > 0)
+
+
+def columns(scored: Scored, class_names: Sequence[str], neurite_threshold: float | None) -> dict[str, Column]:
+    """Every score, one value an image.
+
+    Args:
+        scored: the images.
+        class_names: one a class; for more than two each has columns of its own.
+        neurite_threshold: one of `neurites.THRESHOLDS`, chosen on validation; None where there are no neurites.
+    """
+    table = scored.table
+    found = {name: table.per_image(name) for name in ALL_SCORE_NAMES}
+    if neurite_threshold is not None:
+        found["interior/dice"] = table.of_class("dice", 0)
+        chosen = neurites.THRESHOLDS.index(neurite_threshold)
+        for name in ("v_rand", "v_info"):
+            found[name] = np.array([getattr(each.neurites[chosen], name) for each in scored.measured])
+    for class_id, class_name in enumerate(class_names) if len(class_names) > 2 else ():
+        plain = re.sub(r"[^\w .-]", "_", class_name)  # what MLflow allows in a metric's name
+        for name in ("dice", "iou"):
+            found[f"class/{plain}/{name}"] = table.of_class(name, class_id)
+    if scored.resized.size:
+        found |= {"resized/soft_dice": soft_dice(scored.resized), "resized/soft_iou": soft_iou(scored.resized)}
+    for name in scored.measured[0].columns:
+        found[name] = np.array([each.columns[name] for each in scored.measured], np.float64)
+    return found
+
+
+def summary(scored: Scored, found: dict[str, Column], class_names: Sequence[str], tolerance: float) -> dict[str, float]:
+    """Means over images with 95 % intervals, and pooled scores, under `test/`.
+
+    Args:
+        scored: the images.
+        found: their `columns`.
+        class_names: for more than two there is a macro average, the background included.
+        tolerance: of the pooled surface Dice, in pixels.
+    """
+    values: dict[str, float] = {}
+    table, groups = scored.table, scored.groups
+    for name, column in found.items():
+        if name.endswith("count/error"):
+            values |= _count_errors(f"test/{name.removesuffix('/error')}", column, groups)
+        elif not name.endswith(("count/true", "count/found")):
+            values |= with_interval(f"test/{name}", column, groups)
+    if len(class_names) > 2:
+        for name in ("dice", "iou"):
+            values |= with_interval(f"test/macro/{name}", table.macro(name), groups)
+    pooled = {name: table.pooled(name) for name in ALL_SCORE_NAMES}
+    by_class = zip(*(each.outlines for each in scored.measured), strict=True)
+    pooled |= outline_scores([boundaries.pool(of_class) for of_class in by_class], tolerance)
+    for key in scored.measured[0].cells:
+        scores = cell_scores(key, cells.pool(each.cells[key] for each in scored.measured))
+        pooled |= {name: value for name, value in scores.items() if "count/" not in name}
+    if histograms := scored.histograms():
+        pooled |= calibration_scores(*histograms)
+    return values | {f"test/pooled/{name}": value for name, value in pooled.items()}
+
+
+def cell_rows(scored: Scored) -> list[dict[str, Any]]:
+    """How well cells are found at each IoU: one row for each way of cutting regions apart and each threshold.
+
+    Returns:
+        `cells` ("components" or "watershed"), `iou`, then precision, recall, F1 and AP: means over images, and pooled.
+    """
+    scores = {"precision": cells.precision, "recall": cells.recall, "f1": cells.f1, "ap": cells.average_precision}
+    result = []
+    for prefix in scored.measured[0].cells:
+        counts = [each.cells[prefix] for each in scored.measured]
+        together = cells.pool(counts)
+        for iou in cells.IOU_THRESHOLDS:
+            row: dict[str, Any] = {"cells": prefix.strip("/") or "components", "iou": iou}
+            row |= {name: float(np.mean([of(each, iou) for each in counts])) for name, of in scores.items()}
+            result.append(row | {f"pooled_{name}": of(together, iou) for name, of in scores.items()})
+    return result
+
+
+def _count_errors(prefix: str, error: Column, groups: Sequence[str]) -> dict[str, float]:
+    """Of counts: mean absolute error, bias, and the limits within which 95 % of the errors lie."""
+    limits = agreement(error, np.zeros_like(error))
+    return {
+        **with_interval(f"{prefix}/mae", np.abs(error), groups),
+        **with_interval(f"{prefix}/bias", error, groups),
+        f"{prefix}/agreement_from": limits.low,
+        f"{prefix}/agreement_to": limits.high,
+    }
+
+
+def oracle(scored: Scored) -> dict[str, float]:
+    """What challenges report: scores at the threshold that is best on the very images they judge.
+
+    `test/pixel_error/isbi2012` is that challenge's pixel error, the measure of the 6.11 % in U-Net's paper: 1 - the
+    highest F-score of the interior's pixels, all sections pooled, as Fiji's `PixelError` counts it. It is no share of
+    wrong pixels: where a fifth is membrane it is about 0.6 times that share.
+    """
+    best = {
+        f"test/{name}/oracle": float(
+            np.mean([[getattr(s, name) for s in each.neurites] for each in scored.measured], axis=0).max()
+        )
+        for name in ("v_rand", "v_info")
+    }
+    interior = np.sum([each.interior for each in scored.measured], axis=0)
+    return best | {"test/pixel_error/isbi2012": 1 - float(dice(interior).max())}
+
+
+def with_interval(name: str, column: Column, groups: Sequence[str]) -> dict[str, float]:
+    """{name: mean, name/low: ..., name/high: ...}; groups of images are drawn as one."""
+    found = interval(column, groups=groups)
+    return {name: found.mean, f"{name}/low": found.low, f"{name}/high": found.high}
+
+
+def rows(scored: Scored, found: dict[str, Column]) -> list[dict[str, Any]]:
+    """One row an image: id, number of its pictures, group, scores, and pixel counts (numbered for more classes)."""
+    table, result = scored.table, []
+    for i, name in enumerate(table.ids):
+        row: dict[str, Any] = {"id": name, "case": case(i), "group": scored.groups[i]}
+        row |= {column: float(values[i]) for column, values in found.items()}
+        for class_id in range(1, table.num_classes):
+            suffix = "" if table.num_classes == 2 else f"_{class_id}"
+            counts = table.counts[i, class_id]
+            row |= {f"{n}{suffix}": int(v) for n, v in zip(("tp", "fp", "fn", "tn"), counts, strict=True)}
+        result.append(row)
+    return result
+
+
+def case(place: int) -> str:
+    """The number of an image in the order it was scored in, which names its pictures."""
+    return f"{place:04d}"

@@ -1,0 +1,32 @@
+"""Finished runs compared: tables, statistics, figures and one HTML page.
+
+from lamella import reporting, tracking
+
+runs = tracking.finished("sqlite:///mlflow/lamella.db", experiment="blood")
+cohorts, notes = reporting.cohorts(runs)                  # unlike protocols apart, seeds of one method together
+reporting.summary(cohorts[0], "dice", {})                 # a pandas table: mean, interval, seeds of each method
+reporting.pairs(cohorts[0], "dice")                       # every pair: difference, interval, p, verdict
+parts = [reporting.section(each, "dice", {}, notes=notes, k=3) for each in cohorts]
+reporting.write(Path("out"), "My comparison", parts)      # report.html, CSV, Markdown, LaTeX
+"""
+
+from lamella.reporting.cohort import Cohort, Method, Repetition
+from lamella.reporting.cohorts import cohorts
+from lamella.reporting.page import Section
+from lamella.reporting.report import heading, section, write
+from lamella.reporting.summary import pairs, scores_of, summary, verdict
+
+__all__ = [
+    "Cohort",
+    "Method",
+    "Repetition",
+    "Section",
+    "cohorts",
+    "heading",
+    "pairs",
+    "scores_of",
+    "section",
+    "summary",
+    "verdict",
+    "write",
+]

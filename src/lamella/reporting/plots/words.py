@@ -1,0 +1,100 @@
+"""What all plots of a report say alike: order, scores of an image, numbers, and what they rest on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from lamella.metrics.catalogue import measure
+from lamella.reporting.cohort import Cohort, Method
+from lamella.reporting.summary import of
+from lamella.reporting.words import counted
+
+Values = npt.NDArray[np.float64]
+
+
+def per_image(method: Method, score: str) -> Values:
+    """A score of each image, mean over seeds: (images,). Of a signed count error it is the size."""
+    return np.asarray(of(method, score).mean(axis=0))
+
+
+def per_seed(method: Method, score: str) -> Values:
+    """The same score of each seed, mean over images: (repetitions,)."""
+    return np.asarray(of(method, score).mean(axis=1))
+
+
+def ranked(cohort: Cohort, score: str) -> list[Method]:
+    """The methods, that of the best mean first; of equal ones that which ran first."""
+    sign = 1 if measure(score).lower_is_better else -1
+    return sorted(cohort.methods, key=lambda method: sign * float(per_image(method, score).mean()))
+
+
+def axis_label(cohort: Cohort, score: str) -> str:
+    """The score's name, with what must be known to read an axis of it."""
+    phantom = "phantom images; " if cohort.phantom else ""
+    return f"{measure(score).heading} ({phantom}{direction(score)})"
+
+
+def direction(score: str) -> str:
+    """Which way is better."""
+    return f"{'lower' if measure(score).lower_is_better else 'higher'} is better"
+
+
+def images(cohort: Cohort) -> str:
+    """How many of which: "12 phantom test images", "30 test images in 5 groups" where groups are drawn as a whole."""
+    found = counted(len(cohort.ids), f"{'phantom ' if cohort.phantom else ''}test image")
+    groups = len(set(cohort.groups))
+    return found if groups == len(cohort.ids) else f"{found} in {counted(groups, 'group')}"
+
+
+def phantom(cohort: Cohort) -> str:
+    """What ends the label of an axis where a program made the images."""
+    return " (phantom images)" if cohort.phantom else ""
+
+
+def repeats(methods: Sequence[Method]) -> str:
+    """How often methods were trained: "3 seeds a method"."""
+    found = {len(method.repetitions) for method in methods if not method.deterministic}
+    if not found:
+        return "no method draws anything at random"
+    if found == {1}:
+        return "one seed a method"
+    return f"{min(found)} to {max(found)} seeds a method" if len(found) > 1 else f"{max(found)} seeds a method"
+
+
+def seeds(methods: Sequence[Method]) -> str:
+    """What means over seeds rest on: a clause."""
+    drawn = [len(method.repetitions) for method in methods if not method.deterministic]
+    clause = repeats(methods)
+    if not drawn:
+        return clause
+    if max(drawn) == 1:
+        return f"{clause}, so seed noise is unknown"
+    clause = f"mean over {clause}"
+    if min(drawn) == 1:
+        clause += " (where it is one, seed noise is unknown)"
+    if len(drawn) < len(methods):
+        clause += "; one run of those that draw nothing at random"
+    return clause
+
+
+def median_run(methods: Sequence[Method]) -> str:
+    """Which run stands for a method where one must: a clause."""
+    most = max(len(method.repetitions) for method in methods)
+    return "one seed a method" if most == 1 else "of each method the run with the median Dice of its seeds"
+
+
+def basis(cohort: Cohort) -> str:
+    """What a picture of all methods rests on: a sentence."""
+    return f"{images(cohort)}; {seeds(cohort.methods)}."
+
+
+def number(value: float, score: str) -> str:
+    """A score, or a difference of two: with four decimals, of pixels and counts with two."""
+    large = "count" in score or measure(score).heading.endswith((", px", ", nm"))
+    return f"{value:z.{2 if large else 4}f}".replace("-", "−")
+
+
+def ranged(value: float, low: float, high: float, score: str) -> str:
+    """ "0.9000 (0.8000 to 0.9500)"."""
+    return f"{number(value, score)} ({number(low, score)} to {number(high, score)})"

@@ -1,0 +1,150 @@
+"""A cohort -> one row a method, every pair compared, and what may be said of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lamella.errors import ConfigError
+from lamella.metrics.catalogue import measure
+from lamella.reporting.cohort import Cohort, Method, Scores
+from lamella.reporting.words import counted, listed
+from lamella.statistics import Comparison, best, compare, interval
+
+_FIRST = (
+    *("dice", "iou", "v_rand", "v_info", "pixel_error", "resized/soft_dice", "resized/soft_iou"),
+    *("boundary/surface_dice", "boundary/hd95", "count/error", "cells/f1", "cells/pq", "calibration/brier"),
+)
+_CERTAIN = 0.05
+_COUNTS = ("tp", "fp", "fn", "tn")
+
+
+def scores_of(cohort: Cohort) -> list[str]:
+    """The scores that methods can be compared by, those most looked at first."""
+    plain = [name for name in cohort.names if not name.startswith(_COUNTS) and not _is_count(name)]
+    return [name for name in _FIRST if name in plain] + [name for name in plain if name not in _FIRST]
+
+
+def of(method: Method, score: str) -> Scores:
+    """A score of every repetition and image, (repetitions, images); of count errors the size."""
+    values = method.score(score)
+    return np.abs(values) if score.endswith("count/error") else values
+
+
+def summary(cohort: Cohort, score: str, published: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """One row a method, the best first.
+
+    Scores are means over test images of the mean over seeds, with a 95 % interval over images (or their groups); so
+    an image counts once, however many seeds there are.
+
+    Args:
+        cohort: the methods.
+        score: what they are sorted by; its columns come first.
+        published: model -> {score: value}, shown beside.
+
+    Returns:
+        `method`, `seeds`, `deterministic`; for each score S the columns `S`, `S_low`, `S_high`, `S_seed_sd` (NaN: one
+        seed) and, where something was published, `S_published` and `S_difference`; then `parameters`, `train_s`,
+        `images_per_s` and `test_images_per_s`.
+
+    Raises:
+        ConfigError: there is no such score.
+    """
+    names = scores_of(cohort)
+    require(score, names)
+    rows = []
+    for method in cohort.methods:
+        said = published.get(method.repetitions[0].params["model.name"], {})
+        row: dict[str, Any] = {
+            "method": method.label,
+            "seeds": len(method.repetitions),
+            "deterministic": method.deterministic,
+        }
+        for name in (score, *(each for each in names if each != score)):
+            values = of(method, name)
+            found = interval(values.mean(axis=0), groups=cohort.groups)
+            row |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+            row[f"{name}_seed_sd"] = float(values.mean(axis=1).std(ddof=1)) if len(values) > 1 else np.nan
+            if any(name in each for each in published.values()):
+                row[f"{name}_published"] = said.get(name, np.nan)
+                row[f"{name}_difference"] = found.mean - said.get(name, np.nan)
+        row |= {"parameters": method.metric("model/parameters"), "train_s": method.metric("time/train_s")}
+        row |= {name: method.metric(f"time/{name}") for name in ("images_per_s", "test_images_per_s")}
+        rows.append(row)
+    lower = measure(score).lower_is_better
+    return pd.DataFrame(rows).sort_values(score, ascending=lower, ignore_index=True, kind="stable")
+
+
+def pairs(cohort: Cohort, score: str) -> list[Comparison]:
+    """Every pair of methods by one score, see `lamella.statistics.compare`. Raises ConfigError."""
+    require(score, scores_of(cohort))
+    return compare(
+        {method.label: of(method, score) for method in cohort.methods},
+        groups=cohort.groups,
+        deterministic=[method.label for method in cohort.methods if method.deterministic],
+        lower_is_better=measure(score).lower_is_better,
+    )
+
+
+def verdict(cohort: Cohort, table: pd.DataFrame, comparisons: Sequence[Comparison], score: str) -> list[str]:
+    """What may be said, in sentences: a winner only where the lead is beyond chance of images and of seeds.
+
+    Args:
+        cohort: the methods.
+        table: its `summary` by `score`.
+        comparisons: its `pairs` by `score`.
+        score: what they were compared by.
+    """
+    heading, leader = measure(score).heading, str(table["method"][0])
+    said = []
+    if cohort.phantom:
+        said.append("These images are phantoms, made by a program: nothing here says anything about real ones.")
+    mean, low, high = (float(table[f"{score}{end}"][0]) for end in ("", "_low", "_high"))
+    figures = f"{mean:.4f} ({low:.4f} to {high:.4f})"
+    if len(cohort.methods) == 1:
+        return [*said, f"{leader} has a mean {heading} of {figures}; there is nothing to compare it with."]
+    if best(comparisons) == leader:
+        said.append(
+            f"{leader} is better than every other method: mean {heading} {figures}, a lead that neither the choice of "
+            "images nor the seeds explain (p < 0.05 for each pair, Holm's correction)."
+        )
+    else:
+        said.append(f"{leader} has the best mean {heading}, {figures}.")
+        open_ = [_other(each, leader) for each in comparisons if leader in each[:2] and each.better != leader]
+        unknown = [_other(each, leader) for each in comparisons if leader in each[:2] and each.p is None]
+        apart = [name for name in open_ if name not in unknown]
+        if apart:
+            said.append(f"It is not told apart from {listed(apart)}: no winner is named.")
+        tested, groups = sum(each.p is not None for each in comparisons), len(set(cohort.groups))
+        if tested and tested * 2.0 ** (1 - groups) >= _CERTAIN:  # the least that a sign-flip test can give, by Holm
+            said.append(
+                f"With {groups} independent test images and {counted(tested, 'pair')} no lead could be told from "
+                "chance, however large: that takes more images, or fewer methods at a time."
+            )
+        if unknown:
+            said.append(
+                f"Against {listed(unknown)} nothing can be said: a trained method with a single seed does not show "
+                "how much seeds matter. Run two or more, better three: seed=1,2,3."
+            )
+    if len(cohort.ids) < 20:
+        said.append(
+            f"{len(cohort.ids)} test images are few: intervals are wide, and rare failures may not be among them."
+        )
+    return said
+
+
+def require(score: str, names: Sequence[str]) -> None:
+    """Raises ConfigError where the runs do not share such a score."""
+    if score not in names:
+        raise ConfigError(
+            f"metric={score} is no score that all these runs have", f"They share: {', '.join(sorted(names))}."
+        )
+
+
+def _other(pair: Comparison, name: str) -> str:
+    return pair.second if pair.first == name else pair.first
+
+
+def _is_count(name: str) -> bool:
+    return name.endswith(("count/true", "count/found"))

@@ -1,0 +1,255 @@
+"""Samples -> train, validation, test. Deterministic, and the same on every machine. k-fold: see `folds`."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from lamella.config.key import Key
+from lamella.data.types import Sample, Split
+from lamella.errors import ConfigError, DataError
+
+PARTS = ("train", "val", "test")
+
+
+def published(
+    samples: Sequence[Sample],
+    *,
+    val_fraction: Annotated[float, Key("share of the published train part held out to choose by", above=0, most=0.9)],
+    seed: Annotated[int, Key("another seed holds out other images", least=0)],
+) -> Split:
+    """Test is the published test part; validation the published one, else carved from train by whole groups.
+
+    A group's place follows from its name and the seed alone, so images added later move no earlier one. Only
+    where that would hold out none of the groups, or all of them, the nearest one is moved over. The share is
+    met on average over seeds, seldom exactly.
+
+    Raises:
+        DataError: a sample has no published part, a part is empty, train is too small to hold anything out, or a
+            group lies in two published parts.
+    """
+    train, val, test = published_parts(samples)
+    if val:
+        return whole_groups(Split(train, val, test))
+    held, _ = _by_draw({s.group for s in train}, seed, val_fraction)
+    return whole_groups(
+        Split(
+            tuple(s for s in train if s.group not in held),
+            tuple(s for s in train if s.group in held),
+            test,
+        )
+    )
+
+
+def hashed(
+    samples: Sequence[Sample],
+    *,
+    val: Annotated[float, Key("share of the groups held out to choose by", above=0, most=0.9)],
+    test: Annotated[float, Key("share of the groups that judges", above=0, most=0.9)],
+    seed: Annotated[int, Key("another seed draws other groups", least=0)],
+) -> Split:
+    """Whole groups are drawn by a hash of their name and the seed; published parts are not heeded.
+
+    Images added later move no earlier one, only where a part would otherwise be empty (a handful of groups) the
+    nearest group is moved over. The shares are met on average over seeds, seldom exactly.
+
+    Raises:
+        ConfigError: the shares leave nothing to train on.
+        DataError: fewer than three groups.
+    """
+    if val + test >= 1:
+        raise ConfigError(
+            f"dataset.split.val={val} and dataset.split.test={test} leave nothing to train on",
+            "Their sum must be below 1.",
+        )
+    groups = {s.group for s in samples}
+    if len(groups) < 3:
+        raise DataError(
+            f"{len(samples)} image(s) of {len(groups)} group(s) are too few to split: each of the three parts needs "
+            "a whole group",
+            "Add images or, where they have nothing in common, give them groups of their own. A stack of neighbouring "
+            "sections is one group: `dataset/split=blocks` cuts it into runs.",
+        )
+    tested, held, _ = _by_draw(groups, seed, test, test + val)
+    return Split(
+        tuple(s for s in samples if s.group not in tested | held),
+        tuple(s for s in samples if s.group in held),
+        tuple(s for s in samples if s.group in tested),
+    )
+
+
+def found(
+    samples: Sequence[Sample],
+    *,
+    val: Annotated[float, Key("share held out to choose by, where none is published", above=0, most=0.9)],
+    test: Annotated[float, Key("share that judges, where none is published", above=0, most=0.9)],
+    seed: Annotated[int, Key("another seed draws other groups", least=0)],
+) -> Split:
+    """What suits the samples: their `published` parts, `blocks` of a single stack of sections, else `hashed`.
+
+    Raises ConfigError and DataError as those do.
+    """
+    if any(s.part for s in samples):
+        return published(samples, val_fraction=val, seed=seed)
+    one_stack = len({(s.group, s.image.path) for s in samples}) == 1 < len(samples)
+    if one_stack and val + test < 1:
+        count = len(samples)
+        return blocks(samples, val=max(1, round(val * count)), test=max(1, round(test * count)), gap=0)
+    return hashed(samples, val=val, test=test, seed=seed)
+
+
+def blocks(
+    samples: Sequence[Sample],
+    *,
+    val: Annotated[int, Key("sections before the test block, held out to choose by", least=1)],
+    test: Annotated[int, Key("sections at the end of the block that judge", least=1)],
+    gap: Annotated[int, Key("sections between two parts that are left out", least=0)],
+) -> Split:
+    """Contiguous blocks of sections: train first, then validation, then test.
+
+    Neighbouring sections look alike, so a random split would leak; here only the blocks' borders touch, and not
+    even those with a gap. The one strategy that cuts a stack; a group of several files stays whole.
+
+    Raises:
+        DataError: too few sections, or a border runs through a group of several files.
+    """
+    first_test = len(samples) - test
+    first_val = first_test - gap - val
+    end_train = first_val - gap
+    if end_train < 1:
+        left_out = f" and {gap} twice in between" if gap else ""
+        raise DataError(
+            f"{len(samples)} section(s) cannot give {test} for test, {val} for validation{left_out} and one for "
+            "training",
+            "Set `dataset.split.val` and `dataset.split.test` lower, or add sections.",
+        )
+    return whole_groups(
+        Split(
+            tuple(samples[:end_train]),
+            tuple(samples[first_val : first_val + val]),
+            tuple(samples[first_test:]),
+        )
+    )
+
+
+def file(
+    samples: Sequence[Sample],
+    *,
+    path: Annotated[str, Key('a split.json as runs save it: {"train": [ids], "val": [ids], "test": [ids]}')],
+    allow_unused: Annotated[bool, Key("images that the file does not name are left out")],
+) -> Split:
+    """The parts that a file names.
+
+    Raises:
+        DataError: the file is missing or of another form, a part is empty, an id is unknown, missing or named twice,
+            or a group lies in two parts.
+    """
+    parts = _read_parts(Path(path))
+    known = {s.id for s in samples}
+    place: dict[str, str] = {}
+    for part, ids in parts.items():
+        for i in ids:
+            if i in place:
+                raise DataError(
+                    f"{path} names {i} twice, in {place[i]} and in {part}", "An image plays one part; remove one."
+                )
+            place[i] = part
+    if unknown := [i for i in place if i not in known]:
+        raise DataError(
+            f"{path} names images that the data set lacks: {_some(unknown)}",
+            "Is it the split of other data? Remove these ids, or bring the images back.",
+        )
+    if (missing := [s.id for s in samples if s.id not in place]) and not allow_unused:
+        raise DataError(
+            f"{path} names no part for {_some(missing)}",
+            "Add them to a part, or leave them out with `dataset.split.allow_unused=true`.",
+        )
+    return whole_groups(Split(*(tuple(s for s in samples if place.get(s.id) == part) for part in PARTS)))
+
+
+def published_parts(samples: Sequence[Sample]) -> tuple[tuple[Sample, ...], tuple[Sample, ...], tuple[Sample, ...]]:
+    """Train, val (may be empty) and test as published.
+
+    Raises:
+        DataError: a sample has no published part, or there is too little in train or test.
+    """
+    homeless = [s.id for s in samples if not s.part]
+    if homeless:
+        raise DataError(
+            f"{len(homeless)} image(s), such as {homeless[0]}, belong to no published part",
+            "Split this data set another way, such as `dataset/split=hashed`.",
+        )
+    train, val, test = (tuple(s for s in samples if s.part == part) for part in PARTS)
+    groups = len({s.group for s in train})
+    if not test or groups + bool(val) < 2:
+        raise DataError(
+            f"{len(train)} training image(s) of {groups} group(s) and {len(test)} test image(s) are too few to split",
+            "Training and validation need at least two images (of two groups), test one.",
+        )
+    return train, val, test
+
+
+def whole_groups(split: Split) -> Split:
+    """The split, if no group lies in two parts. A group that is the pages of one file may: `blocks` cuts stacks.
+
+    Raises:
+        DataError: names a group and its parts.
+    """
+    parts: dict[str, dict[str, Sample]] = {}
+    files: dict[str, set[Path]] = {}
+    for name in PARTS:
+        for s in getattr(split, name):
+            parts.setdefault(s.group, {}).setdefault(name, s)
+            files.setdefault(s.group, set()).add(s.image.path)
+    for group, first in parts.items():
+        if len(first) > 1 and len(files[group]) > 1:
+            where = " and ".join(f"{name} ({s.id})" for name, s in first.items())
+            raise DataError(
+                f"the group {group} lies in {where}",
+                "What belongs together must not train and judge: move it to one part, or correct the groups.",
+            )
+    return split
+
+
+def draw(group: str, seed: int) -> float:
+    """A number in [0, 1) that depends on the name and the seed alone."""
+    digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _by_draw(groups: set[str], seed: int, *borders: float) -> list[set[str]]:
+    """The groups drawn below the first border, below the second, ..., and the rest: none of them empty."""
+    order = sorted(groups, key=lambda g: draw(g, seed))
+    draws = [draw(g, seed) for g in order]
+    cuts = [0]
+    for number, border in enumerate(borders):
+        below = sum(d < border for d in draws)
+        cuts.append(min(max(below, cuts[-1] + 1), len(order) - len(borders) + number))
+    return [set(order[start:end]) for start, end in zip(cuts, [*cuts[1:], len(order)], strict=True)]
+
+
+def _read_parts(path: Path) -> dict[str, list[str]]:
+    try:
+        parts = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"the split file {path} is missing", "Set `dataset.split.path=FILE`.") from None
+    except OSError as error:
+        raise DataError(f"the split file {path} cannot be read: {error.strerror}", "Check the path.") from None
+    except ValueError as error:
+        raise DataError(f"the split file {path} is no JSON: {error}", _FORM) from None
+    if not isinstance(parts, dict) or set(parts) != set(PARTS):
+        raise DataError(f"the split file {path} does not hold exactly train, val and test", _FORM)
+    for part, ids in parts.items():
+        if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):
+            raise DataError(f"{part} in the split file {path} is no list of image ids", _FORM)
+        if not ids:
+            raise DataError(f"{part} in the split file {path} is empty", "Every part needs at least one image.")
+    return parts
+
+
+_FORM = 'It looks like {"train": ["id", ...], "val": ["id", ...], "test": ["id", ...]}; see data/split.json of any run.'
+
+
+def _some(ids: list[str]) -> str:
+    return ", ".join(ids[:3]) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")

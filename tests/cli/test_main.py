@@ -1,0 +1,589 @@
+"""The command as a user meets it: real processes of train.py, on the smallest phantom."""
+
+import csv
+import json
+import logging
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from mlflow import MlflowClient
+from omegaconf import OmegaConf
+from PIL import Image
+
+from lamella.cli import main as cli
+from lamella.config.schema import CHECKOUT, check
+
+TRAIN = CHECKOUT / "train.py"
+PHANTOM = {"train": 4, "test": 2, "height": 64, "width": 96}
+SMALLEST = [
+    *(f"dataset.{key}={value}" for key, value in PHANTOM.items()),
+    *("data.crop=32", "data.steps=2", "trainer=cpu", "trainer.max_epochs=1"),
+    *("model=unet", "model.decoder_channels=[16,8]"),
+]
+PATIENCE_S = 600  # a machine that does other things at the same time is slow
+# What the user's shell says must not reach the tests.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(("LAMELLA_", "MLFLOW_", "HYDRA_"))} | {
+    "OMP_NUM_THREADS": "1"
+}
+
+
+class Place:
+    """A folder below which all lies that train.py writes."""
+
+    def __init__(self, root):
+        self.root = root
+        self.root.mkdir(exist_ok=True)
+        self.keys = {
+            "paths": {"cache": f"{root}/cache", "output": f"{root}/outputs"},
+            "tracking": {"uri": f"sqlite:///{root}/runs.db", "artifacts": f"{root}/artifacts"},
+        }
+        self.overrides = [f"{node}.{key}={value}" for node, keys in self.keys.items() for key, value in keys.items()]
+
+    def runs(self):
+        """All runs, the oldest first."""
+        client = MlflowClient(f"sqlite:///{self.root}/runs.db")
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        return list(client.search_runs(experiments, order_by=["attributes.start_time ASC"]))
+
+
+def artifacts(run):
+    return Path(run.info.artifact_uri.removeprefix("file://"))
+
+
+def start(*overrides, cwd, shell="exec"):
+    """train.py as a user starts it who stands in `cwd`."""
+    return subprocess.Popen(
+        ["bash", "-c", f'{shell} "$@"', "bash", sys.executable, str(TRAIN), *overrides],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a group of its own, as in a terminal
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # the tests may run in the background
+    )
+
+
+def end(process):
+    stdout, stderr = process.communicate(timeout=PATIENCE_S)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def train(*overrides, cwd):
+    return end(start(*overrides, cwd=cwd))
+
+
+def refused(result):
+    """The message of a command that a user's mistake ended."""
+    assert result.returncode == 1, result.stderr
+    assert result.stderr.startswith("error: "), result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+# One run, looked at from all sides
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The result and the place of a run from another folder than the checkout, all paths relative to it."""
+    place = Place(tmp_path_factory.mktemp("finished"))
+    relative = [override.replace(f"{place.root}/", "") for override in place.overrides]
+    return train(*SMALLEST, *relative, "score.seen=true", cwd=place.root), place
+
+
+@pytest.fixture(scope="module")
+def run(finished):
+    (only,) = finished[1].runs()
+    return only
+
+
+def test_a_run_ends_with_its_id_and_its_scores(finished, run):
+    result, _ = finished
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    assert f"run {run.info.run_id}" in result.stdout.splitlines()
+    assert "epoch   1/1" in result.stdout
+    table = result.stdout[result.stdout.index("Test scores") :]
+    assert "PHANTOM" in table  # never taken for real
+    for name in ("test/dice", "test/iou", "test/accuracy", "test/precision", "test/recall", "test/pooled/dice"):
+        (line,) = [line for line in table.splitlines() if f" {name} " in line]
+        assert f" {run.data.metrics[name]:.4f} " in line
+
+
+def test_paths_are_relative_to_where_the_user_stands(finished, run):
+    _, place = finished
+    assert {path.name for path in place.root.iterdir()} >= {"cache", "runs.db", "artifacts", "outputs"}
+    assert artifacts(run).is_relative_to(place.root)
+
+
+def test_a_run_holds_its_metrics(run):
+    metrics = run.data.metrics
+    assert run.info.status == "FINISHED"
+    assert metrics.keys() >= {"train/loss", "val/loss", "val/dice", "val/iou", "val/accuracy"}
+    for name in ("dice", "iou", "accuracy", "precision", "recall"):
+        low, mean, high = (metrics[f"test/{name}{bound}"] for bound in ("/low", "", "/high"))
+        assert 0 <= low <= mean <= high <= 1
+    assert metrics.keys() >= {"test/pooled/dice", "test/pooled/iou", "seen/dice"}
+    assert metrics["time/train_s"] > 0
+    assert metrics["time/images_per_s"] > 0
+
+
+def test_a_run_holds_its_params(run):
+    params = run.data.params
+    assert (params["model.name"], params["dataset.name"], params["seed"]) == ("unet", "phantom_blood", "0")
+    assert (params["model.in_channels"], params["model.decoder_channels"]) == ("3", "[16, 8]")
+    assert (params["trainer.max_epochs"], params["optimizer.lr"]) == ("1", "0.001")
+    # The parameters are the whole configuration.
+    assert params.keys() == _flat_keys(OmegaConf.load(artifacts(run) / "config.yaml"))
+
+
+def _flat_keys(node, path=""):
+    if OmegaConf.is_dict(node):
+        return {key for name in node for key in _flat_keys(node[name], f"{path}.{name}" if path else name)}
+    return {path}
+
+
+def test_a_run_holds_its_tags(finished, run):
+    tags = run.data.tags
+    for name in ("config", "data", "split"):
+        assert len(tags[f"lamella.{name}_sha256"]) == 64
+    head = subprocess.run(["git", "-C", CHECKOUT, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    assert tags["lamella.git_commit"] == (head.stdout.strip() if head.returncode == 0 else "")
+    assert tags["lamella.git_dirty"] in ("true", "false")
+    assert json.loads(tags["lamella.protocol"])["split"] == tags["lamella.split_sha256"]
+    assert tags["mlflow.runName"] == "unet seed 0"
+    assert "lamella.sweep" not in tags
+    experiment = MlflowClient(f"sqlite:///{finished[1].root}/runs.db").get_experiment(run.info.experiment_id)
+    assert experiment.name == "phantom_blood"
+
+
+def test_a_run_holds_its_artifacts(run):
+    folder = artifacts(run)
+    for name in ("config.yaml", "environment.txt", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
+        assert (folder / name).stat().st_size > 0
+    assert "torch==" in (folder / "environment.txt").read_text()
+    pictures = list((folder / "figures").glob("*.png"))
+    assert len(pictures) >= 4  # curves, a confusion matrix, two predictions
+    for picture in pictures:
+        with Image.open(picture) as opened:
+            opened.load()
+
+
+def test_the_table_of_test_images_agrees_with_the_split_and_the_scores(run):
+    split = json.loads((artifacts(run) / "data/split.json").read_text())
+    manifest = json.loads((artifacts(run) / "data/manifest.json").read_text())
+    assert {entry["id"]: entry["role"] for entry in manifest} == {i: role for role in split for i in split[role]}
+    with (artifacts(run) / "scores/test.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == split["test"]
+    assert rows[0].keys() >= {"id", "dice", "iou", "accuracy", "precision", "recall", "tp", "fp", "fn", "tn"}
+    for row in rows:
+        assert sum(int(row[name]) for name in ("tp", "fp", "fn", "tn")) == PHANTOM["height"] * PHANTOM["width"]
+    for name in ("dice", "iou", "accuracy", "precision", "recall"):
+        mean = sum(float(row[name]) for row in rows) / len(rows)
+        assert mean == pytest.approx(run.data.metrics[f"test/{name}"])
+
+
+def test_the_saved_configuration_is_sound_and_complete(run):
+    saved = OmegaConf.load(artifacts(run) / "config.yaml")
+    cli.register()
+    assert check(saved) == saved
+
+
+# Sweeps
+
+
+def test_a_sweep_gives_one_run_a_job_and_they_share_a_tag(tmp_path):
+    place = Place(tmp_path)
+    result = train("-m", *SMALLEST, *place.overrides, "seed=1,2", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    *runs, comparison = sorted(place.runs(), key=lambda run: run.info.start_time)
+    assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
+    assert [run.data.params["seed"] for run in runs] == ["1", "2"]
+    assert comparison.data.tags["lamella.kind"] == "comparison"  # made without being asked
+    assert comparison.info.status == "FINISHED"
+    (page,) = [line.removeprefix("report ") for line in result.stdout.splitlines() if line.startswith("report ")]
+    assert (artifacts(comparison) / "report.html").read_text() == Path(page).read_text()
+    (sweep,) = {run.data.tags["lamella.sweep"] for run in runs}
+    assert sweep
+    assert len({run.data.tags["lamella.config_sha256"] for run in runs}) == 2
+    assert len({run.data.tags["lamella.protocol"] for run in runs}) == 1
+
+
+# Bad input: each a job of one sweep, so that one process meets them all
+
+
+def write(folder, part, name, size=(64, 64), value=255):
+    """One image and its mask."""
+    image, mask = folder / part / "original" / f"{name}.png", folder / part / "mask" / f"{name}.png"
+    for path in (image, mask):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(ord(name[0])).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(pixels).save(image)
+    truth = np.zeros((size[1], size[0]), np.uint8)
+    truth[10:30, 10:30] = value
+    Image.fromarray(truth).save(mask)
+    return image, mask
+
+
+def whole(folder):
+    """A sound data set in the layout of `blood`."""
+    for part, names in (("train", "abcd"), ("test", "yz")):
+        for name in names:
+            write(folder, part, name)
+    return folder
+
+
+def bad_input(root):
+    """name -> (data set, what an experiment file says, what the message must say)."""
+    jobs = {}
+
+    def data(name, *says, dataset="blood"):
+        folder = root / name
+        jobs[name] = (dataset, {"paths": {"data": str(folder)}}, says)
+        return folder / dataset
+
+    data("missing", f"{root}/missing/blood", "dataset=phantom_blood")
+    file = whole(data("truncated", "truncated/blood/train/original/b.png cannot be read")) / "train/original/b.png"
+    file.write_bytes(file.read_bytes()[:300])
+    folder = whole(data("size", "size/blood/train/mask/b.png is 32x48 pixels", "train/original/b.png 64x64"))
+    write(root, "other", "b", (32, 48))[1].replace(folder / "train/mask/b.png")
+    folder = whole(data("values", "values/blood/test/mask/y.png holds unexpected values: 7 (400 px)", "0, 255"))
+    write(folder, "test", "y", value=7)
+    (whole(data("no_mask", "no_mask/blood/train/original/c.png without a mask")) / "train/mask/c.png").unlink()
+    (whole(data("no_image", "blood/test/mask/z.png: a mask without an image")) / "test/original/z.png").unlink()
+    for file in (whole(data("empty", "empty/blood/test/original is empty")) / "test/original").iterdir():
+        file.unlink()
+    folder = data("single", "1 training image(s) of 1 group(s) and 1 test image(s)", "at least two")
+    write(folder, "train", "a")
+    write(folder, "test", "z")
+    (whole(data("text", "text/blood/train/original/d.png cannot be read")) / "train/original/d.png").write_text("hello")
+    folder = data("tiff", "tiff/em/train-labels.tif is missing", dataset="em")
+    folder.mkdir(parents=True)
+    tifffile.imwrite(folder / "train-volume.tif", np.zeros((12, 64, 64), np.uint8), photometric="minisblack")
+
+    def phantom(name, node, key, value, *says):
+        jobs[name] = ("phantom_blood", {node: {key: value}}, says)
+
+    (root / "file").write_text("in the way of a folder")
+    (root / "garbage.db").write_text("no database " * 100)
+    phantom("cache", "paths", "cache", f"{root}/file/cache", f"{root}/file/cache", "Not a directory")
+    phantom("store", "tracking", "uri", f"sqlite:///{root}/file/runs.db", f"{root}/file", "tracking.uri")
+    phantom("garbage", "tracking", "uri", f"sqlite:///{root}/garbage.db", "garbage.db", "not a database")
+    phantom("artifacts", "tracking", "artifacts", f"{root}/file/x", f"{root}/file", "tracking.artifacts")
+    phantom("server", "tracking", "uri", "http://127.0.0.1:9", "http://127.0.0.1:9", "refused")
+    phantom("folder", "tracking", "uri", "mlruns", "tracking.uri=mlruns", "sqlite:///")
+    phantom("weights", "model", "encoder_weights", f"{root}/no.pth", f"{root}/no.pth")
+    phantom("encoder", "model", "encoder", "resnet17", "model.encoder=resnet17", "resnet18")
+    return jobs
+
+
+BAD = ["missing", "truncated", "size", "values", "no_mask", "no_image", "empty", "single", "text", "tiff",
+       "cache", "store", "garbage", "artifacts", "server", "folder", "weights", "encoder"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory):
+    """Every kind of bad input met by one sweep: its result, what was asked for, and where."""
+    root = tmp_path_factory.mktemp("bad")
+    (root / "input").mkdir()
+    (root / "experiment").mkdir()
+    place, jobs = Place(root / "place"), bad_input(root / "input")
+    for name, (dataset, content, _) in jobs.items():
+        says = {"defaults": [{"override /dataset": dataset}, {"override /model": "unet"}, {"override /trainer": "cpu"}]}
+        size = {"dataset": PHANTOM} if dataset == "phantom_blood" else {}
+        text = OmegaConf.to_yaml(OmegaConf.merge(says, size, place.keys, content))
+        (root / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{text}")
+    output = f"paths.output={place.root}/outputs"  # a sweep's own folder is made before any job's file is read
+    return train("-m", f"--config-dir={root}", f"experiment={','.join(BAD)}", output, cwd=root), jobs, place
+
+
+def test_bad_input_is_all_met_and_leaves_no_run(bad):
+    result, jobs, place = bad
+    assert list(jobs) == BAD
+    message = refused(result)
+    assert message.count("error: ") == len(BAD)
+    assert not (place.root / "runs.db").exists() or place.runs() == []
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_named_with_a_way_out(bad, name):
+    result, jobs, _ = bad
+    messages = [block.splitlines() for block in ("\n" + result.stderr).split("\nerror: ")[1:]]
+    (message,) = [m for m in messages if any("In job " in line and f"experiment={name} " in line for line in m)]
+    for say in jobs[name][2]:
+        assert say in "".join(message)
+    assert len(message) >= 3  # the problem, the way out, and whose job it was
+
+
+# A run that does not come to its end
+
+
+ENDED_BY = {"terminated": signal.SIGTERM, "interrupted": signal.SIGINT}
+
+
+def until(process, text):
+    """Reads what the process prints up to a line with `text`."""
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"{text!r} never came: {process.stderr.read()}")
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    """Runs without end, disturbed in their first epochs: {name: (result, its only run)}."""
+    root = tmp_path_factory.mktemp("broken")
+    places = {name: Place(root / name) for name in ("terminated", "interrupted", "full", "damaged")}
+    endless = [*SMALLEST, "trainer.max_epochs=100000", "trainer.patience=null"]
+    shells = {"full": "ulimit -f 8192; exec"}  # no file above 8 MB, as on a full disk: a checkpoint is larger
+    processes = {
+        name: start(*endless, *place.overrides, f"data.workers={int(name in ENDED_BY)}", cwd=root,
+                    shell=shells.get(name, "exec"))
+        for name, place in places.items()
+    }  # fmt: skip
+    for name, process in processes.items():
+        if name != "full":
+            until(process, "epoch ")
+        if name == "terminated":
+            os.killpg(process.pid, signal.SIGTERM)  # as `timeout` and batch systems do
+        if name == "interrupted":
+            os.killpg(process.pid, signal.SIGINT)  # Ctrl-C reaches the loaders, too
+            time.sleep(0.2)
+            os.killpg(process.pid, signal.SIGINT)  # an impatient user
+        if name == "damaged":
+            for file in (places[name].root / "cache/arrays").rglob("*.npy"):
+                np.save(file.with_name("wrong.npy"), np.zeros(1, np.uint8))
+                file.with_name("wrong.npy").replace(file)  # a file in use is left alone
+    results = {name: end(process) for name, process in processes.items()}
+    return {name: (results[name], *places[name].runs()) for name in places}
+
+
+@pytest.mark.parametrize("name", ENDED_BY)
+def test_a_signal_ends_a_run_in_order(broken, name):
+    result, run = broken[name]
+    number = ENDED_BY[name]
+    assert run.info.status == "KILLED"
+    assert run.info.end_time
+    assert result.returncode == 128 + number
+    assert result.stderr.startswith(f"error: stopped by {number.name}"), result.stderr
+    assert "Traceback" not in result.stderr
+    assert "val/dice" in run.data.metrics  # what was done is kept
+
+
+def test_a_full_disk_fails_the_run_and_is_named(broken):
+    result, run = broken["full"]
+    assert run.info.status == "FAILED"
+    assert "File too large" in refused(result).splitlines()[0]
+    assert "File too large" in (artifacts(run) / "error.txt").read_text()
+
+
+def test_an_unforeseen_error_fails_the_run_and_shows_its_traceback(broken):
+    result, run = broken["damaged"]
+    assert run.info.status == "FAILED"
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    kept = (artifacts(run) / "error.txt").read_text()
+    assert "Traceback" in kept
+    assert run.data.tags["lamella.error"] in kept
+
+
+# What is refused before anything runs: the same code in this process, for the sake of time
+
+
+@pytest.fixture
+def main(monkeypatch, capsys, tmp_path):
+    """Calls train.py with arguments: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # so that what the command sets is taken back
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    logs = logging.root.handlers[:], logging.root.level
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", [str(TRAIN), *arguments])
+        try:
+            runpy.run_path(str(TRAIN), run_name="__main__")
+            code = 0
+        except SystemExit as ended:
+            code = ended.code
+        return code, *capsys.readouterr()
+
+    yield call
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    logging.root.handlers[:], logging.root.level = logs
+
+
+TOP = (
+    "augment, data, dataset, dataset/split, debug, experiment, inference, loss, model, optimizer, paths, published, "
+    "recipe, scheduler, score, seed, tracking, trainer."
+)
+SEED = "seed must be a whole number, at least 0 and at most 4294967295; got"
+EPOCHS = "trainer.max_epochs must be a whole number, at least 1; got"
+LR = "optimizer.lr must be a number, above 0; got"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("model=ternausnt", "there is no model 'ternausnt'\n  Did you mean ternausnet? Allowed: attention_r2unet, "),
+        ("dataset=blod", "there is no dataset 'blod'\n  Did you mean blood? Allowed: "),
+        ("model=", "there is no model ''\n  Allowed: "),
+        ("model=null", "there is no model 'null'\n  Allowed: "),
+        ("trainer=5", "there is no trainer '5'\n  Allowed: auto, cpu, debug, gpu."),
+        ("experiment=nosuch", "there is no experiment 'nosuch'"),
+        ("modle=unet", f"there is no key 'modle'\n  Did you mean model? Allowed: {TOP}"),
+        ("experimnt=x", f"there is no key 'experimnt'\n  Did you mean experiment? Allowed: {TOP}"),
+        ("modle.name=unet", f"there is no key 'modle.name'\n  Did you mean model? Allowed: {TOP}"),
+        ("sed=1", f"there is no key 'sed'\n  Did you mean seed? Allowed: {TOP}"),
+        ("optimizer.lrr=1", "there is no key 'optimizer.lrr'\n  Did you mean lr? Allowed: lr, weight_decay."),
+        ("trainer.max_epoch=1", "there is no key 'trainer.max_epoch'\n  Did you mean max_epochs? Allowed: "),
+        ("dataset=em dataset.splt.val=1", "there is no key 'dataset.splt.val'\n  Did you mean split? "),
+        ("model=unet model.batch_norm=true", "there is no key 'model.batch_norm'\n  Allowed: decoder_channels, "),
+        ("hydra.rn=1", "there is no key 'hydra.rn'\n  `python train.py --hydra-help` explains"),
+        ("+extra=1", "there is no key 'extra'\n  Allowed: augment, "),
+        ("+trainer.extra=1", "there is no key 'trainer.extra'\n  Allowed: accelerator, "),
+        ("+model.extra=1", "there is no key 'model.extra'\n  "),
+        ("optimizer.lr=abc", f"{LR} 'abc'"),
+        ("seed=abc", f"{SEED} 'abc'"),
+        ("trainer.max_epochs=1.5", f"{EPOCHS} 1.5"),
+        ("trainer.max_epochs=true", f"{EPOCHS} True"),
+        ("data.crop=8", "data.crop must be a whole number, at least 16; got 8"),
+        ("trainer.max_epochs.x=1", f"{EPOCHS} {{"),
+        ("~trainer.ema", "trainer.ema: "),
+        ("seed=1,2", "seed=1,2 is ambiguous\n  For a sweep put -m before it; for a list write 'seed=[1,2]'; for text "),
+        ("model=unet,ternausnet", "model=unet,ternausnet is ambiguous\n  For a sweep put -m before it."),
+        ("foo", "'foo' cannot be read: missing EQUAL at '<EOF>'\n  Write key=value or group=choice"),
+        ("model.decoder_channels=[1", "'model.decoder_channels=[1' cannot be read: "),
+        ("=3", "an override has no name before its =\n  Write key=value or group=choice."),
+        ("--config-dir=/no/such/folder", "Additional config directory '/no/such/folder' not found"),
+        ("-m seed=1,x", f"{SEED} 'x'"),
+        ("-m optimizer.lr=0.1,-1", f"{LR} -1"),
+        ("-m +extra=1 seed=1,2", "there is no key 'extra'"),
+        ("-m model=unet,nosuch", "there is no model 'nosuch'\n  Did you mean otsu? Allowed: attention_r2unet, "),
+        ("-m model=ternausnet,unet model.batch_norm=true", "there is no key 'model.batch_norm'\n  Allowed: decoder_"),
+    ],
+)  # fmt: skip
+def test_a_mistake_on_the_command_line(main, tmp_path, arguments, message):
+    place = Place(tmp_path / "place")
+    code, _, stderr = main(*arguments.split(), *place.overrides)
+    assert code == 1
+    assert stderr.startswith(f"error: {message}"), stderr
+    assert len(stderr.splitlines()) <= 2
+    if arguments.startswith("-m "):
+        assert list(place.root.iterdir()) == []  # before job 0
+    assert not (place.root / "runs.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("trainer: {max_epoch: 3}", "there is no key 'trainer.max_epoch' (in experiment/it)\n  Did you mean "),
+        ("trainer: {max_epochs: three}", f"{EPOCHS} 'three' (in experiment/it)"),
+        ("trainer: 3", "trainer must be a group of keys; got 3 (in experiment/it)"),
+        ("model: 3", "model must be a group of keys; got 3 (in experiment/it)"),
+        ("seed: {a: 1}", f"{SEED} {{'a': 1}} (in experiment/it)"),
+        ("seed: null", f"{SEED} None (in experiment/it)"),
+        ("trainr: {max_epochs: 3}", "there is no key 'trainr' (in experiment/it)\n  Did you mean trainer? "),
+        ("optimizer: {lrr: 3}", "there is no key 'optimizer.lrr'\n  Did you mean lr? Allowed: lr, weight_decay."),
+        ("optimizer: {lr: -3}", f"{LR} -3"),
+        ("data: {crop: 8}", "data.crop must be a whole number, at least 16; got 8"),
+        ("defaults: [{override /modl: unet}]", "there is no key 'modl'\n  Did you mean model? "),
+        ("defaults: [{override /model: unett}]", "there is no model 'unett'\n  Did you mean unet? "),
+        ("trainer: {max_epochs: 3", "{folder}/experiment/it.yaml, line 3: expected ',' or '}'"),
+        ("loss: {_target_: os.system}", "loss._target_ must name a function of lamella, got 'os.system'"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_an_experiment_file(main, tmp_path, content, message):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/it.yaml").write_text(f"# @package _global_\n{content}\n")
+    place = Place(tmp_path / "place")
+    code, _, stderr = main(f"--config-dir={tmp_path}", "experiment=it", *place.overrides)
+    assert code == 1
+    assert stderr.startswith("error: " + message.replace("{folder}", str(tmp_path))), stderr
+    assert len(stderr.splitlines()) <= 2
+    assert not (place.root / "runs.db").exists()
+
+
+def test_an_experiment_file_without_its_package_line(main, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/it.yaml").write_text("seed: 3\n")
+    code, _, stderr = main(f"--config-dir={tmp_path}", "experiment=it")
+    assert code == 1
+    assert "Begin the file with the line `# @package _global_`." in stderr
+
+
+def test_an_output_folder_that_cannot_be_made(main, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code, _, stderr = main(*Place(tmp_path / "place").overrides, f"paths.output={tmp_path}/file/outputs")
+    assert code == 1
+    assert stderr.startswith(f"error: {tmp_path}/file/outputs")
+    assert "`paths.output`" in stderr
+    assert not (tmp_path / "place/runs.db").exists()
+
+
+def test_a_server_needs_its_address(main):
+    code, _, stderr = main("tracking=server")
+    assert code == 1
+    assert stderr == "error: tracking.uri has no value\n  Set it: tracking.uri=VALUE.\n"
+
+
+def test_debug_shows_the_traceback_below_the_message(main):
+    code, _, stderr = main("debug=true", "+extra=1")
+    assert code == 1
+    assert stderr.startswith("error: there is no key 'extra'")
+    assert "Traceback" in stderr
+
+
+def test_unknown_flags_are_hydras_own_affair(main):
+    code, _, stderr = main("--nosuch")
+    assert code == 2
+    assert "--nosuch" in stderr
+
+
+def test_a_pipe_that_closes_early_is_no_error():
+    command = f"'{sys.executable}' '{TRAIN}' --help | head -n 1"
+    result = subprocess.run(["bash", "-c", command], env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert result.stdout
+    assert result.stderr == ""
+
+
+# What answers at once
+
+
+@pytest.mark.parametrize("flags", [["--help"], ["--cfg", "job"], ["--cfg", "job", "dataset=em", "model=unet"]])
+def test_help_and_the_configuration_need_no_heavy_import(flags, tmp_path):
+    command = [sys.executable, "-X", "importtime", str(TRAIN), *flags]
+    result = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in result.stderr.splitlines()}
+    assert "hydra" in imported
+    assert imported.isdisjoint({"torch", "mlflow", "pytorch_lightning", "numpy", "scipy", "matplotlib"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_every_choice_and_every_key(main):
+    code, stdout, _ = main("--help")
+    assert code == 0
+    for group in (path for path in (CHECKOUT / "conf").iterdir() if path.is_dir()):
+        choices = sorted(path.stem for path in group.glob("*.yaml"))
+        if choices:
+            assert f"{group.name}: {', '.join(choices)}" in stdout
+    assert "trainer.max_epochs" in stdout
+    assert "python train.py dataset=blood model=ternausnet" in stdout
+    assert "$" not in stdout.replace("${", "")  # every place of the template is filled
+
+
+def test_the_shown_configuration_is_the_one_that_runs(main):
+    code, stdout, _ = main("--cfg", "job", "dataset=em", "seed=7")
+    assert code == 0
+    shown = OmegaConf.create(stdout)
+    assert (shown.dataset.name, shown.seed) == ("em", 7)

@@ -1,0 +1,107 @@
+"""The table of models: what it counts, where it takes the source from, and that every model's file serves."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+
+from lamella.config.schema import CHECKOUT
+from lamella.errors import ConfigError
+
+SCRIPT = CHECKOUT / "scripts" / "zoo.py"
+NAMES = sorted(path.stem for path in (CHECKOUT / "conf" / "model").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def zoo() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("zoo", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_model_is_built_as_its_file_says_and_runs(zoo: ModuleType, name: str) -> None:
+    row = zoo.measure(name)
+    assert row.name == name
+    if name in ("otsu", "bht", "kmeans", "watershed"):
+        assert row.parameters == row.flops == 0
+    else:
+        assert row.parameters > 1e6
+        assert row.flops > 1e9
+        assert re.search(r"\b(19|20)\d\d\b", row.source), "the first line of the file names the publication"
+
+
+def test_the_numbers_of_ternausnet_are_those_of_its_layers(zoo: ModuleType) -> None:
+    row = zoo.measure("ternausnet")
+    # The paper's 22,927,393, and two parameters a channel of normalisation for one bias in the decoder.
+    encoder = 2 * (64 + 128 + 2 * 256 + 4 * 512)
+    decoder = 512 + 256 + 512 + 256 + 512 + 128 + 256 + 64 + 128 + 32 + 32
+    assert row.parameters == 22_927_393 + encoder + decoder
+
+
+def test_flops_are_two_a_multiply_add(zoo: ModuleType) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.ConvTranspose2d(5, 7, 2, stride=2))
+    convolution, transposed = 256 * 256 * 3 * 5 * 9, 256 * 256 * 5 * 7 * 4
+    assert zoo.forward_flops(network) == 2 * (convolution + transposed)
+
+
+def test_an_unknown_model_is_refused_with_the_names(zoo: ModuleType) -> None:
+    with pytest.raises(ConfigError, match="there is no model 'fpm'") as caught:
+        zoo.measure("fpm")
+    assert "Did you mean fpn? Allowed: attention_r2unet" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["model=linknet"], ["linknet", "11.66", "GFLOPs", "arXiv:1707.03718"]),
+        (["encoders=convnext_atto"], ["tu-convnext_atto", "yes"]),
+        (["--help"], ["python scripts/zoo.py encoders=resnet"]),
+    ],
+)
+def test_what_is_asked_for_is_printed(
+    zoo: ModuleType, arguments: list[str], wanted: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert zoo.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in wanted)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["modle=unet"], "error: there is no key 'modle'\n  Did you mean model?"),
+        (["model=unett"], "error: there is no model 'unett'\n  Did you mean unet?"),
+        (["encoders=nothing"], "error: no encoder has 'nothing' in its name"),
+    ],
+)
+def test_a_mistake_is_one_message_and_exit_code_1(
+    zoo: ModuleType, arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert zoo.main(arguments) == 1
+    assert capsys.readouterr().err.startswith(problem)
+
+
+def test_the_command_runs_from_any_folder(tmp_path: object) -> None:
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "encoders=mit_b"], cwd=str(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "mit_b5" in done.stdout
+
+
+def test_meta_tensors_do_the_counting(zoo: ModuleType) -> None:
+    class Seen(nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            assert image.is_meta
+            return image
+
+    assert zoo.forward_flops(Seen()) == 0

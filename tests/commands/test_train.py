@@ -1,0 +1,421 @@
+"""Whole experiments in this process, on phantoms: they learn, repeat, and leave checkpoints that mean what they say."""
+
+import ast
+import csv
+import pickle
+import subprocess
+from pathlib import Path
+
+import hydra
+import mlflow.pyfunc
+import numpy as np
+import pytest
+import tifffile
+import torch
+from mlflow import MlflowClient
+from PIL import Image
+
+from lamella import hardware, tracking
+from lamella.cli import main as cli
+from lamella.commands import setup as loading
+from lamella.commands import train as experiment
+from lamella.config.schema import CHECKOUT, check
+from lamella.console import console
+from lamella.errors import ConfigError, DataError, StorageError
+from lamella.inference import checkpoint
+from lamella.tracking import environment
+
+PACKAGE = CHECKOUT / "src" / "lamella"
+# Smears of three by three cells, a network that learns them in seconds, arithmetic that repeats exactly.
+BLOOD = [
+    *("dataset.train=8", "dataset.test=3", "dataset.height=64", "dataset.width=96", "augment=none"),
+    *("model=unet", "model.decoder_channels=[32,16]", "optimizer.lr=0.003", "data.crop=48", "data.frame=0"),
+    *("data.steps=30", "trainer=cpu", "trainer.precision=32-true", "trainer.max_epochs=2", "trainer.progress=false"),
+]
+EM = [
+    *("dataset=phantom_em", "dataset.sections=6", "dataset.size=64", "dataset.split.val=1", "dataset.split.test=2"),
+    *("model=ternausnet", "data.crop=32", "data.steps=2", "data.batch_size=2", "data.workers=1", "tracking.figures=0"),
+    *("trainer=cpu", "trainer.max_epochs=3", "trainer.ema=0.5", "trainer.patience=1", "trainer.progress=false"),
+]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("experiments")
+
+
+@pytest.fixture(scope="module")
+def configured(root):
+    """Overrides -> configuration, with everything written below `root`."""
+    cli.register()
+
+    def compose(*overrides):
+        places = (
+            *(f"paths.cache={root}/cache", f"paths.output={root}/outputs"),
+            *(f"tracking.uri=sqlite:///{root}/runs.db", f"tracking.artifacts={root}/artifacts"),
+        )
+        with hydra.initialize_config_dir(str(CHECKOUT / "conf"), version_base="1.3"):
+            return hydra.compose("train", [*overrides, *places])
+
+    return compose
+
+
+@pytest.fixture(scope="module")
+def client(root):
+    return MlflowClient(f"sqlite:///{root}/runs.db")
+
+
+@pytest.fixture(scope="module")
+def runs(configured, client):
+    """Four runs on the phantom of blood: seeds 1, 1 and 2, and one on the phantom of EM."""
+    for seed in (1, 1, 2):
+        experiment.run(configured(*BLOOD, f"seed={seed}"))
+    experiment.run(configured(*EM))
+    found = {}
+    for name in ("phantom_blood", "phantom_em"):
+        ids = [client.get_experiment_by_name(name).experiment_id]
+        found[name] = list(client.search_runs(ids, order_by=["attributes.start_time ASC"]))
+    return found
+
+
+def artifacts(run):
+    return Path(run.info.artifact_uri.removeprefix("file://"))
+
+
+def rows(run):
+    with (artifacts(run) / "scores/test.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def history(client, run, name):
+    return [metric.value for metric in client.get_metric_history(run.info.run_id, name)]
+
+
+# Learning
+
+
+def test_training_beats_every_constant_answer(runs, client):
+    run = runs["phantom_blood"][0]
+    counts = [{name: int(row[name]) for name in ("tp", "fp", "fn", "tn")} for row in rows(run)]
+    # The best constant answer calls all of an image foreground: Dice 2p / (1 + p) for a share p of foreground.
+    shares = [(c["tp"] + c["fn"]) / sum(c.values()) for c in counts]
+    constant = sum(2 * p / (1 + p) for p in shares) / len(shares)
+    assert run.data.metrics["test/dice"] > constant + 0.2
+    losses = history(client, run, "train/loss")
+    assert len(losses) == 2
+    assert losses[1] < losses[0]
+
+
+def test_scores_come_from_the_best_epoch(runs, client):
+    run = runs["phantom_blood"][0]
+    saved = torch.load(artifacts(run) / "checkpoints/last.ckpt", weights_only=True)
+    (best,) = [state for name, state in saved["callbacks"].items() if "ModelCheckpoint{'monitor': 'val/dice'" in name]
+    assert float(best["best_model_score"]) == pytest.approx(max(history(client, run, "val/dice")))
+
+
+# Repeating
+
+
+def test_the_same_seed_gives_the_same_bits(runs, client):
+    first, second, other = runs["phantom_blood"]
+    changes = ("time/train_s", "time/images_per_s", "time/test_images_per_s")
+    for name in first.data.metrics.keys() - set(changes):
+        assert history(client, first, name) == history(client, second, name), name
+    assert (artifacts(first) / "scores/test.csv").read_bytes() == (artifacts(second) / "scores/test.csv").read_bytes()
+    assert first.data.metrics["train/loss"] != other.data.metrics["train/loss"]
+
+
+def test_tags_tell_what_is_comparable(runs):
+    first, second, other = (run.data.tags for run in runs["phantom_blood"])
+    for name in ("config", "data", "split"):
+        assert first[f"lamella.{name}_sha256"] == second[f"lamella.{name}_sha256"]
+    assert first["lamella.config_sha256"] != other["lamella.config_sha256"]
+    assert first["lamella.protocol"] == other["lamella.protocol"]
+    assert first["lamella.protocol"] != runs["phantom_em"][0].data.tags["lamella.protocol"]
+
+
+# Checkpoints
+
+
+def test_a_checkpoint_gives_the_test_scores_again(runs, configured):
+    """From the file alone: network, normalisation, scale and inference."""
+    run = runs["phantom_blood"][0]
+    data = loading.load(check(configured(*BLOOD, "seed=1")), console())
+    model = mlflow.pyfunc.load_model(str(artifacts(run) / "model"))
+    for sample, row in zip(data.split.test, rows(run), strict=True):
+        assert sample.id == row["id"]
+        found = model.predict(np.moveaxis(data.store.full_image(sample), 0, -1))
+        truth = data.store.truth(sample)
+        assert found.shape == truth.shape
+        counts = [np.sum((found == a) & (truth == b)) for a, b in ((1, 1), (1, 0), (0, 1), (0, 0))]
+        assert counts == [int(row[name]) for name in ("tp", "fp", "fn", "tn")]
+
+
+def test_a_model_asks_for_nothing_that_no_index_has(runs):
+    text = (artifacts(runs["phantom_blood"][0]) / "model/requirements.txt").read_text()
+    assert "torch==" in text
+    assert "+" not in text
+
+
+@pytest.mark.parametrize("overrides", [BLOOD, EM], ids=["unet", "ternausnet, averaged"])
+def test_a_checkpoint_is_the_trained_task(configured, root, tmp_path, overrides):
+    cfg = check(configured(*overrides, "data.steps=2", "trainer.max_epochs=1", "trainer.precision=32-true"))
+    machine = hardware.choose(cfg.trainer.accelerator, cfg.trainer.precision)
+    data = loading.load(cfg, console())
+    task, module = experiment.assemble(cfg, data)
+    where = {"uri": cfg.tracking.uri, "artifacts": cfg.tracking.artifacts, "experiment": "checkpoints"}
+    with tracking.start(**where, run_name="", params={}, tags={}) as tracked:
+        experiment.train(cfg, task, module, machine, tracked, tmp_path, console())
+    task.eval()
+    trained = checkpoint.load(tmp_path / "best.ckpt")
+    assert trained.class_names == data.dataset.card.class_names
+    assert trained.config == cfg
+    image = next(iter(module.val_dataloader())).image
+    with torch.inference_mode():
+        assert torch.equal(trained.segmenter.logits(image.float()), task.logits(image.float()))
+
+
+class Mischief:
+    """What a checkpoint from a stranger may hold."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_what_is_no_checkpoint_is_said_so_and_never_run(tmp_path):
+    with pytest.raises(StorageError, match=r"missing\.ckpt is missing"):
+        checkpoint.load(tmp_path / "missing.ckpt")
+    (tmp_path / "empty.ckpt").touch()
+    (tmp_path / "text.ckpt").write_text("hello")
+    (tmp_path / "pickle.ckpt").write_bytes(pickle.dumps({"lamella": Mischief(tmp_path / "done")}))
+    torch.save({"lamella": Mischief(tmp_path / "done")}, tmp_path / "torch.ckpt")
+    for name in ("empty", "text", "pickle", "torch"):
+        with pytest.raises(StorageError, match=rf"{name}\.ckpt cannot be read as a checkpoint: "):
+            checkpoint.load(tmp_path / f"{name}.ckpt")
+    assert not (tmp_path / "done").exists()
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    with pytest.raises(StorageError, match="is no checkpoint of Lamella"):
+        checkpoint.load(tmp_path / "other.ckpt")
+
+
+def test_weights_that_do_not_fit_are_said_so(runs, tmp_path):
+    saved = torch.load(artifacts(runs["phantom_blood"][0]) / "checkpoints/best.ckpt", weights_only=True)
+    saved["state_dict"].popitem()
+    torch.save(saved, tmp_path / "short.ckpt")
+    with pytest.raises(StorageError, match=r"the weights in .*short\.ckpt do not fit unet"):
+        checkpoint.load(tmp_path / "short.ckpt")
+
+
+# Electron microscopy
+
+
+def test_sections_are_scored_by_their_neurites(runs):
+    (run,) = runs["phantom_em"]
+    metrics = run.data.metrics
+    assert run.info.status == "FINISHED"
+    for name in ("test/v_rand", "test/v_info", "test/pixel_error", "test/interior/dice"):
+        assert 0 <= metrics[f"{name}/low"] <= metrics[name] <= metrics[f"{name}/high"] <= 1
+    assert metrics["test/pixel_error"] == pytest.approx(1 - metrics["test/accuracy"])
+    table = rows(run)
+    assert [row["id"] for row in table] == ["section-004", "section-005"]
+    assert sum(float(row["v_rand"]) for row in table) / 2 == pytest.approx(metrics["test/v_rand"])
+
+
+def test_a_run_leaves_nothing_but_its_artifacts(runs, root):
+    assert list((root / "outputs").iterdir()) == []
+    (run,) = runs["phantom_em"]
+    assert not list((artifacts(run) / "figures").glob("prediction_*.png"))  # tracking.figures=0
+
+
+# The machine and the code
+
+
+def test_hardware_follows_what_is_asked_for():
+    assert hardware.choose("cpu", "32-true") == hardware.Hardware(torch.device("cpu"), "32-true")
+    assert hardware.choose("cpu", "bf16-mixed").precision == "bf16-mixed"
+    assert hardware.choose("auto", "auto").device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert hardware.choose("cpu", "auto").accelerator == "cpu"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_gpu_that_is_not_there_is_said_so():
+    with pytest.raises(ConfigError, match="=gpu, but torch sees no CUDA device") as caught:
+        hardware.choose("gpu", "auto")
+    assert "trainer=cpu" in caught.value.remedy
+
+
+def test_the_environment_names_machine_and_packages():
+    text = environment.describe()
+    assert text.startswith("# python 3.")
+    assert f"torch=={torch.__version__}" in text
+    assert "None" not in text
+
+
+def test_the_state_of_the_code_is_told(tmp_path):
+    def git(*arguments):
+        command = ["git", "-C", tmp_path, "-c", "user.name=n", "-c", "user.email=e@x.y", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    assert environment.code(tmp_path / "nowhere") == environment.Code("", "")
+    git("init", "--quiet")
+    (tmp_path / ".gitignore").write_text("data\n")
+    assert environment.code(tmp_path) == environment.Code("", "# new, not in git: .gitignore\n")  # no commit yet
+    git("add", ".")
+    git("commit", "--quiet", "-m", "m")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/image.png").write_text("x")
+    assert environment.code(tmp_path) == environment.Code(git("rev-parse", "HEAD"), "")
+    (tmp_path / ".gitignore").write_bytes(b"data\ncaf\xe9\n")  # not UTF-8
+    (tmp_path / "new.py").write_text("x")
+    diff = environment.code(tmp_path).diff
+    assert "+caf" in diff
+    assert "# new, not in git: new.py" in diff
+
+
+# One direction
+
+
+def imports(path):
+    """The modules a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            assert node.module
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names}
+            files = {name: PACKAGE.parent / f"{name.replace('.', '/')}.py" for name in submodules}
+            found |= {node.module} | {name for name, file in files.items() if file.exists()}
+    return found
+
+
+IMPORTS = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): imports(path)
+    for path in PACKAGE.rglob("*.py")
+}
+
+
+def users_of(*packages):
+    return {m for m, used in IMPORTS.items() if any(u == p or u.startswith(p + ".") for u in used for p in packages)}
+
+
+def test_only_the_edge_knows_hydra():
+    commands = (
+        *("experiment", "loading", "fitting", "judging", "description"),
+        *("evaluation", "comparing", "prepare", "convert"),
+    )
+    allowed = {f"lamella.{name}" for name in ("cli", "config", "checkpoint", *commands)}
+    assert users_of("hydra", "omegaconf") <= allowed
+
+
+def test_only_tracking_knows_mlflow():
+    assert users_of("mlflow") == {"lamella.tracking.runs"}
+
+
+@pytest.mark.parametrize("part", ["data", "models", "metrics", "losses"])
+def test_parts_know_nothing_of_each_other(part):
+    shared = {"lamella.errors", "lamella.config.key", "lamella.torchvision_ops", "lamella.version", "lamella"}
+    modules = [m for m in IMPORTS if m == f"lamella.{part}" or m.startswith(f"lamella.{part}.")]
+    assert modules
+    for module in modules:
+        ours = {used for used in IMPORTS[module] if used.partition(".")[0] == "lamella"} - shared
+        assert all(used == f"lamella.{part}" or used.startswith(f"lamella.{part}.") for used in ours), module
+
+
+def test_no_import_turns_back():
+    """Modules can be put in an order in which each knows only earlier ones."""
+    rest = {m: {used for used in IMPORTS[m] & IMPORTS.keys() if used != "lamella"} for m in IMPORTS}
+    while rest:
+        first = {m for m, used in rest.items() if not used & rest.keys()}
+        assert first, f"these import each other: {sorted(rest)}"
+        rest = {m: used for m, used in rest.items() if m not in first}
+
+
+def test_the_flow_has_its_order():
+    """What comes late in a sample's way is unknown to what comes early."""
+    assert users_of("lamella.commands.train") == users_of("lamella.cli.main") == set()
+    users = ("experiment", "fitting", "evaluation", "comparing", "report.gather")
+    assert users_of("lamella.tracking.runs") == {f"lamella.{name}" for name in users}
+    users = ("description", "experiment", "fitting", "scoring", "progress")
+    assert users_of("lamella.training.task") == {f"lamella.{name}" for name in users}
+
+
+# The user's own images
+
+
+def test_a_folder_of_16_bit_images_with_three_classes_and_pixels_to_ignore(root, configured, client):
+    random = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (root / name).mkdir()
+    for number in range(8):
+        mask = np.zeros((64, 80), np.uint8)
+        mask[8:40, 8:32], mask[20:56, 44:72] = 1, 2
+        image = np.array([400, 1500, 3000])[mask] + random.normal(0, 150, mask.shape)
+        mask[:4] = 9  # nobody looked there
+        tifffile.imwrite(root / f"images/field {number}.tif", image.round().astype(np.uint16))
+        Image.fromarray(mask).save(root / f"masks/field {number}.png")
+    experiment.run(configured(
+        *("dataset=folder", f"dataset.images={root}/images", f"dataset.masks={root}/masks", "dataset.ignore=9"),
+        *("model=unet", "model.decoder_channels=[32,16]", "optimizer.lr=0.003", "data.crop=48", "augment=none"),
+        *("data.steps=30", "trainer=cpu", "trainer.max_epochs=2", "trainer.progress=false", "tracking.figures=1"),
+    ))  # fmt: skip
+    (run,) = client.search_runs([client.get_experiment_by_name("folder").experiment_id])
+    scores = run.data.metrics
+    one, two = scores["test/class/class 1/dice"], scores["test/class/class 2/dice"]
+    assert min(one, two) > 0.9
+    assert scores["test/dice"] == pytest.approx((one + two) / 2)
+    for row in rows(run):  # ignored pixels count nowhere
+        assert sum(int(row[f"{kind}_1"]) for kind in ("tp", "fp", "fn", "tn")) == 60 * 80
+    assert run.data.params["model.num_classes"] == "3"
+    assert (artifacts(run) / "figures/prediction_1.png").stat().st_size > 10_000
+    model = mlflow.pyfunc.load_model(str(artifacts(run) / "model"))
+    image = tifffile.imread(root / "images/field 0.tif")
+    predicted = model.predict(image)
+    assert (predicted[4:] == np.array(Image.open(root / "masks/field 0.png"))[4:]).mean() > 0.95
+    with pytest.raises(DataError, match="takes uint16"):
+        model.predict((image // 16).astype(np.uint8))
+
+
+# Starting from another run
+
+
+def test_a_run_starts_from_another(configured, runs, client):
+    first = runs["phantom_blood"][0]
+    file = artifacts(first) / "checkpoints/best.ckpt"
+    expected = checkpoint.load(file).segmenter.network.state_dict()
+    for source in (first.info.run_id, str(file)):
+        network = experiment.started(check(configured(*BLOOD, f"model.init_from={source}")))
+        assert all(torch.equal(value, expected[name]) for name, value in network.state_dict().items())
+    encoder = experiment.started(check(configured(*BLOOD, f"model.init_from={file}", "model.init_part=encoder")))
+    same = {name for name, value in encoder.state_dict().items() if torch.equal(value, expected[name])}
+    assert {name for name in expected if ".encoder." in name} <= same
+    assert not {name for name in expected if "segmentation_head" in name} <= same
+    with pytest.raises(ConfigError, match="both set"):
+        experiment.started(check(configured(*BLOOD, "model.init_from=x", "model.encoder_weights=imagenet")))
+    with pytest.raises(StorageError, match="has no checkpoints"):
+        experiment.started(check(configured(*BLOOD, f"model.init_from={'0' * 32}")))
+
+
+def test_a_method_without_training_goes_the_same_way(configured, client):
+    overrides = ("dataset.train=8", "dataset.test=3", "dataset.height=96", "dataset.width=128", "model=otsu")
+    more = ("tracking.figures=1", "tracking.experiment=classical", "score.resized=32")
+    dice = experiment.run(configured(*overrides, *more))
+    (run,) = client.search_runs([client.get_experiment_by_name("classical").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["lamella.chosen"].startswith("dark foreground in ")
+    assert {"val/dice", "test/dice", "test/iou", "time/train_s", "time/images_per_s"} <= run.data.metrics.keys()
+    assert run.data.metrics["test/dice"] == dice > 0.7
+    model = mlflow.pyfunc.load_model(str(artifacts(run) / "model"))
+    data = loading.load(check(configured(*overrides)), console())
+    for sample, row in zip(data.split.test, rows(run), strict=True):
+        found = model.predict(np.moveaxis(data.store.full_image(sample), 0, -1))
+        # 96 x 128 pixels to 32 x 32: means of the mask over 3 x 4 pixels, against every third and fourth truth.
+        share = (found == 1).reshape(32, 3, 32, 4).mean((1, 3))
+        there = data.store.truth(sample)[::3, ::4] == 1
+        assert float(row["resized/soft_dice"]) == pytest.approx(2 * share[there].sum() / (share.sum() + there.sum()))
+        assert int(((found == 1) & (data.store.truth(sample) == 1)).sum()) == int(row["tp"])

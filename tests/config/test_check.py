@@ -1,0 +1,355 @@
+"""The real files of conf/, composed by Hydra and held to the schema: what is right passes, nothing else does."""
+
+import dataclasses
+import math
+import typing
+from pathlib import Path
+from typing import Annotated, Any
+
+import hydra
+import pytest
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from lamella.cli import main as cli
+from lamella.config import schema as config
+from lamella.config.key import Key, hold
+from lamella.data.loaders.augment import Augmentation
+from lamella.errors import ConfigError, DataError
+from lamella.inference.segmenter import Inference
+from lamella.splits import blocks
+
+CONF = config.CHECKOUT / "conf"
+CHOICES = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _registered() -> None:
+    cli.register()
+
+
+def compose(*overrides: str) -> DictConfig:
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose("train", list(overrides))
+
+
+def checked(*overrides: str) -> DictConfig:
+    return config.check(compose(*overrides))
+
+
+def refusal(*overrides: str) -> str:
+    """The message for overrides that compose but that `check` refuses."""
+    with pytest.raises(ConfigError) as caught:
+        checked(*overrides)
+    assert "\n" not in caught.value.problem
+    return str(caught.value)
+
+
+# What is there
+
+
+def test_conf_has_the_groups_a_user_may_rely_on() -> None:
+    groups = {group for group, _ in CHOICES}
+    assert {"dataset", "model", "loss", "optimizer", "scheduler", "augment", "trainer", "tracking"} <= groups
+    names = {f"{group}={choice}" for group, choice in CHOICES}
+    assert {"dataset=em", "dataset=blood", "dataset=phantom_em", "dataset=phantom_blood"} <= names
+    assert {"model=ternausnet", "model=unet", "trainer=auto", "trainer=cpu", "trainer=gpu", "trainer=debug"} <= names
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_composes_and_passes(group: str, choice: str) -> None:
+    extra = ["tracking.uri=http://localhost:5000"] if (group, choice) == ("tracking", "server") else []
+    cfg = checked(f"{group}={choice}", *extra)
+    for node in ("dataset", "model", "loss", "optimizer", "scheduler", "augment", "inference"):
+        assert get_object(cfg[node]["_target_"]).__module__.startswith("lamella.")
+
+
+@pytest.mark.parametrize("dataset", [c for g, c in CHOICES if g == "dataset"])
+@pytest.mark.parametrize("model", [c for g, c in CHOICES if g == "model"])
+def test_every_dataset_goes_with_every_model(dataset: str, model: str) -> None:
+    cfg = checked(f"dataset={dataset}", f"model={model}")
+    assert cfg.model.in_channels == (cfg.dataset.in_channels or 1)  # 1 stands in for what the data will say
+    assert cfg.tracking.experiment == cfg.dataset.name == dataset
+
+
+def test_defaults_are_those_promised() -> None:
+    cfg = checked()
+    assert (cfg.dataset.name, cfg.model.name, cfg.model.encoder_weights) == ("phantom_blood", "ternausnet", None)
+    assert cfg.tracking.uri == f"sqlite:///{config.CHECKOUT}/mlflow/lamella.db"
+
+
+def test_default_paths_lie_under_the_checkout_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LAMELLA_DATA", raising=False)
+    cfg = checked("dataset=em")
+    for path in (cfg.paths.data, cfg.paths.cache, cfg.paths.output, cfg.tracking.artifacts, cfg.dataset.root):
+        assert Path(path).is_relative_to(config.CHECKOUT)
+
+
+def test_lamella_data_is_relative_to_where_the_user_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAMELLA_DATA", "here, and there")
+    assert checked("dataset=em").dataset.root == f"{tmp_path}/here, and there/em"
+
+
+def test_interpolations_are_resolved() -> None:
+    cfg = checked("dataset=em", "seed=5", "model=unet", "tracking.run_name=${model.name}-${dataset.split.test}")
+    assert cfg.model.in_channels == 1
+    assert cfg.tracking.run_name == "unet-6"
+
+
+def test_seed_0_and_null_are_values() -> None:
+    cfg = checked("seed=0", "trainer.patience=null", "trainer.gradient_clip=0")
+    assert cfg.seed == 0
+    assert cfg.trainer.patience is None
+    assert cfg.trainer.gradient_clip == 0.0
+
+
+def test_values_take_the_type_of_their_key() -> None:
+    cfg = checked("optimizer.lr=1", "tracking.run_name=5", "model=unet", "model.decoder_channels=[16,8]")
+    assert isinstance(cfg.optimizer.lr, float)
+    assert cfg.tracking.run_name == "5"
+    assert cfg.model.decoder_channels == [16, 8]
+
+
+def test_what_is_checked_passes_again() -> None:
+    cfg = checked("dataset=em")
+    assert config.check(cfg) == cfg
+
+
+# What is refused, from the command line
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "says"),
+    [
+        (["+extra=1"], "'extra'", "Allowed: augment, data,"),
+        (["+trainer.extra=1"], "'trainer.extra'", "max_epochs"),
+        (["+trainer.max_epoch=1"], "'trainer.max_epoch'", "Did you mean max_epochs?"),
+        (["+model.extra=1"], "'model.extra'", "encoder_weights"),
+        (["+optimizer.lrr=1"], "'optimizer.lrr'", "Did you mean lr? Allowed: lr, weight_decay."),
+        (["+dataset.split.vall=1"], "'dataset.split.vall'", "val_fraction"),
+        (["+dataset.roots=x", "dataset=em"], "'dataset.roots'", "Did you mean root?"),
+        (["tracking=server"], "tracking.uri", "has no value"),
+        (["~model.encoder"], "model.encoder", "has no value"),
+        (["~model"], "model", "has no value"),
+        (["optimizer.lr=abc"], "optimizer.lr", "must be a number, above 0; got 'abc'"),
+        (["optimizer.lr=0"], "optimizer.lr", "must be a number, above 0; got 0"),
+        (["optimizer.lr=nan"], "optimizer.lr", "above 0; got nan"),
+        (["optimizer.lr=inf"], "optimizer.lr", "above 0; got inf"),
+        (["optimizer.lr=null"], "optimizer.lr", "above 0; got None"),
+        (["optimizer.lr=true"], "optimizer.lr", "above 0; got True"),
+        (["optimizer.lr={a: 1}"], "optimizer.lr", "above 0; got {'a': 1}"),
+        (["trainer.gradient_clip=nan"], "trainer.gradient_clip", "must be a number, at least 0; got nan"),
+        (["trainer.ema=1"], "trainer.ema", "at most 0.99999; got 1.0"),
+        (["trainer.accelerator=cuda"], "trainer.accelerator", "must be one of auto, cpu, gpu; got 'cuda'"),
+        (["data.crop=8"], "data.crop", "must be a whole number, at least 16; got 8"),
+        (["seed=4294967296"], "seed", "at least 0 and at most 4294967295; got 4294967296"),
+        (["dataset.train=2.5"], "dataset.train", "must be a whole number, at least 2; got 2.5"),
+        (["dataset.train=true"], "dataset.train", "must be a whole number, at least 2; got True"),
+        (["dataset.train=[4]"], "dataset.train", "must be a whole number"),
+        (["dataset.split=3"], "dataset.split", "must be a group of keys; got 3"),
+        (["augment.flip=perhaps"], "augment.flip", "must be true or false; got 'perhaps'"),
+        (["inference.threshold=1"], "inference.threshold", "at most 0.999; got 1"),
+        (["model=unet", "model.decoder_channels=3"], "model.decoder_channels", "must be a list of whole numbers"),
+        (["model=unet", "model.decoder_channels=[3,x]"], "model.decoder_channels", "must be a list of whole numbers"),
+        (["model=unet", "model.decoder_channels=[3,0]"], "model.decoder_channels", "at least 1; got [3, 0]"),
+        (["model.encoder=null"], "model.encoder", "got None"),
+        (["model.encoder=vgg12"], "model.encoder", "got 'vgg12'"),
+        (["paths.output=${nosuch.key}"], "paths.output", "nosuch.key"),
+    ],
+)  # fmt: skip
+def test_check_refuses(overrides: list[str], key: str, says: str) -> None:
+    message = refusal(*overrides)
+    assert key in message
+    assert says in message
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "torch.nn.Identity",
+        "lamella.config.schema.Path",  # imported by a module of ours, but not ours
+        "lamella.cli.main.signal.raise_signal",
+        "lamella.losses.nosuch",
+        "lamella.nosuch.function",
+        "lamella.losses",
+        "null",
+        "3",
+        "{a: 1}",
+    ],
+)
+@pytest.mark.parametrize("node", ["loss", "dataset.split"])
+def test_targets_are_our_own_functions(node: str, target: str) -> None:
+    assert refusal(f"{node}._target_={target}").startswith(f"{node}._target_")
+
+
+def test_a_node_without_a_target_is_refused() -> None:
+    assert refusal("~loss._target_").startswith("loss._target_")
+
+
+def test_another_function_brings_its_own_keys() -> None:
+    message = refusal("loss._target_=lamella.training.optim.cosine")
+    assert "'loss.bce_weight'" in message
+    assert "Allowed: final, warmup." in message
+
+
+def test_a_whole_node_replaced_by_a_scalar_is_refused() -> None:
+    cfg = compose()
+    OmegaConf.set_struct(cfg, False)
+    bare = OmegaConf.create({**OmegaConf.to_container(cfg, resolve=True), "trainer": 3})  # type: ignore[dict-item]
+    with pytest.raises(ConfigError, match=r"^trainer must be a group of keys; got 3"):
+        config.check(bare)
+
+
+# The pieces
+
+
+def test_flat_gives_one_level_of_dotted_keys() -> None:
+    cfg = OmegaConf.create({"a": {"b": {"c": 1}, "d": [1, {"e": 2}]}, "f": None, "g": {}, "h": "${a.b.c}"})
+    assert config.flat(cfg) == {"a.b.c": 1, "a.d": [1, {"e": 2}], "f": None, "g": {}, "h": 1}
+
+
+def test_flat_keeps_every_value_of_the_real_configuration() -> None:
+    cfg = checked("dataset=em")
+    values = config.flat(cfg)
+    assert values["dataset.split.test"] == 6
+    assert values["seed"] == 0
+    for key, value in values.items():
+        assert OmegaConf.select(cfg, key) == value
+
+
+def test_build_calls_the_target_with_its_own_keys_only() -> None:
+    cfg = checked("dataset=em", "augment=em", "augment.noise=3")
+    assert config.build(cfg.augment) == Augmentation(**{k: v for k, v in cfg.augment.items() if k != "_target_"})
+    assert config.build(cfg.inference) == Inference(tile=1024, overlap=64, tta=True, threshold=0.5)
+    loss = config.build(cfg.loss)
+    assert callable(loss)
+
+
+def test_build_passes_positional_arguments_and_plain_lists() -> None:
+    cfg = checked("dataset=em", "model=unet", "model.decoder_channels=[16,8]")
+    network = config.build(cfg.model)  # a ListConfig would fail inside SMP
+    assert sum(p.numel() for p in network.parameters()) > 0
+    with pytest.raises(DataError, match="0 section"):
+        config.build(cfg.dataset.split, [])
+    assert get_object(cfg.dataset.split._target_) is blocks
+
+
+def test_build_refuses_a_foreign_target_as_a_checkpoint_may_hold() -> None:
+    with pytest.raises(ConfigError, match=r"os\.system"):
+        config.build(OmegaConf.create({"_target_": "os.system"}))
+
+
+def test_meanings_name_every_plain_key_with_its_bounds() -> None:
+    text = config.meanings(config.Config)
+    for node in ("data", "trainer", "tracking", "paths"):
+        for name in config.names_at(node, config.Config):
+            assert f"{node}.{name}" in text
+    assert "seed" in text
+    assert "(a whole number or null, at least 1)" in text
+    assert all(len(line) < 150 for line in text.splitlines())
+
+
+def test_every_argument_a_user_can_set_says_what_it_means() -> None:
+    for group, choice in CHOICES:
+        node = OmegaConf.load(CONF / group / f"{choice}.yaml")
+        if "_target_" not in node:
+            continue
+        function = get_object(node["_target_"])
+        for name, hint in config._keyword_only(function).items():
+            assert any(isinstance(part, Key) and part.meaning for part in getattr(hint, "__metadata__", ())), (
+                f"{node['_target_']}: {name}"
+            )
+
+
+def test_names_and_expectations_follow_the_schema() -> None:
+    assert "max_epochs" in config.names_at("trainer", config.Config)
+    assert "trainer" in config.names_at("", config.Config)
+    assert config.names_at("trainer.max_epochs", config.Config) == config.names_at("nosuch.key", config.Config) == []
+    assert config.expected("trainer.max_epochs", config.Config) == "a whole number, at least 1"
+    assert config.expected("trainer.patience", config.Config) == "a whole number or null, at least 1"
+    assert config.expected("trainer", config.Config) == config.expected("model", config.Config) == "a group of keys"
+    assert config.expected("model.encoder", config.Config) == config.expected("nosuch", config.Config) == ""
+
+
+def test_suggestions_name_the_nearest_and_all() -> None:
+    assert config.suggestion("modle", ["seed", "model"]) == "Did you mean model? Allowed: model, seed."
+    assert config.suggestion("xyz", ["seed"]) == "Allowed: seed."
+    assert config.suggestion("xyz", []) == ""
+
+
+def test_what_only_the_data_can_say_is_settled_later() -> None:
+    composed = compose("dataset=folder", "dataset.images=a", "dataset.masks=b", "model=unet")
+    early = config.check(composed)  # all else is checked without a look at the data
+    assert early.model.num_classes == 2
+    assert (early.dataset.in_channels, early.dataset.num_classes) == (None, None)
+    settled = config.check(config.settle(composed, channels=5, classes=4))
+    assert (settled.dataset.in_channels, settled.dataset.num_classes) == (5, 4)
+    assert (settled.model.in_channels, settled.model.num_classes) == (5, 4)
+    assert composed.dataset.in_channels is None
+    # What the user said stays, for the data to contradict.
+    said = compose("dataset=folder", "dataset.images=a", "dataset.masks=b", "dataset.num_classes=3")
+    assert config.check(config.settle(said, channels=5, classes=4)).model.num_classes == 3
+    with pytest.raises(ConfigError, match=r"there is no key 'trainer\.epochs'"):
+        config.check(compose("dataset=folder", "dataset.images=a", "dataset.masks=b", "+trainer.epochs=1"))
+
+
+@pytest.mark.parametrize("command", ["prepare_data", "tiff_to_png"])
+def test_every_command_composes_and_passes(command: str) -> None:
+    needed = {"tiff_to_png": ["input=a.tif", "output=b"]}
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = hydra.compose(command, needed.get(command, []))
+    schema = config.schema_of(command)
+    checked = config.check(composed, schema)
+    assert set(checked) == {field.name for field in dataclasses.fields(schema)}
+    assert all(name in config.meanings(schema) for name in checked if name not in ("dataset", "paths"))
+
+
+# Bounds, for those who build things without a configuration
+
+
+@pytest.mark.parametrize(
+    ("key", "good", "bad"),
+    [
+        (Key("", least=1), [1, 5, None, [1, 2]], [0, -1, math.nan, math.inf, [1, 0]]),
+        (Key("", above=0, most=1), [0.001, 1], [0, 1.001]),
+        (Key("", choices=("a", "b")), ["a", None, ["a", "b"]], ["c", "", ["a", "c"]]),
+        (Key(""), [0, "x", True, -1.5], [math.nan, -math.inf]),
+        (Key("", least=1), [True, False], []),  # a truth value is no number
+        (Key("", least=0, length=2), [[1, 2], None], [[], [1], [1, 2, 3], [1, -1]]),
+    ],
+)
+def test_bounds(key: Key, good: list[Any], bad: list[Any]) -> None:
+    assert all(key.allows(value) for value in good)
+    assert not any(key.allows(value) for value in bad)
+
+
+def test_bounds_in_words() -> None:
+    assert Key("", above=0, most=2**32 - 1).allowed() == "above 0 and at most 4294967295"
+    assert Key("", least=0.25).allowed() == "at least 0.25"
+    assert Key("").allowed() == ""
+    assert Key("", least=0, length=2).allowed() == "2 of them and at least 0"
+
+
+def test_hold_names_the_field() -> None:
+    @dataclasses.dataclass
+    class Thing:
+        share: Annotated[float, Key("a share", least=0, most=1)]
+        size: Annotated[float, Key("no bounds")] = 0
+
+    hold(Thing(1))
+    with pytest.raises(ConfigError, match=r"^Thing\.share must be at least 0 and at most 1; got 2"):
+        hold(Thing(2))
+    with pytest.raises(ConfigError, match=r"^Thing\.size must be a finite number; got nan"):
+        hold(Thing(1, math.nan))
+
+
+def test_what_may_be_allowed_is_what_the_audit_knows():
+    """The schema repeats the kinds, so that `--help` need not import the audit."""
+    from lamella.data.audit.audit import ALLOWABLE
+
+    hint = typing.get_type_hints(config.DatasetKeys, include_extras=True)["allow"]
+    (key,) = hint.__metadata__
+    assert set(key.choices) == set(ALLOWABLE)

@@ -1,0 +1,240 @@
+"""Decoded arrays on disk: right, made once, and never half-written, whatever happens meanwhile."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lamella.data.cache import arrays as store_module
+from lamella.data.cache.arrays import Store
+from lamella.data.io.intensity import stretch
+from lamella.data.io.read import shrink, shrink_mask
+from lamella.data.types import DatasetCard, ImageRef, Sample
+from lamella.errors import DataError, StorageError
+
+CARD = DatasetCard("toy", "toy", ("ground", "cell"), {0: 0, 255: 1}, channels=3, source="made here")
+
+
+def make_sample(folder, name="a", seed=0, side=40):
+    rng = np.random.default_rng(seed)
+    image, mask = folder / f"{name}.png", folder / f"{name}_mask.png"
+    Image.fromarray(rng.integers(0, 256, (side, side + 8, 3), dtype=np.uint8)).save(image)
+    Image.fromarray(rng.integers(0, 2, (side, side + 8), dtype=np.uint8) * 255).save(mask)
+    return Sample(name, ImageRef(image), ImageRef(mask), name)
+
+
+@pytest.fixture
+def sample(tmp_path):
+    return make_sample(tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "cache", CARD, 0.5)
+
+
+def cached(store):
+    """Arrays and what is left of them; not the facts about files, which have tests of their own."""
+    files = (path for path in store.folder.rglob("*") if path.is_file())
+    return sorted(path for path in files if not path.name.startswith("facts-"))
+
+
+def true_image(sample):
+    return np.asarray(Image.open(sample.image.path)).transpose(2, 0, 1)
+
+
+def true_mask(sample):
+    return np.asarray(Image.open(sample.mask.path)) // 255
+
+
+def all_of(store, sample):
+    return store.image(sample), store.mask(sample), store.truth(sample)
+
+
+def test_arrays_are_those_of_the_files(store, sample):
+    assert np.array_equal(store.image(sample), shrink(true_image(sample), 0.5))
+    assert np.array_equal(store.mask(sample), shrink_mask(true_mask(sample), 0.5))
+    assert np.array_equal(store.truth(sample), true_mask(sample))
+    assert np.array_equal(store.full_image(sample), true_image(sample))
+
+
+def test_everything_is_decoded_once_and_mapped(store, sample, monkeypatch):
+    first = all_of(store, sample)
+    monkeypatch.setattr(store_module, "read_image", None)
+    monkeypatch.setattr(store_module, "read_mask", None)
+    again = all_of(Store(store.folder, CARD, 0.5), sample)
+    for a, b in zip(first, again, strict=True):
+        assert isinstance(b, np.memmap)
+        assert not b.flags.writeable
+        assert np.array_equal(a, b)
+    assert len(cached(store)) == 3
+
+
+def test_at_full_size_mask_and_truth_are_one_array(tmp_path, sample):
+    store = Store(tmp_path / "cache", CARD, 1)
+    all_of(store, sample)
+    assert len(cached(store)) == 2
+
+
+def test_what_shapes_an_array_is_part_of_its_name(store, sample):
+    inverted = DatasetCard("toy", "toy", ("cell", "ground"), {255: 0, 0: 1}, channels=3, source="made here")
+    assert np.array_equal(Store(store.folder, inverted, 1).truth(sample), 1 - store.truth(sample))
+    assert Store(store.folder, CARD, 0.25).image(sample).shape != store.image(sample).shape
+
+
+def test_a_changed_file_is_noticed(store, sample):
+    before = [np.array(a) for a in all_of(store, sample)]
+    make_sample(sample.image.path.parent, seed=1)
+    for a, b in zip(before, all_of(store, sample), strict=True):
+        assert not np.array_equal(a, b)
+    assert np.array_equal(store.truth(sample), true_mask(sample))
+
+
+def test_moved_and_equal_files_share_their_arrays(store, sample, tmp_path):
+    all_of(store, sample)
+    (tmp_path / "elsewhere").mkdir()
+    moved = make_sample(tmp_path / "elsewhere", "b")
+    all_of(store, moved)
+    assert len(cached(store)) == 3
+
+
+# --- when something goes wrong ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: b"",
+        lambda whole: whole[:50],
+        lambda whole: whole[:-1],
+        lambda whole: b"\x93NUMPY" + whole,
+        lambda _: b"PK\x03\x04" + bytes(200),
+        lambda whole: bytes(len(whole)),
+    ],
+    ids=["empty", "cut in the header", "cut at the end", "garbled header", "another kind", "zeros"],
+)
+def test_a_damaged_array_is_made_again(store, sample, damage):
+    all_of(store, sample)
+    for path in cached(store):
+        path.write_bytes(damage(path.read_bytes()))
+    assert np.array_equal(store.image(sample), shrink(true_image(sample), 0.5))
+    assert np.array_equal(store.truth(sample), true_mask(sample))
+
+
+def test_a_missing_file_is_named(store, sample):
+    sample.image.path.unlink()
+    with pytest.raises(DataError, match=r"a\.png cannot be read: No such file"):
+        store.image(sample)
+    assert not cached(store)
+
+
+def test_an_unsound_file_leaves_nothing(store, sample):
+    sample.mask.path.write_bytes(sample.mask.path.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"a_mask\.png cannot be read"):
+        store.mask(sample)
+    assert not cached(store)
+
+
+def test_a_file_where_the_folder_should_be(store, sample):
+    store.folder.write_text("in the way")
+    with pytest.raises(StorageError, match="decoded images cannot be") as caught:
+        store.image(sample)
+    assert "paths.cache" in caught.value.remedy
+
+
+def test_a_disk_that_fills_up_leaves_nothing(store, sample, monkeypatch):
+    def full(path, content):
+        with path.open("wb") as file:
+            file.write(content[:100])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StorageError, match=r"written in .*: No space left on device"):
+        store.image(sample)
+    assert not cached(store)
+    monkeypatch.undo()
+    assert np.array_equal(store.image(sample), shrink(true_image(sample), 0.5))
+
+
+def test_a_disk_that_is_really_full(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this user may not mount a small disk")
+    try:
+        large, small = make_sample(tmp_path, "large", side=200), make_sample(tmp_path, "small", side=30)
+        store = Store(disk, CARD, 1)
+        with pytest.raises(StorageError, match="No space left"):
+            store.image(large)
+        assert not cached(store)
+        assert np.array_equal(store.truth(small), true_mask(small))  # what still fits is still kept
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)  # a failed call keeps its store for the traceback
+
+
+# --- several processes -----------------------------------------------------------------------------------
+
+
+def decode(folder, samples):
+    store = Store(folder, CARD, 0.5)
+    return [[int(array.sum()) for array in all_of(store, sample)] for sample in samples]
+
+
+def test_processes_may_fill_one_folder_at_once(tmp_path):
+    samples = [make_sample(tmp_path, str(i), seed=i) for i in range(12)]
+    with ProcessPoolExecutor(4, multiprocessing.get_context("fork")) as pool:
+        waiting = [pool.submit(decode, tmp_path / "cache", samples) for _ in range(4)]
+        found = [future.result() for future in waiting]
+    assert all(sums == found[0] for sums in found)
+    assert found[0] == decode(tmp_path / "fresh", samples)
+    files = cached(Store(tmp_path / "cache", CARD, 0.5))
+    assert len(files) == 36
+    assert {path.suffix for path in files} == {".npy"}
+
+
+KILLED = """
+import sys, time
+import numpy as np
+from lamella.data import store
+
+def slowly(path, content):
+    with path.open("wb") as file:
+        file.write(content[:200])
+    print("writing", flush=True)
+    time.sleep(60)
+
+store.Path.write_bytes = slowly
+store._write(store.Path(sys.argv[1]) / "ab" / "abc.npy", np.zeros(1000, np.uint8))
+"""
+
+
+def test_killed_half_way_leaves_nothing_that_is_read(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", KILLED, tmp_path], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"writing\n"
+        os.kill(process.pid, signal.SIGKILL)
+    (left,) = (tmp_path / "ab").iterdir()
+    assert left.suffix == ".part"  # a name that is never read
+    target = tmp_path / "ab" / "abc.npy"
+    store_module._write(target, np.arange(5, dtype=np.uint8))
+    assert store_module._load(target).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_an_offset_moves_images_and_never_masks(tmp_path, sample):
+    plain, moved = Store(tmp_path / "cache", CARD, 1), Store(tmp_path / "cache", CARD, 1, (-2, 3))
+    assert np.array_equal(moved.truth(sample), plain.truth(sample))
+    assert np.array_equal(moved.image(sample)[:, 4:-6, 4:-4], plain.image(sample)[:, 6:-4, 1:-7])
+    assert np.array_equal(moved.full_image(sample), plain.full_image(sample))  # people look at what was stored
+
+
+def test_percentiles_give_16_bits(tmp_path, sample):
+    plain, stretched = Store(tmp_path / "cache", CARD, 1), Store(tmp_path / "cache", CARD, 1, percentiles=(5, 95))
+    assert stretched.image(sample).dtype == np.uint16
+    assert np.array_equal(stretched.image(sample), stretch(plain.image(sample), (5, 95)))

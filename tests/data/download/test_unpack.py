@@ -1,0 +1,303 @@
+"""Unpacking archives that mean no good, or that came to harm on the way."""
+
+import io
+import resource
+import stat
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+
+from lamella.data.download.unpack import Limits, in_bytes, is_litter, kind, unpack
+from lamella.errors import DataError, StorageError
+
+LIMITS = Limits(entries=50, each=4_000_000, total=6_000_000, ratio=20)
+PICTURE = np.random.default_rng(0).bytes(50_000)
+
+
+def pack(path, *entries, method=zipfile.ZIP_DEFLATED):
+    """A ZIP archive of (name or ZipInfo, content)."""
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in entries:
+            archive.writestr(name, content, compress_type=method)
+    return path
+
+
+def all_of(names):
+    """Wants everything, each under its own name."""
+    return {name: name for name in names}
+
+
+def only_the_good(names):
+    return {"good.png": "good.png"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "outside").mkdir()
+    folder = tmp_path / "outside" / "data"
+    folder.mkdir()
+    return folder
+
+
+def refused(archive, folder, *, limits=LIMITS, pick=all_of, error=DataError):
+    """The error, in words; nothing was written, inside or outside."""
+    with pytest.raises(error) as caught:
+        unpack(archive, folder, pick, limits)
+    assert list(folder.parent.iterdir()) == [folder]
+    return str(caught.value)
+
+
+def test_what_is_wanted_is_unpacked_where_it_is_wanted(tmp_path, folder):
+    archive = pack(
+        tmp_path / "a.zip",
+        ("root/", b""),
+        ("root/train/x.png", PICTURE),
+        ("root/train/.DS_Store", b"?"),
+        ("__MACOSX/root/train/._x.png", b"?"),
+        ("root/Thumbs.db", b"?"),
+        ("root/LICENSE", b"MIT"),
+        ("root/notes.txt", b"..."),
+    )
+    seen = []
+    asked = []
+
+    def pick(names):
+        asked.extend(names)
+        return {"root/train/x.png": "deep/er/y.png"}
+
+    unpacked = unpack(archive, folder, pick, LIMITS, lambda done, total: seen.append((done, total)))
+    assert (folder / "deep" / "er" / "y.png").read_bytes() == PICTURE
+    assert [path.name for path in folder.rglob("*") if path.is_file()] == ["y.png"]
+    assert asked == ["root/train/x.png", "root/LICENSE", "root/notes.txt"]
+    assert (unpacked.files, unpacked.litter, unpacked.others) == (1, 3, ("root/LICENSE", "root/notes.txt"))
+    assert seen[-1] == (len(PICTURE), len(PICTURE))
+
+
+def test_backslashes_of_windows_are_slashes(tmp_path, folder):
+    archive = pack(tmp_path / "a.zip", ("train\\original\\x.png", PICTURE))
+    unpack(archive, folder, all_of, LIMITS)
+    assert (folder / "train" / "original" / "x.png").read_bytes() == PICTURE
+
+
+def test_rights_in_an_archive_are_not_taken_over(tmp_path, folder):
+    entry = zipfile.ZipInfo("x.png")
+    entry.external_attr = (stat.S_IFREG | 0o6777) << 16
+    unpack(pack(tmp_path / "a.zip", (entry, PICTURE)), folder, all_of, LIMITS)
+    assert not (folder / "x.png").stat().st_mode & (stat.S_ISUID | stat.S_ISGID | stat.S_IXUSR)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../evil", "a/../../evil", "/evil", "..\\evil", "C:\\evil", "c:evil", "\\\\host\\share\\evil", "a/..", "//evil"],
+)
+@pytest.mark.parametrize("wanted", [True, False])
+def test_nothing_is_written_outside(tmp_path, folder, name, wanted):
+    archive = pack(tmp_path / "a.zip", ("good.png", PICTURE), (name, b"evil"))
+    pick = all_of if wanted else only_the_good
+    assert "would write outside its folder" in refused(archive, folder, pick=pick)
+
+
+@pytest.mark.parametrize("what", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFBLK])
+def test_links_and_devices_are_refused(tmp_path, folder, what):
+    entry = zipfile.ZipInfo("train")
+    entry.external_attr = (what | 0o777) << 16
+    archive = pack(tmp_path / "a.zip", (entry, "/etc"), ("train/passwd", b"evil"))
+    assert "a link or a device: 'train'" in refused(archive, folder)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("second", ["X.png", "x.png"])
+def test_one_name_is_not_unpacked_twice(tmp_path, folder, second):
+    archive = pack(tmp_path / "a.zip", ("X.png", PICTURE), (second, b"other"))
+    assert "two files of one name" in refused(archive, folder)
+
+
+def test_a_bomb_is_known_by_its_ratio(tmp_path, folder):
+    archive = pack(tmp_path / "a.zip", ("x.png", bytes(3_000_000)))
+    assert "would unpack 'x.png' to 3.0 MB out of" in refused(archive, folder)
+
+
+def test_small_files_may_be_compressed_well(tmp_path, folder):
+    unpack(pack(tmp_path / "a.zip", ("x.png", bytes(1_000_000))), folder, all_of, LIMITS)
+    assert (folder / "x.png").stat().st_size == 1_000_000
+
+
+def test_a_bomb_is_known_by_one_file(tmp_path, folder):
+    archive = pack(tmp_path / "a.zip", ("x.png", np.random.default_rng(1).bytes(4_000_001)))
+    assert "would unpack 'x.png' to 4.0 MB" in refused(archive, folder)
+
+
+def test_a_bomb_is_known_by_all_files_together(tmp_path, folder):
+    archive = pack(tmp_path / "a.zip", *((f"{n}.png", bytes(1_000_000)) for n in range(7)))
+    assert "would unpack to 7.0 MB, and at most 6.0 MB make sense" in refused(archive, folder)
+
+
+def test_a_bomb_is_known_by_its_number_of_files(tmp_path, folder):
+    archive = pack(tmp_path / "a.zip", *((f"{n}.png", b"") for n in range(51)))
+    assert "holds 51 entries, more than 50" in refused(archive, folder)
+
+
+def rewrite(archive, central, local, new):
+    """Overwrites a field of the only entry, in both of its headers: offsets from the header's beginning."""
+    data = bytearray(archive.read_bytes())
+    for signature, offset in ((b"PK\x01\x02", central), (b"PK\x03\x04", local)):
+        at = data.index(signature) + offset
+        data[at : at + len(new)] = new
+    archive.write_bytes(data)
+    return archive
+
+
+def test_a_bomb_that_understates_its_size_is_cut_short(tmp_path, folder):
+    archive = pack(tmp_path / "a.zip", ("x.png", bytes(2_000_000)))
+    rewrite(archive, 24, 22, struct.pack("<L", 1000))
+    with pytest.raises(DataError, match="damaged"):
+        unpack(archive, folder, all_of, LIMITS)
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 1000
+
+
+def test_an_encrypted_file_is_named(tmp_path, folder):
+    archive = rewrite(pack(tmp_path / "a.zip", ("x.png", PICTURE)), 8, 6, struct.pack("<H", 1))
+    assert "is encrypted: 'x.png' needs a password" in refused(archive, folder)
+
+
+def test_a_compression_that_python_lacks_is_named(tmp_path, folder):
+    archive = rewrite(pack(tmp_path / "a.zip", ("x.png", PICTURE)), 10, 8, struct.pack("<H", 9))  # Deflate64
+    with pytest.raises(DataError, match="cannot be unpacked here") as caught:
+        unpack(archive, folder, all_of, LIMITS)
+    assert "another program" in caught.value.remedy
+
+
+def test_a_wrong_checksum_is_found(tmp_path, folder):
+    archive = pack(tmp_path / "a.zip", ("x.png", PICTURE), method=zipfile.ZIP_STORED)
+    data = bytearray(archive.read_bytes())
+    data[20_000] ^= 1
+    archive.write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.zip is damaged or cut off: Bad CRC-32 for file 'x\.png'"):
+        unpack(archive, folder, all_of, LIMITS)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_compressed_data_is_found(tmp_path, folder, method):
+    archive = pack(tmp_path / "a.zip", ("x.png", PICTURE), method=method)
+    data = bytearray(archive.read_bytes())
+    data[10_000:10_100] = bytes(100)
+    archive.write_bytes(data)
+    with pytest.raises(DataError, match="damaged or cut off"):
+        unpack(archive, folder, all_of, LIMITS)
+
+
+def test_a_cut_off_archive_is_found(tmp_path, folder):
+    archive = pack(tmp_path / "a.zip", ("x.png", PICTURE))
+    archive.write_bytes(archive.read_bytes()[:-30])
+    assert "damaged or cut off" in refused(archive, folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (b"\xef\xbb\xbf \n<!DOCTYPE html><html><title>Sign in</title>", "a web page"),
+        (b"<HTML><head>", "a web page"),
+        (b"Rar!\x1a\x07\x00", "a RAR archive"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+        (b"\x1f\x8b\x08", "a gzip file"),
+        (b"", ""),
+        (b"some text", ""),
+    ],
+)
+def test_what_is_no_archive_is_named(tmp_path, folder, content, name):
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(content)
+    assert f"a.zip is no ZIP archive{name and ' but ' + name}\n" in refused(archive, folder)
+    assert kind(content) == name
+
+
+def test_a_folder_is_no_archive(tmp_path, folder):
+    assert "is a folder, not a ZIP archive" in refused(tmp_path, folder)
+
+
+def test_a_missing_archive_is_named(tmp_path, folder):
+    assert "none.zip cannot be read: No such file" in refused(tmp_path / "none.zip", folder)
+
+
+def test_room_is_looked_for_beforehand(tmp_path, folder):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive, archive.open("x.png", "w", force_zip64=True) as file:
+        file.write(PICTURE)
+    data = bytearray(buffer.getvalue())
+    at = data.index(b"PK\x01\x02")
+    length = struct.unpack("<H", data[at + 28 : at + 30])[0]
+    size = struct.pack("<HHQ", 1, 8, 10**15)  # the size in a ZIP64 field
+    data[at + 24 : at + 28] = b"\xff\xff\xff\xff"
+    data[at + 30 : at + 32] = struct.pack("<H", len(size))
+    data[at + 46 + length : at + 46 + length] = size
+    end = data.index(b"PK\x05\x06")
+    data[end + 12 : end + 16] = struct.pack("<L", struct.unpack("<L", data[end + 12 : end + 16])[0] + len(size))
+    (tmp_path / "a.zip").write_bytes(data)
+    endless = Limits(entries=5, each=10**18, total=10**18, ratio=10**18)
+    message = refused(tmp_path / "a.zip", folder, limits=endless, error=StorageError)
+    assert "unpacking a.zip needs 1000.0 TB" in message
+    assert "paths.data=FOLDER" in message
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path, folder):
+    archive = pack(tmp_path / "a.zip", ("x.png", PICTURE))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # the kernel stops every file there
+    try:
+        with pytest.raises(StorageError, match=r"x\.png cannot be written: File too large"):
+            unpack(archive, folder, all_of, LIMITS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_no_damage_goes_unnoticed_or_does_harm(tmp_path, folder):
+    """Archives with random bytes changed: unpacked as they were, or refused with one of our own errors."""
+    contents = {"train/x.png": PICTURE[:300], "train/y.png": bytes(2000), "zé.png": b"z"}
+    good = pack(tmp_path / "a.zip", *contents.items()).read_bytes()
+    rng = np.random.default_rng(2)
+    refusals = 0
+    for trial in range(300):
+        data = bytearray(good)
+        for at in rng.integers(4, len(data), size=rng.integers(1, 6)):
+            data[at] = rng.integers(256)
+        (tmp_path / "b.zip").write_bytes(data)
+        place = folder / str(trial)
+        place.mkdir()
+        try:
+            unpack(tmp_path / "b.zip", place, all_of, LIMITS)
+        except (DataError, StorageError):
+            refusals += 1
+            continue
+        found = [path.read_bytes() for path in place.rglob("*") if path.is_file()]
+        assert all(content in contents.values() for content in found)
+    assert 150 < refusals < 300
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "b.zip", "outside"]
+    assert list((tmp_path / "outside").iterdir()) == [folder]
+
+
+@pytest.mark.parametrize(
+    ("name", "litter"),
+    [
+        ("train/original/x.png", False),
+        ("__MACOSX/train/original/._x.png", True),
+        ("a/__MACOSX/x.png", True),
+        ("a/.DS_Store", True),
+        ("a/Desktop.ini", True),
+        ("MACOSX/x.png", False),
+    ],
+)
+def test_litter_is_known(name, litter):
+    assert is_litter(name) is litter
+
+
+def test_sizes_in_words():
+    assert [in_bytes(n) for n in (0, 999, 1000, 2_050_000_000, 3e15)] == [
+        "0 bytes",
+        "999 bytes",
+        "1.0 kB",
+        "2.0 GB",
+        "3000.0 TB",
+    ]

@@ -1,0 +1,150 @@
+"""The report's page in a real browser: on a phone and a desk, light and dark, by keyboard and on paper."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamella.reporting.page import page
+from support.report_pages import changed, gallery, picture, section
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+from mlflow_pages import NO_CHROMIUM, browsing, chromium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.ui
+
+WIDTHS = (360, 1280)
+LABELS = ("unet_with_an_unbroken_name_of_sixty_letters_and_no_space_at_all", "otsu model.window=51,model.offset=0.02")
+
+# The least contrast of any text with what lies under it, and the text.
+CONTRAST = """() => {
+  const parse = colour => colour.match(/[\\d.]+/g).map(Number);
+  const part = value => (value /= 255) <= .03928 ? value / 12.92 : ((value + .055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => .2126 * part(r) + .7152 * part(g) + .0722 * part(b);
+  const ground = element => {
+    for (; element; element = element.parentElement) {
+      const found = parse(getComputedStyle(element).backgroundColor);
+      if (found.length < 4 || found[3] === 1) return found;
+    }
+    return [255, 255, 255];
+  };
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  let least = [21, ""];
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const element = node.parentElement;
+    if (!node.data.trim() || element.closest("svg")) continue;
+    const pair = [parse(getComputedStyle(element).color), ground(element)].map(light);
+    const ratio = (Math.max(...pair) + .05) / (Math.min(...pair) + .05);
+    if (ratio < least[0]) least = [ratio, node.data];
+  }
+  return least;
+}"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a folder that holds the page: two sections, one of phantoms, with long names."""
+    if chromium() is None:
+        pytest.skip(NO_CHROMIUM)
+    first = section(LABELS, gallery=gallery(("image", *LABELS, "a", "b", "c")))
+    second = replace(changed(section(), dataset="em", phantom=True), pictures=(picture("Another"),))
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "report.html").write_text(page("A comparison", (first, second), "lamella 1"), encoding="utf-8")
+    return folder.as_uri()
+
+
+@contextmanager
+def shown(place: str, width: int = 1280, **media: str) -> Iterator["Page"]:
+    """The page in a new browser; at the end it must have asked for nothing and complained of nothing."""
+    with browsing(place, width=width, height=800) as opened:
+        asked, said = [], []
+        opened.on("request", lambda request: asked.append(request.url))
+        opened.on("console", lambda message: said.append(message.text))
+        opened.on("pageerror", lambda error: said.append(str(error)))
+        opened.emulate_media(reduced_motion="reduce", **media)
+        opened.goto(f"{place}/report.html")
+        opened.wait_for_load_state("load")
+        yield opened
+        assert [url[:60] for url in asked if not url.startswith("data:")] == [f"{place}/report.html"[:60]]
+        assert said == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_wider_than_the_page_and_all_pictures_are_there(place: str, width: int) -> None:
+    with shown(place, width) as opened:
+        opened.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        assert opened.evaluate("document.documentElement.scrollWidth") == width
+        loaded = opened.evaluate("[...document.images].map(each => each.complete && each.naturalWidth > 0)")
+        assert len(loaded) > 30
+        assert all(loaded)
+        assert all(each > 200 for each in opened.evaluate(
+            "[...document.querySelectorAll('.figures svg')].map(each => each.getBoundingClientRect().width)"
+        ))  # fmt: skip
+        # What does not fit scrolls in a region of its own, on a phone pictures too.
+        scrolling = "[...document.querySelectorAll('{}')].map(each => each.scrollWidth > each.clientWidth)"
+        assert all(opened.evaluate(scrolling.format(".case"))) == (width == 360)
+        assert any(opened.evaluate(scrolling.format(".scroll"))) or width > 360
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_can_be_read(place: str, scheme: str) -> None:
+    with shown(place, color_scheme=scheme) as opened:
+        opened.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        least, text = opened.evaluate(CONTRAST)
+        assert least >= 4.5, text
+        ground = opened.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+        figure = opened.evaluate("getComputedStyle(document.querySelector('.figures svg')).backgroundColor")
+        assert figure == "rgb(255, 255, 255)"
+
+
+def test_a_table_scrolls_by_keyboard_and_its_first_column_stays(place: str) -> None:
+    with shown(place, 360) as opened:
+        region = opened.locator("[aria-labelledby=s1-scores-table]")
+        name, last = region.locator("tbody th").first, region.locator("tbody td").last
+        before, far = name.bounding_box(), last.bounding_box()
+        assert before
+        assert far
+        assert before["width"] < 180  # room beside it for a column
+        assert far["x"] > 360
+        for _ in range(100):  # from the page's top to the table
+            opened.keyboard.press("Tab")
+            if region.evaluate("each => each === document.activeElement"):
+                break
+        assert region.evaluate("each => getComputedStyle(each).outlineStyle") == "solid"
+        for _ in range(40):
+            opened.keyboard.press("ArrowRight")
+        opened.wait_for_timeout(300)
+        after, near = name.bounding_box(), last.bounding_box()
+        assert after
+        assert near
+        assert after["x"] == before["x"]
+        assert near["x"] + near["width"] <= 361
+
+
+def test_the_first_key_leads_to_the_results(place: str) -> None:
+    with shown(place) as opened:
+        opened.keyboard.press("Tab")
+        skip = opened.locator(".skip")
+        assert skip.evaluate("each => each === document.activeElement")
+        box = skip.bounding_box()
+        assert box
+        assert box["x"] >= 0
+        opened.keyboard.press("Enter")
+        assert opened.evaluate("document.activeElement.id") == "main"
+
+
+def test_paper_shows_what_a_screen_folds_or_scrolls(place: str) -> None:
+    with shown(place, 760, media="print", color_scheme="dark") as opened:
+        assert not opened.locator("nav").is_visible()
+        assert opened.locator("#s1-runs-table").is_visible()
+        assert opened.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert opened.evaluate("document.documentElement.scrollWidth") == 760
+        assert opened.pdf(format="A4").startswith(b"%PDF")

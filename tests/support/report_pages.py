@@ -1,0 +1,96 @@
+"""Sections by hand, for tests of the report's page: two methods on four images."""
+
+import base64
+import io
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+
+from lamella.errors import StorageError
+from lamella.plots.svg import Picture, svg_of
+from lamella.reporting.cohort import Cohort, Method, Repetition
+from lamella.reporting.gallery import Case, Panel
+from lamella.reporting.page import Section
+from lamella.statistics.comparison import Comparison
+
+IDS = ("image 1", "image 2", "image 3", "image 4")
+OTSU = [0.5, 0.6, 0.7, 0.8]
+UNET = ([0.9, 0.8, 0.9, 0.8], [0.9, 0.9, 0.9, 1.0])  # means 0.85 and 0.925
+
+
+def missing(name):
+    raise StorageError(f"no {name}", "Train again.")
+
+
+def method(label, dice, *, deterministic=False):
+    """A method from Dice by seed and image; the count's error is +2 and -2 in turn, precision half of Dice."""
+    repetitions = []
+    for seed, values in enumerate(dice):
+        scores = pd.DataFrame({"id": IDS, "group": ("a", "a", "b", "b"), "case": ("1", "2", "3", "4"), "dice": values})
+        scores["precision"] = scores["dice"] / 2
+        scores["count/error"] = [2.0, -2.0, 2.0, -2.0]
+        run = (f"{label} seed {seed}", seed, {"seed": str(seed)}, {}, scores, pd.DataFrame(), missing)
+        repetitions.append(Repetition(f"{seed}{label}", *run))
+    return Method(label, tuple(repetitions), deterministic)
+
+
+@cache
+def picture(title="Distributions", text="Dice"):
+    figure = Figure(figsize=(6, 2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1])
+    axes.set(xlabel=text, title=title)
+    return Picture(title, svg_of(figure), f"A line: {text}", f"How to read {text}.")
+
+
+def panel(label, text="Dice 0.9123"):
+    file = io.BytesIO()
+    Image.fromarray(np.full((48, 64, 3), 200, np.uint8)).save(file, "PNG")
+    uri = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return Panel(label, uri, f"{label} of an image", text)
+
+
+def gallery(labels, count=2):
+    return tuple(
+        (name, tuple(Case(f"{name} {n + 1} of 4", f"image {n}", tuple(map(panel, labels))) for n in range(count)))
+        for name in ("worst", "typical", "best")
+    )
+
+
+def section(labels=("unet", "otsu"), **changes):
+    """Two methods, one of them without chance."""
+    unet, otsu = labels
+    methods = (method(unet, UNET), method(otsu, [OTSU], deterministic=True))
+    protocol = {"test images": "4, of 2 groups", "threshold": "0.5"}
+    cohort = Cohort("blood", False, methods, protocol, {"title": "Blood cells", "licence": "CC0"})
+    summary = pd.DataFrame(
+        {
+            "method": [unet, otsu],
+            "seeds": [2, 1],
+            "deterministic": [False, True],
+            "dice": [0.8875, 0.65],
+            "dice_low": [0.86, 0.5],
+            "dice_high": [0.9, 0.8],
+            "dice_seed_sd": [0.053, np.nan],
+            "dice_published": [0.9, np.nan],
+            "dice_difference": [-0.0125, np.nan],
+            "parameters": [7_760_000.0, 0.0],
+            "train_s": [5400.0, np.nan],
+            "images_per_s": [np.nan, np.nan],
+            "test_images_per_s": [12.5, 2000.0],
+        }
+    )
+    pair = Comparison(unet, otsu, 0.2375, 0.1, 0.3, 0.0002, 0.05, 0.004, 0.012, unet)
+    shown = Section(
+        cohort, "dice", summary, (pair,), ("unet is better.", "By 0.24."), ("A note.",), (picture(),),
+        gallery(("image", unet, otsu)),
+    )  # fmt: skip
+    return replace(shown, **changes)
+
+
+def changed(shown, **changes):
+    return replace(shown, cohort=replace(shown.cohort, **changes))

@@ -1,0 +1,404 @@
+"""Splits: disjoint, covering, the same everywhere, whole groups, and steady when images are added."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from lamella.cli import main as cli
+from lamella.config import schema as config
+from lamella.data.datasets import phantom
+from lamella.data.datasets.blood import blood
+from lamella.data.types import ImageRef, Sample
+from lamella.errors import ConfigError, DataError
+from lamella.splits import blocks, draw, file, found, hashed, published
+
+CONF = config.CHECKOUT / "conf"
+
+names = st.sets(st.text("abcdef0123", min_size=1, max_size=6), min_size=2, max_size=30)
+fractions = st.floats(0.05, 0.9)
+shares = st.floats(0.05, 0.45)
+seeds = st.integers(0, 1000)
+# Samples of up to eight groups, by name of the sample.
+grouped = st.dictionaries(st.text("abcdef0123", min_size=1, max_size=6), st.integers(0, 7), min_size=3, max_size=30)
+
+
+def sample(name, part="", group=None):
+    ref = ImageRef(Path(name))
+    return Sample(name, ref, ref, group or name, part)
+
+
+def samples(train, test=("t",)):
+    return [sample(f"train-{n}", "train") for n in sorted(train)] + [sample(f"test-{n}", "test") for n in sorted(test)]
+
+
+def stack(count, name="stack.tif", group=None):
+    """The pages of one file, each its own group unless said otherwise."""
+    refs = [ImageRef(Path(name), page) for page in range(count)]
+    return [Sample(f"{name}-{r.page:03d}", r, r, group or f"{name}-{r.page:03d}") for r in refs]
+
+
+def of(groups):
+    return [sample(name, group=f"group {number}") for name, number in sorted(groups.items())]
+
+
+def ids(part):
+    return [s.id for s in part]
+
+
+def split_ids(split):
+    """As runs save it."""
+    return {name: ids(getattr(split, name)) for name in ("train", "val", "test")}
+
+
+def parts(split):
+    return {s.id: name for name in ("train", "val", "test") for s in getattr(split, name)}
+
+
+# --- published -------------------------------------------------------------------------------------------
+
+
+@given(names, fractions, seeds)
+@settings(max_examples=60)
+def test_parts_are_disjoint_cover_all_and_none_is_empty(train, fraction, seed):
+    everything = samples(train)
+    split = published(everything, val_fraction=fraction, seed=seed)
+    assert sorted(ids([*split.train, *split.val, *split.test])) == sorted(ids(everything))
+    assert split.train
+    assert split.val
+    assert ids(split.test) == ["test-t"]
+    assert all(ids(part) == sorted(ids(part)) for part in (split.train, split.val))  # in the data set's order
+
+
+@given(names, names, fractions, seeds)
+@settings(max_examples=60)
+def test_added_images_move_none(train, more, fraction, seed):
+    first, later = samples(train), samples(train | more)
+    drawn = [draw(s.group, seed) < fraction for s in first if s.part == "train"]
+    assume(any(drawn) and not all(drawn))  # otherwise one had to be moved so that no part is empty
+    before = published(first, val_fraction=fraction, seed=seed)
+    after = published(later, val_fraction=fraction, seed=seed)
+    assert set(before.train) <= set(after.train)
+    assert set(before.val) <= set(after.val)
+
+
+@given(st.lists(st.integers(0, 5), min_size=2, max_size=30), seeds)
+@settings(max_examples=60)
+def test_a_group_is_never_split(groups, seed):
+    assume(len(set(groups)) > 1)
+    everything = [sample(f"train-{i}", "train", f"slide-{g}") for i, g in enumerate(groups)]
+    split = published([*everything, sample("t", "test")], val_fraction=0.4, seed=seed)
+    assert not {s.group for s in split.train} & {s.group for s in split.val}
+
+
+def test_the_draw_is_the_same_on_every_machine():
+    # The first 64 bits of `printf 0:a | sha256sum`, as a fraction.
+    assert draw("a", 0) == int("9df3c5fab8ef8fe7", 16) / 2**64
+    assert draw("a", 0) != draw("a", 1) != draw("b", 1)
+
+
+def test_the_share_is_met_on_average():
+    everything = samples([f"{i:03d}" for i in range(100)])
+    held = [len(published(everything, val_fraction=0.15, seed=seed).val) for seed in range(60)]
+    assert 13 < sum(held) / len(held) < 17
+    assert len(set(held)) > 1  # no count is forced
+    assert len({tuple(ids(published(everything, val_fraction=0.15, seed=s).val)) for s in range(5)}) == 5
+
+
+@pytest.mark.parametrize(("train", "test"), [([], []), (["a"], ["t"]), (["a", "b"], [])])
+def test_too_few_to_split(train, test):
+    with pytest.raises(DataError, match="too few to split"):
+        published(samples(train, test), val_fraction=0.5, seed=0)
+
+
+def test_images_of_one_slide_are_too_few():
+    everything = [sample(str(i), "train", "slide") for i in range(5)] + [sample("t", "test")]
+    with pytest.raises(DataError, match="two groups"):
+        published(everything, val_fraction=0.5, seed=0)
+
+
+def test_an_image_of_no_part_is_not_dropped_silently():
+    with pytest.raises(DataError, match="stray, belong to no published part"):
+        published([*samples("ab"), sample("stray")], val_fraction=0.5, seed=0)
+
+
+def test_a_published_validation_part_is_taken():
+    everything = [*samples("ab"), sample("chosen", "val")]
+    split = published(everything, val_fraction=0.9, seed=0)
+    assert split_ids(split) == {"train": ["train-a", "train-b"], "val": ["chosen"], "test": ["test-t"]}
+    assert ids(published(everything[1:], val_fraction=0.9, seed=0).train) == ["train-b"]  # one is enough then
+
+
+@pytest.mark.parametrize("other", ["val", "test"])
+def test_a_group_in_two_published_parts_is_refused(other):
+    everything = [*samples("ab"), sample("x", "train", "patient 7"), sample("y", other, "patient 7")]
+    with pytest.raises(DataError, match=rf"the group patient 7 lies in train \(x\) and {other} \(y\)"):
+        published(everything, val_fraction=0.5, seed=0)
+
+
+# --- hashed ----------------------------------------------------------------------------------------------
+
+
+@given(grouped, shares, shares, seeds, st.randoms())
+@settings(max_examples=60)
+def test_hashed_parts_are_whole_groups_whatever_the_order(groups, val, test, seed, random):
+    assume(len(set(groups.values())) >= 3)
+    everything = of(groups)
+    split = hashed(everything, val=val, test=test, seed=seed)
+    assert sorted(ids([*split.train, *split.val, *split.test])) == sorted(groups)
+    where = {}
+    for name in ("train", "val", "test"):
+        assert getattr(split, name)
+        for s in getattr(split, name):
+            assert where.setdefault(s.group, name) == name
+    shuffled = random.sample(everything, len(everything))
+    assert parts(hashed(shuffled, val=val, test=test, seed=seed)) == parts(split)
+    assert split == hashed(everything, val=val, test=test, seed=seed)
+
+
+@given(grouped, grouped, shares, shares, seeds)
+@settings(max_examples=60)
+def test_hashed_moves_none_when_some_are_added(groups, more, val, test, seed):
+    draws = [draw(f"group {g}", seed) for g in set(groups.values())]
+    drawn = {"test" if d < test else "val" if d < test + val else "train" for d in draws}
+    assume(len(drawn) == 3)  # otherwise one had to be moved so that no part is empty
+    before = parts(hashed(of(groups), val=val, test=test, seed=seed))
+    after = parts(hashed(of(more | groups), val=val, test=test, seed=seed))
+    assert before.items() <= after.items()
+
+
+def test_hashed_shares_are_met_on_average():
+    everything = [sample(f"{i:03d}") for i in range(200)]
+    splits = [hashed(everything, val=0.1, test=0.3, seed=seed) for seed in range(60)]
+    assert sum(len(s.val) for s in splits) / 60 == pytest.approx(20, abs=2)
+    assert sum(len(s.test) for s in splits) / 60 == pytest.approx(60, abs=3)
+    assert len({len(s.test) for s in splits}) > 1  # no count is forced
+
+
+def test_hashed_is_the_same_on_every_machine():
+    def fraction(name):
+        return int(hashlib.sha256(f"5:{name}".encode()).hexdigest()[:16], 16) / 2**64
+
+    split = hashed([sample(c) for c in "abcdefghijklmnop"], val=0.2, test=0.3, seed=5)
+    assert ids(split.test) == [c for c in "abcdefghijklmnop" if fraction(c) < 0.3]
+    assert ids(split.val) == [c for c in "abcdefghijklmnop" if 0.3 <= fraction(c) < 0.5]
+
+
+@pytest.mark.parametrize("count", range(3, 9))
+def test_a_handful_of_images_fills_every_part(count):
+    for seed in range(30):
+        split = hashed([sample(str(i)) for i in range(count)], val=0.05, test=0.05, seed=seed)
+        assert [len(split.val), len(split.test)] != [0, 0]
+        assert len(split.train) >= count - 4
+
+
+def test_hashed_refuses_what_cannot_be_split():
+    with pytest.raises(DataError, match=r"5 image\(s\) of 2 group\(s\) are too few") as caught:
+        hashed(of({"a": 0, "b": 0, "c": 1, "d": 1, "e": 1}), val=0.2, test=0.2, seed=0)
+    assert "dataset/split=blocks" in caught.value.remedy
+    with pytest.raises(ConfigError, match=r"split\.val=0\.5 and dataset\.split\.test=0\.5 leave nothing"):
+        hashed([sample(c) for c in "abcdef"], val=0.5, test=0.5, seed=0)
+
+
+# --- blocks ----------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 50), st.integers(1, 20), st.integers(1, 20), st.integers(0, 5))
+def test_blocks_are_contiguous_in_order_and_apart(train, val, test, gap):
+    sections = stack(train + val + test + 2 * gap)
+    split = blocks(sections, val=val, test=test, gap=gap)
+    pages = [[s.image.page for s in part] for part in (split.train, split.val, split.test)]
+    assert pages[0] == list(range(train))
+    assert pages[1] == list(range(train + gap, train + gap + val))
+    assert pages[2] == list(range(train + gap + val + gap, len(sections)))
+
+
+def test_too_few_sections():
+    sections = [sample(str(i)) for i in range(10)]
+    assert len(blocks(sections, val=4, test=5, gap=0).train) == 1
+    with pytest.raises(DataError, match=r"10 section\(s\) cannot give 6 for test, 4 for validation and one"):
+        blocks(sections, val=4, test=6, gap=0)
+    with pytest.raises(DataError, match=r"5 for test, 3 for validation and 1 twice in between and one"):
+        blocks(sections, val=3, test=5, gap=1)
+
+
+def test_blocks_cut_a_stack_but_no_group_of_several_files():
+    pages = stack(6, group="stack")
+    assert len(blocks(pages, val=1, test=2, gap=0).train) == 3
+    files = [sample(str(i), group="left" if i < 3 else "right") for i in range(6)]
+    assert len(blocks([*files[:3], sample("x"), sample("y")], val=1, test=1, gap=0).train) == 3
+    with pytest.raises(DataError, match=r"the group right lies in val \(3\) and test \(4\)"):
+        blocks(files, val=1, test=2, gap=0)
+    with pytest.raises(DataError, match="the group specimen lies in"):  # two stacks of one specimen
+        blocks(stack(3, "a.tif", "specimen") + stack(3, "b.tif", "specimen"), val=1, test=1, gap=0)
+
+
+# --- found: what suits a folder --------------------------------------------------------------------------
+
+
+def test_found_takes_published_parts_then_blocks_of_one_stack_then_the_hash():
+    arguments = {"val": 0.15, "test": 0.2, "seed": 3}
+    everything = samples("abcdef")
+    assert found(everything, **arguments) == published(everything, val_fraction=0.15, seed=3)
+    pages = stack(30, group="stack")
+    assert found(pages, **arguments) == blocks(pages, val=4, test=6, gap=0)
+    assert found(stack(30), **arguments) == hashed(stack(30), **arguments)  # pages that are no neighbours
+    stacks = [page for name in "abcdef" for page in stack(4, name, group=name)]
+    assert found(stacks, **arguments) == hashed(stacks, **arguments)
+    assert [len(part) for part in vars(found(stack(3, group="s"), **arguments)).values()] == [1, 1, 1]
+    with pytest.raises(DataError, match="belong to no published part"):
+        found([*everything, sample("stray")], **arguments)
+    with pytest.raises(DataError, match="too few"):
+        found([sample("a")], **arguments)
+    with pytest.raises(ConfigError, match="leave nothing"):
+        found(pages, val=0.5, test=0.6, seed=0)
+
+
+# --- file ------------------------------------------------------------------------------------------------
+
+
+def written(tmp_path, content):
+    path = tmp_path / "split.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return str(path)
+
+
+@given(grouped, seeds)
+@settings(max_examples=40)
+def test_a_saved_split_comes_back(tmp_path_factory, groups, seed):
+    assume(len(set(groups.values())) >= 3)
+    everything = of(groups)
+    split = hashed(everything, val=0.3, test=0.3, seed=seed)
+    path = written(tmp_path_factory.mktemp("split"), split_ids(split))
+    assert file(everything, path=path, allow_unused=False) == split
+
+
+def test_a_saved_split_of_a_stack_comes_back(tmp_path):
+    pages = stack(20, group="stack")
+    split = blocks(pages, val=3, test=5, gap=1)
+    path = written(tmp_path, split_ids(split))
+    assert file(pages, path=path, allow_unused=True) == split
+    with pytest.raises(DataError, match=r"names no part for stack.tif-010, stack.tif-014") as caught:  # the gaps
+        file(pages, path=path, allow_unused=False)
+    assert "allow_unused=true" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ({"train": ["a", "b"], "val": ["c"], "test": ["d", "e", "f", "g", "h"]}, "data set lacks: e, f, g and 1 more"),
+        ({"train": ["a"], "val": ["c"], "test": ["d"]}, "names no part for b"),
+        ({"train": ["a", "b"], "val": ["c", "a"], "test": ["d"]}, "names a twice, in train and in val"),
+        ({"train": ["a", "b", "a"], "val": ["c"], "test": ["d"]}, "names a twice, in train and in train"),
+        ({"train": ["a", "b", "c"], "val": [], "test": ["d"]}, "val in the split file .* is empty"),
+        ({"train": ["a", "b", "c"], "test": ["d"]}, "does not hold exactly train, val and test"),
+        ({"train": ["a"], "val": ["b"], "test": ["c"], "dev": ["d"]}, "does not hold exactly"),
+        ({"train": ["a", "b"], "val": "c", "test": ["d"]}, "val in the split file .* is no list of image ids"),
+        ({"train": ["a", "b"], "val": [3], "test": ["d"]}, "is no list of image ids"),
+        (["a", "b"], "does not hold exactly"),
+        ("train: [a]", "is no JSON"),
+    ],
+)
+def test_a_faulty_file_is_refused(tmp_path, content, problem):
+    with pytest.raises(DataError, match=problem):
+        file([sample(c) for c in "abcd"], path=written(tmp_path, content), allow_unused=False)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere\.json is missing"):
+        file([sample("a")], path=str(tmp_path / "nowhere.json"), allow_unused=False)
+    with pytest.raises(DataError, match="cannot be read"):
+        file([sample("a")], path=str(tmp_path), allow_unused=False)
+
+
+def test_a_file_may_not_tear_a_group(tmp_path):
+    everything = [sample("a"), sample("b", group="slide"), sample("c", group="slide"), sample("d")]
+    path = written(tmp_path, {"train": ["a", "b"], "val": ["c"], "test": ["d"]})
+    with pytest.raises(DataError, match=r"the group slide lies in train \(b\) and val \(c\)"):
+        file(everything, path=path, allow_unused=False)
+
+
+# --- as users choose them --------------------------------------------------------------------------------
+
+
+def chosen(*overrides):
+    cli.register()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return config.check(hydra.compose("train", list(overrides))).dataset.split
+
+
+def test_the_default_splits_are_what_is_promised():
+    sections = [replace(s, id=str(n)) for n, s in enumerate(stack(30))]
+    assert split_ids(config.build(chosen("dataset=em"), sections)) == {
+        "train": [str(n) for n in range(20)],
+        "val": [str(n) for n in range(20, 24)],
+        "test": [str(n) for n in range(24, 30)],
+    }
+    assert chosen("dataset=blood") == {"_target_": "lamella.splits.published", "val_fraction": 0.15, "seed": 7}
+    smears = samples("abcdefghijklmnop", "xyz")
+    held = [f"train-{c}" for c in "abcdefghijklmnop" if draw(f"train-{c}", 7) < 0.15]
+    split = config.build(chosen("dataset=blood"), smears)
+    assert held
+    assert ids(split.val) == held
+    assert ids(split.test) == ["test-x", "test-y", "test-z"]
+    assert chosen("dataset=phantom_blood") == {
+        "_target_": "lamella.splits.published", "val_fraction": 0.2, "seed": 3,
+    }  # fmt: skip
+    assert chosen("dataset=phantom_em") == {"_target_": "lamella.splits.blocks", "val": 2, "test": 3, "gap": 0}
+
+
+def test_the_phantom_is_split_as_ever():
+    smears = []
+    for part, count, stream, letters in (("train", 20, 2, "0123456789abcd"), ("test", 8, 3, "ef")):
+        drawn = [phantom._uuid(np.random.default_rng((0, stream, index)), letters) for index in range(count)]
+        smears += [sample(name, part) for name in sorted(drawn)]
+    split = config.build(chosen("dataset=phantom_blood"), smears)
+    assert ids(split.val) == [
+        "0fb4c790-8b4e-4c2d-84f1-7424eb8e0be1",
+        "4b89c56e-59e2-4339-8516-59c71734e7c4",
+        "7c1b575e-3618-48a1-8369-353021c611d1",
+        "c2f48764-9a0f-44b4-b166-98d15dbc653b",
+    ]
+    assert [len(split.train), len(split.test)] == [16, 8]
+
+
+def test_blood_is_split_as_ever(lamella_data):
+    known = blood(root=str(lamella_data / "blood")).samples if (lamella_data / "blood").is_dir() else []
+    if len(known) != 60:
+        pytest.skip(f"{len(known)} pairs, not the 60 that this test knows")
+    split = config.build(chosen("dataset=blood"), known)
+    assert [i[:8] for i in ids(split.val)] == [
+        "002f20ad", "00a02700", "02ea7aa8", "0f26699f", "1a27ebe9", "2c4d72f1", "3ce76f1d",
+    ]  # fmt: skip
+    assert [len(split.train), len(split.test)] == [41, 12]
+
+
+@pytest.mark.parametrize("choice", sorted(p.stem for p in (CONF / "dataset" / "split").glob("*.yaml")))
+def test_any_data_set_may_be_split_in_any_way(choice, tmp_path):
+    everything = [replace(s, part="test" if n > 25 else "train") for n, s in enumerate(stack(30))]
+    named = {"train": everything[:10], "val": everything[10:20], "test": everything[20:]}
+    path = written(tmp_path, {name: ids(part) for name, part in named.items()})
+    needs = {
+        "blocks": ["dataset.split.val=2", "dataset.split.test=3"],
+        "blocks_folds": ["dataset.split.val=2"],
+        "file": [f"dataset.split.path={path}"],
+    }
+    dataset = "blood" if "blocks" in choice else "em"
+    split = config.build(chosen(f"dataset={dataset}", f"dataset/split={choice}", *needs.get(choice, [])), everything)
+    assert split.train
+    assert split.val
+    assert split.test
+
+
+def test_what_a_choice_needs_is_asked_for():
+    for choice, key in (("blocks", "val"), ("file", "path"), ("blocks_folds", "val")):
+        with pytest.raises(ConfigError, match=rf"dataset\.split\.{key} has no value"):
+            chosen(f"dataset/split={choice}")
+    with pytest.raises(ConfigError, match=r"dataset\.split\.val must be a number.*above 0 and at most 0\.9"):
+        chosen("dataset/split=hashed", "dataset.split.val=0")
