@@ -8,10 +8,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from lamella.data import folds
 from lamella.data.types import ImageRef, Sample
 from lamella.errors import ConfigError, DataError
-from lamella.splits import draw
+from lamella.splits import blocks_folds, draw, hashed_folds, published_folds
 
 seeds = st.integers(0, 1000)
 groups = st.dictionaries(st.text("abcdef0123", min_size=1, max_size=6), st.integers(0, 15), min_size=6, max_size=40)
@@ -51,7 +50,7 @@ def every(strategy, samples, count, **arguments):
 @settings(max_examples=60)
 def test_hashed_folds_judge_each_sample_once(named, count, seed, random):
     samples = of(named)
-    splits = every(folds.hashed, samples, count, seed=seed)
+    splits = every(hashed_folds, samples, count, seed=seed)
     assume(splits is not None)
     assert sorted(s.id for split in splits for s in split.test) == sorted(named)
     for fold, split in enumerate(splits):
@@ -60,15 +59,15 @@ def test_hashed_folds_judge_each_sample_once(named, count, seed, random):
         assert split.train
         assert set(split.val) == set(splits[(fold + 1) % count].test)
     shuffled = random.sample(samples, len(samples))
-    assert parts(folds.hashed(shuffled, folds=count, fold=1, seed=seed)) == parts(splits[1])
+    assert parts(hashed_folds(shuffled, folds=count, fold=1, seed=seed)) == parts(splits[1])
 
 
 @given(groups, groups, st.integers(3, 4), seeds)
 @settings(max_examples=60)
 def test_hashed_folds_move_none_when_some_are_added(named, more, count, seed):
-    before = every(folds.hashed, of(named), count, seed=seed)
+    before = every(hashed_folds, of(named), count, seed=seed)
     assume(before is not None)
-    after = every(folds.hashed, of(more | named), count, seed=seed)
+    after = every(hashed_folds, of(more | named), count, seed=seed)
     for one, other in zip(before, after, strict=True):
         assert parts(one).items() <= parts(other).items()
 
@@ -77,7 +76,7 @@ def test_hashed_folds_move_none_when_some_are_added(named, more, count, seed):
 @settings(max_examples=60)
 def test_published_folds_choose_by_each_training_sample_once(named, count, seed):
     samples = [*of(named, "train"), sample("t", "test")]
-    splits = every(folds.published, samples, count, seed=seed)
+    splits = every(published_folds, samples, count, seed=seed)
     assume(splits is not None)
     assert sorted(s.id for split in splits for s in split.val) == sorted(named)
     for split in splits:
@@ -89,7 +88,7 @@ def test_published_folds_choose_by_each_training_sample_once(named, count, seed)
 
 def test_folds_are_about_equally_large():
     samples = [sample(f"{i:04d}") for i in range(1000)]
-    sizes = [len(folds.hashed(samples, folds=5, fold=n, seed=0).test) for n in range(5)]
+    sizes = [len(hashed_folds(samples, folds=5, fold=n, seed=0).test) for n in range(5)]
     assert sum(sizes) == 1000
     assert all(150 < size < 250 for size in sizes)
     assert sizes[2] == sum(0.4 <= draw(s.group, 0) < 0.6 for s in samples)
@@ -98,20 +97,20 @@ def test_folds_are_about_equally_large():
 def test_an_empty_fold_is_refused_with_a_seed_that_fills_all():
     samples = [sample(c) for c in "abcdef"]
     with pytest.raises(DataError, match=r"fold \d of 5 is empty: 6 group\(s\) are few") as caught:
-        [folds.hashed(samples, folds=5, fold=n, seed=0) for n in range(5)]
+        [hashed_folds(samples, folds=5, fold=n, seed=0) for n in range(5)]
     seed = int(re.search(r"dataset\.split\.seed=(\d+)", caught.value.remedy)[1])
-    assert every(folds.hashed, samples, 5, seed=seed) is not None
+    assert every(hashed_folds, samples, 5, seed=seed) is not None
     with pytest.raises(DataError) as caught:  # no seed makes five folds of three
-        folds.hashed(samples[:3], folds=5, fold=0, seed=0)
+        hashed_folds(samples[:3], folds=5, fold=0, seed=0)
     assert "seed" not in caught.value.remedy
 
 
 def test_folds_leave_a_published_validation_part_alone():
     samples = [*of({"a": 1, "b": 2, "c": 3}, "train"), sample("v", "val"), sample("t", "test")]
     with pytest.raises(DataError, match="such as v, are published for validation"):
-        folds.published(samples, folds=2, fold=0, seed=0)
+        published_folds(samples, folds=2, fold=0, seed=0)
     with pytest.raises(DataError, match="belong to no published part"):
-        folds.published([sample("a")], folds=2, fold=0, seed=0)
+        published_folds([sample("a")], folds=2, fold=0, seed=0)
 
 
 @given(st.integers(2, 60), st.integers(2, 6), st.integers(1, 5), st.integers(0, 3))
@@ -126,9 +125,9 @@ def test_runs_judge_each_section_once_and_stay_apart(count, number, val, gap):
         rest = [n for n in range(count) if all(abs(n - m) > gap for m in (*run, *held))]
         if not run or held.stop > count or not rest:
             with pytest.raises(DataError, match="too few for fold"):
-                folds.blocks(sections, folds=number, fold=fold, val=val, gap=gap)
+                blocks_folds(sections, folds=number, fold=fold, val=val, gap=gap)
             return
-        split = folds.blocks(sections, folds=number, fold=fold, val=val, gap=gap)
+        split = blocks_folds(sections, folds=number, fold=fold, val=val, gap=gap)
         pages = [[s.image.page for s in part] for part in (split.train, split.val, split.test)]
         assert pages == [rest, list(held), list(run)]
         tested += run
@@ -136,9 +135,9 @@ def test_runs_judge_each_section_once_and_stay_apart(count, number, val, gap):
 
 
 def test_runs_of_a_block_of_thirty():
-    split = folds.blocks(stack(30), folds=5, fold=4, val=4, gap=0)
+    split = blocks_folds(stack(30), folds=5, fold=4, val=4, gap=0)
     assert [part[0].image.page for part in (split.train, split.val, split.test)] == [0, 20, 24]
-    first = folds.blocks(stack(30), folds=5, fold=0, val=4, gap=1)
+    first = blocks_folds(stack(30), folds=5, fold=0, val=4, gap=1)
     assert [s.image.page for s in first.test] == [0, 1, 2, 3, 4, 5]
     assert [s.image.page for s in first.val] == [7, 8, 9, 10]
     assert [s.image.page for s in first.train] == list(range(12, 30))
@@ -151,14 +150,18 @@ def test_runs_that_do_not_fit():
         {"folds": 3, "fold": 1, "val": 1, "gap": 1},
     ):
         with pytest.raises(DataError, match=r"3 section\(s\) are too few for fold"):
-            folds.blocks(stack(3), **arguments)
+            blocks_folds(stack(3), **arguments)
     with pytest.raises(DataError, match="the group x lies in"):
-        folds.blocks([sample(c, group="x") for c in "abcdef"], folds=3, fold=0, val=1, gap=0)
+        blocks_folds([sample(c, group="x") for c in "abcdef"], folds=3, fold=0, val=1, gap=0)
 
 
 @pytest.mark.parametrize(
     ("strategy", "more"),
-    [(folds.published, {"seed": 0}), (folds.hashed, {"seed": 0}), (folds.blocks, {"val": 1, "gap": 0})],
+    [
+        (published_folds, {"seed": 0}),
+        (hashed_folds, {"seed": 0}),
+        (blocks_folds, {"val": 1, "gap": 0}),
+    ],
 )
 def test_there_is_no_fold_beyond_the_last(strategy, more):
     samples = [sample(c, "train") for c in "abcdefghijklmnopqrstuvwxyz"] + [sample("t", "test")]

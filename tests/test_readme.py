@@ -25,7 +25,7 @@ ONE_SEED = ["seed=1"]
 SMALL = ["dataset.train=8", "dataset.test=2", "dataset.height=96", "dataset.width=128"]
 # What makes a run short, and nothing else.
 SHORT = [
-    "data.frame=8",
+    "data.context=8",
     "data.steps=1",
     "data.batch_size=2",
     "data.crop=32",

@@ -20,8 +20,15 @@ from lamella.errors import ConfigError, DataError, StorageError
 from lamella.evaluation import error_maps as outcomes
 
 TINY = [
-    *("dataset.train=8", "dataset.test=4", "dataset.height=64", "dataset.width=96", "augment=none", "score.smallest=5"),
-    *("data.crop=48", "data.frame=0", "data.steps=8", "data.workers=0", "trainer=cpu", "trainer.precision=32-true"),
+    *(
+        "dataset.train=8",
+        "dataset.test=4",
+        "dataset.height=64",
+        "dataset.width=96",
+        "augment=none",
+        "score.min_cell_size=5",
+    ),
+    *("data.crop=48", "data.context=0", "data.steps=8", "data.workers=0", "trainer=cpu", "trainer.precision=32-true"),
     *("trainer.max_epochs=2", "trainer.progress=false", "tracking.figures=1", "tracking.experiment=smears"),
 ]
 UNET = ["model=unet", "model.decoder_channels=[32,16]", "optimizer.lr=0.003"]

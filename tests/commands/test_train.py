@@ -29,7 +29,7 @@ PACKAGE = CHECKOUT / "src" / "lamella"
 # Smears of three by three cells, a network that learns them in seconds, arithmetic that repeats exactly.
 BLOOD = [
     *("dataset.train=8", "dataset.test=3", "dataset.height=64", "dataset.width=96", "augment=none"),
-    *("model=unet", "model.decoder_channels=[32,16]", "optimizer.lr=0.003", "data.crop=48", "data.frame=0"),
+    *("model=unet", "model.decoder_channels=[32,16]", "optimizer.lr=0.003", "data.crop=48", "data.context=0"),
     *("data.steps=30", "trainer=cpu", "trainer.precision=32-true", "trainer.max_epochs=2", "trainer.progress=false"),
 ]
 EM = [

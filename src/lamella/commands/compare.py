@@ -5,13 +5,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from lamella import reporting as report
 from lamella import tracking
 from lamella.config.schema import Compare, check
+from lamella.config.targets import translated
 from lamella.console import console
 from lamella.errors import ConfigError, StorageError
 from lamella.reporting.tables import show, show_pairs
@@ -109,7 +109,8 @@ def make(found: Sequence[tracking.Finished], uri: str, *, score: str, k: int, fo
 
 def _published(run: tracking.Finished) -> dict[str, Any]:
     """What others found, as the run's configuration has it."""
-    return dict(yaml.safe_load(run.fetch("config.yaml").read_text())["published"] or {})
+    config: Any = OmegaConf.to_container(OmegaConf.load(run.fetch("config.yaml")))
+    return dict(translated(config, 0)["literature"] or {})
 
 
 def _plain(name: str) -> str:

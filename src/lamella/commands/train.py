@@ -119,7 +119,7 @@ def assemble(cfg: DictConfig, data: Data) -> tuple[SegmentationTask, Segmentatio
         steps=cfg.data.steps,
         window=window,
         # Augmentation cuts the crop out of the window's middle: crops, not windows, reach `frame` beyond the picture.
-        frame=cfg.data.frame + (window - cfg.data.crop) // 2,
+        frame=cfg.data.context + (window - cfg.data.crop) // 2,
         fill=found.low,
         seed=cfg.seed,
         workers=cfg.data.workers,

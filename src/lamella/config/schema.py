@@ -71,7 +71,7 @@ class DataKeys:
     crop: Annotated[int, Key("side of a training crop in pixels of the scaled image", least=16)] = MISSING
     batch_size: Annotated[int, Key("crops a step", least=1)] = MISSING
     steps: Annotated[int, Key("steps an epoch", least=1)] = MISSING
-    frame: Annotated[int, Key("pixels beyond the picture that the network sees as its frame", least=0)] = MISSING
+    context: Annotated[int, Key("pixels beyond the picture that the network sees as its frame", least=0)] = MISSING
     workers: Annotated[int, Key("processes that cut crops; 0: between steps", least=0)] = MISSING
 
 
@@ -123,8 +123,8 @@ class ScoreKeys:
         MISSING
     )
     tolerance_nm: Annotated[float, Key("the same in nanometres, where a pixel's size is known", least=0)] = MISSING
-    smallest: Annotated[int, Key("regions of fewer pixels are no cell", least=1)] = MISSING
-    neck: Annotated[float, Key("pixels a region is narrower in between where two cells touch", above=0)] = MISSING
+    min_cell_size: Annotated[int, Key("regions of fewer pixels are no cell", least=1)] = MISSING
+    split_neck: Annotated[float, Key("pixels a region is narrower in between where two cells touch", above=0)] = MISSING
     seen: Annotated[bool, Key("also score the training images, logged under seen/")] = MISSING
     resized: Annotated[
         int | None, Key("also score soft predictions resized to this square, as some papers do; null: no", least=16)
@@ -157,7 +157,7 @@ class Config:
     score: ScoreKeys = dataclasses.field(default_factory=ScoreKeys)
     paths: PathsKeys = dataclasses.field(default_factory=PathsKeys)
     seed: Annotated[int, Key("decides weights, crops and augmentation", least=0, most=2**32 - 1)] = MISSING
-    published: Annotated[
+    literature: Annotated[
         dict[str, Any] | None, Key("what a comparison shows beside: dataset, scores by model, notes")
     ] = MISSING
     debug: Annotated[bool, Key("show tracebacks")] = MISSING

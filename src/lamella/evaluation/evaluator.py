@@ -66,8 +66,8 @@ def judge(
             spacing_nm=card.spacing_nm,
             tolerance=cfg.score.tolerance,
             tolerance_nm=cfg.score.tolerance_nm,
-            smallest=cfg.score.smallest,
-            neck=cfg.score.neck,
+            smallest=cfg.score.min_cell_size,
+            neck=cfg.score.split_neck,
             probabilities=not isinstance(segmenter.network, Classical),
             temperature=decided.temperature,
         )

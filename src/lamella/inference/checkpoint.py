@@ -9,10 +9,13 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from lamella.config.schema import build
+from lamella.config.targets import translated
 from lamella.data.types import DatasetCard
 from lamella.errors import StorageError
 from lamella.inference.segmenter import Inference, Normalise, Segmenter
 from lamella.models.classical.base import Classical
+
+FORMAT = 1  # of what a checkpoint holds under "lamella"; `lamella.config.targets` knows what was before
 
 
 class Decided(NamedTuple):
@@ -57,7 +60,13 @@ def contents(cfg: DictConfig, card: DatasetCard, dtype: str) -> dict[str, Any]:
         card: the data it trains on.
         dtype: the type of the images' levels in their files.
     """
-    return {"config": OmegaConf.to_yaml(cfg), "class_names": list(card.class_names), "dtype": dtype, "decided": None}
+    return {
+        "format": FORMAT,
+        "config": OmegaConf.to_yaml(cfg),
+        "class_names": list(card.class_names),
+        "dtype": dtype,
+        "decided": None,
+    }
 
 
 def inference_of(cfg: DictConfig, network: torch.nn.Module) -> tuple[Inference, int]:
@@ -68,7 +77,7 @@ def inference_of(cfg: DictConfig, network: torch.nn.Module) -> tuple[Inference, 
     how: Inference = build(cfg.inference)
     if isinstance(network, Classical):
         return dataclasses.replace(how, tile=sys.maxsize, tta=False), 0
-    return how, int(cfg.data.frame)
+    return how, int(cfg.data.context)
 
 
 def load(path: Path) -> Trained:
@@ -79,7 +88,6 @@ def load(path: Path) -> Trained:
     """
     saved = read(path)
     cfg = OmegaConf.create(saved["lamella"]["config"])
-    assert isinstance(cfg, DictConfig)
     cfg.model.encoder_weights = None  # the checkpoint has the weights; nothing is fetched
     network = build(cfg.model)
     try:
@@ -110,4 +118,14 @@ def read(path: Path) -> dict[str, Any]:
         raise StorageError(f"{path} cannot be read as a checkpoint: {reason}") from error
     if not isinstance(saved, dict) or "lamella" not in saved:
         raise StorageError(f"{path} is no checkpoint of Lamella")
+    kept = saved["lamella"]
+    format_ = kept.get("format", 0)
+    if format_ > FORMAT:
+        raise StorageError(
+            f"{path} has the format {format_}; this version of Lamella reads formats up to {FORMAT}",
+            "A later version wrote it: install that one to use it.",
+        )
+    config: Any = OmegaConf.to_container(OmegaConf.create(kept["config"]))
+    kept["config"] = OmegaConf.to_yaml(OmegaConf.create(translated(config, format_)))
+    kept["format"] = FORMAT
     return saved

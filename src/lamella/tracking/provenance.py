@@ -34,7 +34,9 @@ def identity(cfg: DictConfig, data: Data, sweep: str | None) -> dict[str, str]:
         "resolution": "full",
         "threshold": "chosen on validation" if cfg.score.choose_threshold else cfg.inference.threshold,
         "averaging": "mean over images",
-        **{name: cfg.score[name] for name in ("resized", "tolerance", "tolerance_nm", "smallest", "neck")},
+        **{name: cfg.score[name] for name in ("resized", "tolerance", "tolerance_nm")},
+        "smallest": cfg.score.min_cell_size,  # under the names that kept runs have
+        "neck": cfg.score.split_neck,
     }
     tags = {
         "lamella.git_commit": code.commit,

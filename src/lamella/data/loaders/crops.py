@@ -44,7 +44,7 @@ class RandomWindows(Dataset[Batch]):
         if frame > window // 2:
             raise ConfigError(
                 f"a frame of {frame} pixels is too wide for training windows of {window}",
-                "Set `data.frame` to at most half of `data.crop`.",
+                "Set `data.context` to at most half of `data.crop`.",
             )
         self.samples = samples
         self.store = store
