@@ -15,7 +15,7 @@ from lamella.cli import main as cli
 from lamella.commands import compare as comparing
 from lamella.commands import evaluate as evaluation
 from lamella.commands import train as experiment
-from lamella.config.schema import CHECKOUT
+from lamella.config.paths import CHECKOUT
 from lamella.errors import ConfigError, DataError, StorageError
 from lamella.evaluation import error_maps as outcomes
 

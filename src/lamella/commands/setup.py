@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import DictConfig
 from rich.console import Console
 
-from lamella.config.schema import build
+from lamella.config.check import build
+from lamella.config.schema import Config, PrepareData
 from lamella.data.audit.audit import Report, audit, raise_errors
 from lamella.data.cache.arrays import Store
 from lamella.data.types import Dataset, Split
@@ -23,7 +23,7 @@ class Data:
     report: Report
 
 
-def load(cfg: DictConfig, out: Console) -> Data:
+def load(cfg: Config, out: Console) -> Data:
     """Reads, splits and audits what `cfg.dataset` names; warnings are printed.
 
     Raises:
@@ -38,7 +38,7 @@ def load(cfg: DictConfig, out: Console) -> Data:
     return data
 
 
-def inspect(cfg: DictConfig, out: Console) -> Data:
+def inspect(cfg: Config | PrepareData, out: Console) -> Data:
     """As `load`, but faults of the files are left in the report."""
     dataset: Dataset = build(cfg.dataset)
     card = dataset.card

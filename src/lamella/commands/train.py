@@ -11,7 +11,8 @@ from rich.console import Console
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
 from lamella import hardware, tracking
 from lamella.commands.setup import Data, load
-from lamella.config.schema import build, check, flat, settle
+from lamella.config.check import build, check, flat, settle
+from lamella.config.schema import Config
 from lamella.console import console
 from lamella.data.io.intensity import levels
 from lamella.data.io.read import header
@@ -33,11 +34,11 @@ from lamella.training.task import SegmentationTask
 import pytorch_lightning as pl  # isort: skip
 
 
-def run(cfg: DictConfig, sweep: str | None = None) -> float:
+def run(composed: DictConfig, sweep: str | None = None) -> float:
     """Runs one experiment as configured, from files to a finished MLflow run.
 
     Args:
-        cfg: as Hydra composed it.
+        composed: by Hydra.
         sweep: the name shared by all jobs of a sweep; None outside one.
 
     Returns:
@@ -47,14 +48,14 @@ def run(cfg: DictConfig, sweep: str | None = None) -> float:
         LamellaError: anything a user can mend; the data is checked before the run is opened.
     """
     out = console()
-    checked = check(cfg)
+    checked = check(composed)
     machine = hardware.choose(checked.trainer.accelerator, checked.trainer.precision)
     data = load(checked, out)
     card = data.dataset.card
-    cfg = check(settle(cfg, channels=card.channels, classes=len(card.class_names)))
-    if cfg.score.choose_threshold and cfg.dataset.num_classes > 2:
+    cfg = check(settle(composed, channels=card.channels, classes=len(card.class_names)))
+    if cfg.score.choose_threshold and len(card.class_names) > 2:
         raise ConfigError(
-            f"score.choose_threshold parts two classes; {card.name} has {cfg.dataset.num_classes}",
+            f"score.choose_threshold parts two classes; {card.name} has {len(card.class_names)}",
             "Set it to false: of more classes the likeliest is taken.",
         )
     pl.seed_everything(cfg.seed, verbose=False)
@@ -91,18 +92,18 @@ def run(cfg: DictConfig, sweep: str | None = None) -> float:
     return scores["test/dice"]
 
 
-def assemble(cfg: DictConfig, data: Data) -> tuple[SegmentationTask, SegmentationData]:
+def assemble(cfg: Config, data: Data) -> tuple[SegmentationTask, SegmentationData]:
     """Network, loss and loaders, from the configuration and the training images' statistics."""
     found = levels(data.store.image(sample) for sample in data.split.train)
     augmentation = build(cfg.augment)
     window = window_size(cfg.data.crop, augmentation)
     network = started(cfg)
-    inference, frame = checkpoint.inference_of(cfg, network)
+    inference, frame = checkpoint.inference_of(build(cfg.inference), cfg.data.context, network)
     task = SegmentationTask(
         network,
         Normalise(found.mean, found.std, found.low, found.high),
         build(cfg.loss),
-        num_classes=cfg.dataset.num_classes,
+        num_classes=len(data.dataset.card.class_names),
         crop=cfg.data.crop,
         frame=frame,
         augmentation=augmentation,
@@ -127,10 +128,10 @@ def assemble(cfg: DictConfig, data: Data) -> tuple[SegmentationTask, Segmentatio
     return task, module
 
 
-def started(cfg: DictConfig) -> torch.nn.Module:
+def started(cfg: Config) -> torch.nn.Module:
     """The network, from scratch or from what `model.init_from` names: a run, a checkpoint or a state dict."""
     source = cfg.model.init_from
-    if source is not None and "encoder_weights" in cfg.model and cfg.model.encoder_weights is not None:
+    if source is not None and cfg.model.arguments.get("encoder_weights") is not None:
         raise ConfigError("model.init_from and model.encoder_weights are both set", "Start from one of the two.")
     network: torch.nn.Module = build(cfg.model)
     if source is not None:
@@ -142,7 +143,7 @@ def started(cfg: DictConfig) -> torch.nn.Module:
 
 
 def decide_and_judge(
-    cfg: DictConfig,
+    cfg: Config,
     data: Data,
     segmenter: Segmenter,
     machine: hardware.Hardware,
@@ -165,7 +166,11 @@ def decide_and_judge(
     if cfg.score.seen:
         with out.status("scoring the training images"):
             seen = scoring.count_all(
-                segmenter, whole(data.split.train, data.store), machine, num_classes=cfg.dataset.num_classes, tta=tta
+                segmenter,
+                whole(data.split.train, data.store),
+                machine,
+                num_classes=len(data.dataset.card.class_names),
+                tta=tta,
             )
         scores |= {f"seen/{name}": float(seen.per_image(name).mean()) for name in ("dice", "pixel_error")}
     return decided, scores

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from omegaconf import DictConfig
 from rich.console import Console
 
 from lamella.commands.setup import Data
+from lamella.config.schema import Config
 from lamella.data.loaders.datamodule import whole
 from lamella.data.types import IGNORE, Sample
 from lamella.evaluation import error_maps as outcomes
@@ -26,7 +26,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def judge(
-    cfg: DictConfig,
+    cfg: Config,
     data: Data,
     segmenter: Segmenter,
     decided: Decided,
@@ -122,7 +122,7 @@ def confusion_of(truth: Bytes, predicted: Bytes, num_classes: int) -> npt.NDArra
 
 
 def _draw(
-    cfg: DictConfig,
+    cfg: Config,
     data: Data,
     samples: tuple[Sample, ...],
     dice: npt.NDArray[np.float64],

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from lamella.config.schema import build
+from lamella.config.check import as_yaml, build, kept
+from lamella.config.schema import Config
 from lamella.config.targets import translated
 from lamella.data.types import DatasetCard
 from lamella.errors import StorageError
@@ -52,32 +53,31 @@ def keep(path: Path, decided: Decided) -> None:
     part.replace(path)
 
 
-def contents(cfg: DictConfig, card: DatasetCard, dtype: str) -> dict[str, Any]:
+def contents(cfg: Config, card: DatasetCard, dtype: str) -> dict[str, Any]:
     """What goes into a checkpoint beside Lightning's state, in plain types.
 
     Args:
-        cfg: the resolved configuration.
+        cfg: the run's.
         card: the data it trains on.
         dtype: the type of the images' levels in their files.
     """
     return {
         "format": FORMAT,
-        "config": OmegaConf.to_yaml(cfg),
+        "config": as_yaml(cfg),
         "class_names": list(card.class_names),
         "dtype": dtype,
         "decided": None,
     }
 
 
-def inference_of(cfg: DictConfig, network: torch.nn.Module) -> tuple[Inference, int]:
+def inference_of(how: Inference, context: int, network: torch.nn.Module) -> tuple[Inference, int]:
     """How whole images are predicted, and the frame around them.
 
     A method without training takes the image as it is: no tiles, no frame, and no views of it that change nothing.
     """
-    how: Inference = build(cfg.inference)
     if isinstance(network, Classical):
         return dataclasses.replace(how, tile=sys.maxsize, tta=False), 0
-    return how, int(cfg.data.context)
+    return how, context
 
 
 def load(path: Path) -> Trained:
@@ -89,7 +89,8 @@ def load(path: Path) -> Trained:
     saved = read(path)
     cfg = OmegaConf.create(saved["lamella"]["config"])
     cfg.model.encoder_weights = None  # the checkpoint has the weights; nothing is fetched
-    network = build(cfg.model)
+    config: Any = OmegaConf.to_container(cfg)
+    network = build(kept(config["model"]))
     try:
         state = saved["state_dict"]
         mean, std, low, high = (state[f"normalise.{name}"].flatten() for name in ("mean", "std", "low", "high"))
@@ -99,12 +100,13 @@ def load(path: Path) -> Trained:
         problem = f"the weights in {path} do not fit {cfg.model.name}: {str(error).splitlines()[0]}"
         raise StorageError(problem, "It was written by another version of the network: train again.") from error
     network = network.eval().to(memory_format=torch.channels_last)  # as in training: the same kernels, the same bits
-    segmenter = Segmenter(network, normalise, *inference_of(cfg, network))
-    kept = saved["lamella"]
-    decided = Decided(**kept["decided"]) if kept.get("decided") else None  # older checkpoints do not have the key
+    how = inference_of(build(kept(config["inference"])), cfg.data.context, network)
+    segmenter = Segmenter(network, normalise, *how)
+    saved = saved["lamella"]
+    decided = Decided(**saved["decided"]) if saved.get("decided") else None  # older checkpoints do not have the key
     if decided:
         segmenter = segmenter.at(decided.threshold)
-    return Trained(segmenter, tuple(kept["class_names"]), kept["dtype"], cfg, decided)
+    return Trained(segmenter, tuple(saved["class_names"]), saved["dtype"], cfg, decided)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -118,14 +120,14 @@ def read(path: Path) -> dict[str, Any]:
         raise StorageError(f"{path} cannot be read as a checkpoint: {reason}") from error
     if not isinstance(saved, dict) or "lamella" not in saved:
         raise StorageError(f"{path} is no checkpoint of Lamella")
-    kept = saved["lamella"]
-    format_ = kept.get("format", 0)
+    content = saved["lamella"]
+    format_ = content.get("format", 0)
     if format_ > FORMAT:
         raise StorageError(
             f"{path} has the format {format_}; this version of Lamella reads formats up to {FORMAT}",
             "A later version wrote it: install that one to use it.",
         )
-    config: Any = OmegaConf.to_container(OmegaConf.create(kept["config"]))
-    kept["config"] = OmegaConf.to_yaml(OmegaConf.create(translated(config, format_)))
-    kept["format"] = FORMAT
+    config: Any = OmegaConf.to_container(OmegaConf.create(content["config"]))
+    content["config"] = OmegaConf.to_yaml(OmegaConf.create(translated(config, format_)))
+    content["format"] = FORMAT
     return saved

@@ -4,12 +4,13 @@ import hashlib
 import json
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
 from lamella.commands.setup import Data
-from lamella.config.schema import CHECKOUT
+from lamella.config.check import as_yaml
+from lamella.config.paths import CHECKOUT
+from lamella.config.schema import Config
 from lamella.data.audit.page import write_page
 from lamella.data.manifest import data_sha256, manifest, split_ids, split_sha256
 from lamella.hardware import Hardware
@@ -24,7 +25,7 @@ _SHOWN = (
 )
 
 
-def identity(cfg: DictConfig, data: Data, sweep: str | None) -> dict[str, str]:
+def identity(cfg: Config, data: Data, sweep: str | None) -> dict[str, str]:
     """The tags that say what ran on what, and which scores may be compared with these."""
     code = environment.code(CHECKOUT)
     split = split_sha256(data.split)
@@ -32,16 +33,16 @@ def identity(cfg: DictConfig, data: Data, sweep: str | None) -> dict[str, str]:
         "data": data_sha256(data.dataset, data.store),
         "split": split,
         "resolution": "full",
-        "threshold": "chosen on validation" if cfg.score.choose_threshold else cfg.inference.threshold,
+        "threshold": "chosen on validation" if cfg.score.choose_threshold else cfg.inference.arguments["threshold"],
         "averaging": "mean over images",
-        **{name: cfg.score[name] for name in ("resized", "tolerance", "tolerance_nm")},
+        **{name: getattr(cfg.score, name) for name in ("resized", "tolerance", "tolerance_nm")},
         "smallest": cfg.score.min_cell_size,  # under the names that kept runs have
         "neck": cfg.score.split_neck,
     }
     tags = {
         "lamella.git_commit": code.commit,
         "lamella.git_dirty": str(bool(code.diff)).lower(),
-        "lamella.config_sha256": hashlib.sha256(OmegaConf.to_yaml(cfg, sort_keys=True).encode()).hexdigest(),
+        "lamella.config_sha256": hashlib.sha256(as_yaml(cfg, sort_keys=True).encode()).hexdigest(),
         "lamella.data_sha256": protocol["data"],
         "lamella.split_sha256": split,
         "lamella.protocol": json.dumps(protocol),
@@ -51,10 +52,10 @@ def identity(cfg: DictConfig, data: Data, sweep: str | None) -> dict[str, str]:
     return tags | ({"lamella.sweep": sweep} if sweep else {})
 
 
-def describe(folder: Path, cfg: DictConfig, data: Data) -> None:
+def describe(folder: Path, cfg: Config, data: Data) -> None:
     """Writes what the run is made of: configuration, environment, uncommitted change, data, split, audit."""
     (folder / "data").mkdir(parents=True)
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
+    (folder / "config.yaml").write_text(as_yaml(cfg))
     (folder / "environment.txt").write_text(environment.describe())
     (folder / "git.diff").write_text(environment.code(CHECKOUT).diff)
     (folder / "data" / "manifest.json").write_text(
@@ -82,13 +83,13 @@ def card(data: Data) -> dict[str, str]:
     }
 
 
-def title(cfg: DictConfig, data: Data) -> str:
+def title(cfg: Config, data: Data) -> str:
     """What stands above every figure and table; a phantom is always called one."""
     phantom = "PHANTOM (generated images) · " if data.dataset.card.phantom else ""
     return f"{phantom}{data.dataset.card.title} · {cfg.model.name}, seed {cfg.seed}"
 
 
-def summary_line(cfg: DictConfig, data: Data, task: SegmentationTask, machine: Hardware) -> str:
+def summary_line(cfg: Config, data: Data, task: SegmentationTask, machine: Hardware) -> str:
     """What is about to run, on what."""
     size = sum(p.numel() for p in task.network.parameters()) / 1e6
     split = data.split
@@ -98,7 +99,7 @@ def summary_line(cfg: DictConfig, data: Data, task: SegmentationTask, machine: H
     )
 
 
-def report(out: Console, cfg: DictConfig, data: Data, scores: dict[str, float], run_id: str) -> None:
+def report(out: Console, cfg: Config, data: Data, scores: dict[str, float], run_id: str) -> None:
     """Prints the test scores and how to look at the run."""
     heading = f"Test scores: {len(data.split.test)} images, full resolution\n{title(cfg, data)}"
     table = Table(title=heading, title_justify="left")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 from rich.console import Console
 
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
 from lamella import tracking
 from lamella.commands.setup import Data
+from lamella.config.schema import Config
 from lamella.data.loaders.datamodule import SegmentationData
 from lamella.evaluation import scores as scoring
 from lamella.hardware import Hardware
@@ -29,7 +29,7 @@ logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
 
 def train(
-    cfg: DictConfig,
+    cfg: Config,
     task: SegmentationTask,
     module: SegmentationData,
     machine: Hardware,
