@@ -350,7 +350,7 @@ def test_the_default_splits_are_what_is_promised():
     assert ids(split.val) == held
     assert ids(split.test) == ["test-x", "test-y", "test-z"]
     assert chosen("dataset=phantom_blood") == Target("lamella.splits.published", {"val_fraction": 0.2, "seed": 3})
-    assert chosen("dataset=phantom_em") == {"_target_": "lamella.splits.blocks", "val": 2, "test": 3, "gap": 0}
+    assert chosen("dataset=phantom_em") == Target("lamella.splits.blocks", {"val": 2, "test": 3, "gap": 0})
 
 
 def test_the_phantom_is_split_as_ever():

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import typing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +14,7 @@ from lamella.cli import main as cli
 from lamella.config.check import _keyword_only, build, check, flat, kept, plain, settle
 from lamella.config.key import Key, hold
 from lamella.config.paths import CHECKOUT, CONF
-from lamella.config.schema import SCHEMAS, Config, DatasetKeys, Target
+from lamella.config.schema import SCHEMAS, Config, Target
 from lamella.config.words import expected, meanings, names_at, suggestion
 from lamella.data.loaders.augment import Augmentation
 from lamella.errors import ConfigError, DataError
@@ -356,12 +355,3 @@ def test_hold_names_the_field() -> None:
         hold(Thing(2))
     with pytest.raises(ConfigError, match=r"^Thing\.size must be a finite number; got nan"):
         hold(Thing(1, math.nan))
-
-
-def test_what_may_be_allowed_is_what_the_audit_knows():
-    """The schema repeats the kinds, so that `--help` need not import the audit."""
-    from lamella.data.audit.audit import ALLOWABLE
-
-    hint = typing.get_type_hints(DatasetKeys, include_extras=True)["allow"]
-    (key,) = hint.__metadata__
-    assert set(key.choices) == set(ALLOWABLE)

@@ -10,6 +10,11 @@ from typing import Annotated, Any, Literal
 
 from lamella.config.key import Key
 
+ALLOWABLE = ("mixed", "swapped", "inverted", "conflict", "leak", "neighbours")
+"""The kinds of faults that `dataset.allow` may name; `lamella.data.audit` finds them."""
+Accelerator = Literal["auto", "cpu", "gpu"]
+Precision = Literal["auto", "32-true", "bf16-mixed"]
+
 
 @dataclass(frozen=True)
 class Target:
@@ -17,8 +22,8 @@ class Target:
 
     Attributes:
         target: what `_target_` says, a package and a name in it.
-        arguments: the function's keyword-only arguments, each held to its annotation; `Target`s in them are built
-            first.
+        arguments: the function's keyword-only arguments, each held to its annotation. A `Target` among them, as the
+            parts of a sum of losses are, stands for what its function returns.
     """
 
     target: str
@@ -42,7 +47,7 @@ class DatasetKeys(Target):
         list[str],
         Key(
             "faults the audit may find without stopping anything",
-            choices=("mixed", "swapped", "inverted", "conflict", "leak", "neighbours"),
+            choices=ALLOWABLE,
         ),
     ]
     split: Target
@@ -72,10 +77,8 @@ class DataKeys:
 class TrainerKeys:
     """Where and how long training runs."""
 
-    accelerator: Annotated[str, Key("auto: CUDA where there is one", choices=("auto", "cpu", "gpu"))]
-    precision: Annotated[
-        str, Key("auto: bfloat16 where the hardware has it", choices=("auto", "32-true", "bf16-mixed"))
-    ]
+    accelerator: Annotated[Accelerator, Key("auto: CUDA where there is one")]
+    precision: Annotated[Precision, Key("auto: bfloat16 where the hardware has it")]
     max_epochs: Annotated[int, Key("epochs at most", least=1)]
     patience: Annotated[int | None, Key("epochs without a better val/dice before stopping; null: never", least=1)]
     gradient_clip: Annotated[float, Key("largest norm of the gradient; 0: no clipping", least=0)]
@@ -187,9 +190,9 @@ class Evaluate:
 
     run: Annotated[str, Key("the MLflow run whose best checkpoint is scored")]
     dataset: DatasetKeys | None
-    part: Annotated[str, Key("the images that are scored: the test's, or all of them", choices=("test", "all"))]
-    accelerator: Annotated[str | None, Key("null: as the run", choices=("auto", "cpu", "gpu"))]
-    precision: Annotated[str | None, Key("null: as the run", choices=("auto", "32-true", "bf16-mixed"))]
+    part: Annotated[Literal["test", "all"], Key("the images that are scored: the test's, or all of them")]
+    accelerator: Annotated[Accelerator | None, Key("null: as the run")]
+    precision: Annotated[Precision | None, Key("null: as the run")]
     tracking: StoreKeys
     paths: PathsKeys
     debug: Annotated[bool, Key("show tracebacks")]

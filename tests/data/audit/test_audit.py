@@ -11,7 +11,8 @@ import tifffile
 from PIL import Image
 from scipy import ndimage
 
-from lamella.data.audit.audit import ALLOWABLE, audit, raise_errors
+from lamella.config.schema import ALLOWABLE
+from lamella.data.audit.audit import audit, raise_errors
 from lamella.data.cache import arrays as store_module
 from lamella.data.cache.arrays import Store
 from lamella.data.datasets.blood import blood

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from lamella.config.schema import ALLOWABLE
 from lamella.data.audit import pair_checks as mixups
 from lamella.data.audit import sample_checks as soundness
 from lamella.data.audit import split_checks as leaks
@@ -31,8 +32,6 @@ from lamella.data.cache.arrays import Store
 from lamella.data.manifest import split_ids
 from lamella.data.types import Dataset, Sample, Split
 from lamella.errors import DataError
-
-ALLOWABLE = ("mixed", "swapped", "inverted", "conflict", "leak", "neighbours")
 
 
 @dataclass(frozen=True)
