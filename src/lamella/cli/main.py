@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class ReportedError(Exception):
 
 def main(config_name: str, job: Job) -> None:
     """Runs `job` on the configuration that `conf/{config_name}.yaml` and the command line give, and exits."""
-    register()
+    register([config_name])
     stop_on_signals()
     debug = any(re.fullmatch(r"\++debug=(true|1|yes|on)", "+" + argument, re.IGNORECASE) for argument in sys.argv[1:])
     bugs: list[Exception] = []
@@ -77,16 +77,28 @@ def main(config_name: str, job: Job) -> None:
         sys.exit(_report(mistake(error) or refusal(error, config_name), error if debug else None))
 
 
-def register() -> None:
-    """Tells Hydra all that the files of `conf/` count on. Called before anything is composed."""
+def register(commands: Iterable[str] = SCHEMAS) -> None:
+    """Tells Hydra all that the files of `conf/` count on. Called before anything is composed.
+
+    Args:
+        commands: those that are to be composed; each more makes `--help` slower, because Hydra copies what it was
+            told for every group of choices.
+    """
     store = ConfigStore.instance()
-    for command, schema in SCHEMAS.items():
-        store.store(name=f"{command}_schema", node=_composable(schema))
+    for command in commands:
+        store.store(name=f"{command}_schema", node=_composable(SCHEMAS[command]))
         help_ = {"app_name": "lamella", "template": template(command), "header": "", "footer": ""}
         store.store(group="hydra/help", name=command, node=help_)
-    store.store(name="compare", node=OmegaConf.load(CONF / "compare.yaml"))
+        if command == "compare":
+            store.store(name=command, node=OmegaConf.load(CONF / f"{command}.yaml"))
     OmegaConf.register_new_resolver("lamella.checkout", lambda path: str(CHECKOUT / path), replace=True)
     OmegaConf.register_new_resolver("lamella.absolute", lambda path: str(Path(path).absolute()), replace=True)
+
+
+def sweep_name() -> str | None:
+    """The name that all jobs of one sweep share; None outside a sweep."""
+    hydra_config = HydraConfig.get()
+    return Path(hydra_config.sweep.dir).name if hydra_config.mode is RunMode.MULTIRUN else None
 
 
 def _composable(schema: type) -> type:
@@ -102,12 +114,6 @@ def _composable(schema: type) -> type:
                 kind = dict[str, Any] | None if typing.get_args(hint) else dict[str, Any]
             fields.append((name, kind, MISSING))
     return dataclasses.make_dataclass(schema.__name__, fields)
-
-
-def sweep_name() -> str | None:
-    """The name that all jobs of one sweep share; None outside a sweep."""
-    hydra_config = HydraConfig.get()
-    return Path(hydra_config.sweep.dir).name if hydra_config.mode is RunMode.MULTIRUN else None
 
 
 def _report(message: Message, error: Exception | None) -> int:
