@@ -22,7 +22,7 @@ from lamella.errors import ConfigError, DataError
 
 
 def run(cfg: DictConfig, published: Mapping[str, Place] = PUBLISHED) -> None:
-    """Provides the data set that `cfg.dataset` names where it is missing, verifies and audits it.
+    """Provides a data set: fetched and unpacked where it is missing, then verified and audited.
 
     Args:
         cfg: as Hydra composed it.
@@ -51,7 +51,7 @@ def run(cfg: DictConfig, published: Mapping[str, Place] = PUBLISHED) -> None:
 
 
 def install(cfg: PrepareData, place: Place, folder: Path, out: Console) -> None:
-    """Fetches the archive where the user named none, and unpacks it: the folder is then whole, or not there."""
+    """Fills a data set's folder from an archive, fetched where the user named none: whole, or not at all."""
     if _holds_something(folder):  # another process was first
         return
     archive = Path(cfg.archive) if cfg.archive else fetched(cfg, place, folder.parent / place.archive, out)
@@ -88,7 +88,7 @@ def install(cfg: PrepareData, place: Place, folder: Path, out: Console) -> None:
 
 
 def fetched(cfg: PrepareData, place: Place, archive: Path, out: Console) -> Path:
-    """The archive beside the data set's folder: fetched now, by an earlier call, or put there by hand."""
+    """The path of the archive: fetched now, there from an earlier call, or put there by hand."""
     if archive.is_file():
         out.print(f"taking {archive}, which is there already", highlight=False)
         return archive
@@ -105,7 +105,7 @@ def fetched(cfg: PrepareData, place: Place, archive: Path, out: Console) -> Path
 
 
 def verify(cfg: PrepareData, place: Place, folder: Path, out: Console) -> None:
-    """Holds what lies in the folder to what was published, and says what it is."""
+    """Compares what lies in the folder with what was published, and prints what it is. Raises DataError."""
     try:
         notes = place.layout.verify(folder, cfg.partial)
     except DataError as error:
@@ -116,7 +116,7 @@ def verify(cfg: PrepareData, place: Place, folder: Path, out: Console) -> None:
 
 
 def audit(cfg: PrepareData, out: Console) -> None:
-    """Audits the samples, writes the page about them and stops where a fault is found."""
+    """Audits the samples and writes the page about them. Raises DataError where a fault is found."""
     from lamella.commands.setup import inspect
     from lamella.data.audit.audit import raise_errors  # late: torch takes seconds, which a missing network should not
     from lamella.data.audit.page import write_page
