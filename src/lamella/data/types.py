@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 
 MaskValue = int | tuple[int, int, int]  # a grey level, a palette's index, or an RGB colour
+Role = Literal["train", "val", "test", ""]  # the part a sample plays; "" for none
 IGNORE = 255  # the class id of pixels that count in neither loss nor score
 
 
@@ -45,7 +46,7 @@ class Sample:
     image: ImageRef
     mask: ImageRef
     group: str
-    part: Literal["train", "val", "test", ""] = ""
+    part: Role = ""
 
 
 @dataclass(frozen=True)

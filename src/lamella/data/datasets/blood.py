@@ -1,11 +1,11 @@
 """BBBC041Seg: stained blood smears, every cell in a mask (Depto et al. 2021, Tissue and Cell 69:101473)."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from lamella.config.key import Key
 from lamella.data.datasets.pairing import pair_by_stem
-from lamella.data.types import Dataset, DatasetCard, ImageRef, Sample
+from lamella.data.types import Dataset, DatasetCard, ImageRef, Role, Sample
 from lamella.errors import DataError
 
 CARD = DatasetCard(
@@ -18,7 +18,7 @@ CARD = DatasetCard(
     "(images). 1,328 pairs: 1,208 PNG 1600x1200, 119 JPEG and 1 PNG 1944x1383. MIT as stated there.",
     objects="cells",
 )
-_PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
+_PARTS: tuple[Role, ...] = ("train", "test")
 
 
 def blood(*, root: Annotated[str, Key("folder that holds train/ and test/, each with original/ and mask/")]) -> Dataset:

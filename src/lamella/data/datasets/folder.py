@@ -8,8 +8,7 @@ from typing import Annotated, Any
 from lamella.config.key import Key
 from lamella.data.cache.facts import Facts
 from lamella.data.datasets.classes import count_values, declared, found, mask_value
-from lamella.data.datasets.pairing import composed
-from lamella.data.datasets.pairs import Pair, from_csv, from_places
+from lamella.data.datasets.pairing import Pair, composed, from_csv, from_places
 from lamella.data.io.read import header, pages
 from lamella.data.types import Dataset, DatasetCard, ImageRef, Sample
 from lamella.errors import ConfigError, DataError
