@@ -116,8 +116,8 @@ def verify(cfg: DictConfig, place: Place, folder: Path, out: Console) -> None:
 def audit(cfg: DictConfig, out: Console) -> None:
     """Audits the samples, writes the page about them and stops where a fault is found."""
     from lamella.commands.setup import inspect
-    from lamella.data.audit.audit import raise_errors  # late: torch takes seconds, which a missing network should not
-    from lamella.data.audit.page import write_page
+    from lamella.data.audit.page import write_page  # late: torch takes seconds, which a missing network should not
+    from lamella.data.audit.report import raise_errors
 
     report = inspect(cfg, out).report
     page = Path(cfg.html)

@@ -7,7 +7,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from lamella.config.schema import build
-from lamella.data.audit.audit import Report, audit, raise_errors
+from lamella.data.audit.audit import audit
+from lamella.data.audit.report import Report, raise_errors
 from lamella.data.cache.arrays import Store
 from lamella.data.types import Dataset, Split
 from lamella.errors import ConfigError

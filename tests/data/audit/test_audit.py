@@ -11,7 +11,8 @@ import tifffile
 from PIL import Image
 from scipy import ndimage
 
-from lamella.data.audit.audit import ALLOWABLE, audit, raise_errors
+from lamella.data.audit.audit import ALLOWABLE, audit
+from lamella.data.audit.report import raise_errors
 from lamella.data.cache import arrays as store_module
 from lamella.data.cache.arrays import Store
 from lamella.data.datasets.blood import blood

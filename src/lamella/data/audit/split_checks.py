@@ -1,4 +1,4 @@
-"""Checks of the split: does what judges also train?"""
+"""Checks of the split: is something of the test part, or something much like it, among what trains?"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _LEAST_RUN = 3  # sections: in shorter runs every section has a neighbour outsid
 
 
 def duplicates(looked: Sequence[Looked], card: DatasetCard) -> list[Finding]:
-    """Pictures that occur more than once: an error in several parts, a warning in one.
+    """Findings about pictures that occur more than once: errors in several parts, warnings in one.
 
     Where the card says that a file's pages are neighbours, pages that are merely alike are not duplicates.
     """
@@ -34,7 +34,7 @@ def duplicates(looked: Sequence[Looked], card: DatasetCard) -> list[Finding]:
 
 
 def neighbours(looked: Sequence[Looked], card: DatasetCard) -> list[Finding]:
-    """Neighbouring sections in two parts: a warning at the borders of blocks, an error where sections are scattered.
+    """Findings about neighbouring sections in two parts: warnings between blocks, errors where they are scattered.
 
     In blocks, as `lamella.splits.blocks` makes them, validation is one run of a stack's sections, and so is
     test. More runs are fine while each has at least 3 sections. Where a part comes in several runs and a shorter
@@ -78,7 +78,7 @@ def _clusters(looked: Sequence[Looked], card: DatasetCard) -> list[tuple[list[Lo
     file = [one.sample.image.path for one in looked]
     pairs = [
         pair
-        for pair in twins([one.measures for one in looked])
+        for pair in twins([one.stats for one in looked])
         if pair.same or not (card.serial and file[pair.first] == file[pair.second])
     ]
     for pair in pairs:
