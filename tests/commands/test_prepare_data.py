@@ -21,8 +21,7 @@ from PIL import Image
 from lamella.cli import main as cli
 from lamella.commands import prepare_data as prepare
 from lamella.config.schema import CHECKOUT
-from lamella.data.download.archives import Pairs, Stack, Stacks
-from lamella.data.download.places import Place
+from lamella.data.download.archives import PairsLayout, PublishedArchive, PublishedTiff, VolumeLayout
 from lamella.errors import ConfigError, DataError, StorageError
 from support.server import LOGIN, page, sends, serving, status
 
@@ -55,25 +54,26 @@ def picture(name, size=(8, 6)):
 PAIRS = {f"{part}/{kind}/{name}": picture(name) for part, names in (("train", "abc"), ("test", "ef"))
          for stem in names for kind in ("original", "mask") for name in (f"{stem}.png",)}  # fmt: skip
 
-STACKS = Place(
-    name="em",
+SECTIONS = PublishedArchive(
     title="a small volume",
     url="http://nowhere.invalid/volume.zip",
     by_hand="Get it from the shelf.",
-    archive="volume.zip",
-    layout=Stacks(
-        tuple(Stack(name, "", "", frozenset({0, 255}) if "labels" in name else None) for name in NAMES), (), 3, 16
+    file_name="volume.zip",
+    layout=VolumeLayout(
+        tuple(PublishedTiff(name, "", "", frozenset({0, 255}) if "labels" in name else None) for name in NAMES),
+        (),
+        3,
+        16,
     ),
 )
-SMEARS = Place(
-    name="blood",
+SMEARS = PublishedArchive(
     title="a few smears",
     url="http://nowhere.invalid/smears.zip",
     by_hand="Get it from the shelf.",
-    archive="smears.zip",
-    layout=Pairs({"train": 3, "test": 2}, {("PNG", (8, 6)): 5}),
+    file_name="smears.zip",
+    layout=PairsLayout({"train": 3, "test": 2}, {("PNG", (8, 6)): 5}),
 )
-PLACES = {"em": STACKS, "blood": SMEARS}
+PLACES = {"em": SECTIONS, "blood": SMEARS}
 
 
 def pack(path, files, root="", method=zipfile.ZIP_DEFLATED):
@@ -258,7 +258,7 @@ class TestFromTheWeb:
 
     def test_the_published_address_is_asked(self, home, web):
         web.answers = [sends(pack(home.root / "a.zip", FILES).read_bytes())]
-        home.run("em", places={"em": replace(STACKS, url=web.url)})
+        home.run("em", places={"em": replace(SECTIONS, url=web.url)})
         assert home.left("em") == FILES
 
     def test_what_was_fetched_or_put_there_is_taken(self, home):

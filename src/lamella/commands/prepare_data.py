@@ -14,13 +14,13 @@ from rich.console import Console
 
 from lamella.config.schema import PrepareData, check
 from lamella.console import console, transfer
+from lamella.data.download.archives import PUBLISHED, PublishedArchive
 from lamella.data.download.fetch import fetch
-from lamella.data.download.places import PUBLISHED, Place
 from lamella.data.download.unpack import Unpacked, in_bytes, is_litter, not_written, unpack
 from lamella.errors import ConfigError, DataError
 
 
-def run(cfg: DictConfig, published: Mapping[str, Place] = PUBLISHED) -> None:
+def run(cfg: DictConfig, published: Mapping[str, PublishedArchive] = PUBLISHED) -> None:
     """Provides the data set that `cfg.dataset` names where it is missing, verifies and audits it.
 
     Args:
@@ -48,11 +48,11 @@ def run(cfg: DictConfig, published: Mapping[str, Place] = PUBLISHED) -> None:
         audit(checked, out)
 
 
-def install(cfg: DictConfig, place: Place, folder: Path, out: Console) -> None:
+def install(cfg: DictConfig, place: PublishedArchive, folder: Path, out: Console) -> None:
     """Fetches the archive where the user named none, and unpacks it: the folder is then whole, or not there."""
     if _holds_something(folder):  # another process was first
         return
-    archive = Path(cfg.archive) if cfg.archive else fetched(cfg, place, folder.parent / place.archive, out)
+    archive = Path(cfg.archive) if cfg.archive else fetched(cfg, place, folder.parent / place.file_name, out)
     new = folder.with_name(f".{folder.name}.unpacking")
     try:
         _require_hash(archive, cfg.sha256, out)
@@ -85,7 +85,7 @@ def install(cfg: DictConfig, place: Place, folder: Path, out: Console) -> None:
         out.print(f"{archive} ({in_bytes(archive.stat().st_size)}) is no longer needed", highlight=False)
 
 
-def fetched(cfg: DictConfig, place: Place, archive: Path, out: Console) -> Path:
+def fetched(cfg: DictConfig, place: PublishedArchive, archive: Path, out: Console) -> Path:
     """The archive beside the data set's folder: fetched now, by an earlier call, or put there by hand."""
     if archive.is_file():
         out.print(f"taking {archive}, which is there already", highlight=False)
@@ -102,7 +102,7 @@ def fetched(cfg: DictConfig, place: Place, archive: Path, out: Console) -> Path:
     return archive
 
 
-def verify(cfg: DictConfig, place: Place, folder: Path, out: Console) -> None:
+def verify(cfg: DictConfig, place: PublishedArchive, folder: Path, out: Console) -> None:
     """Holds what lies in the folder to what was published, and says what it is."""
     try:
         notes = place.layout.verify(folder, cfg.partial)

@@ -8,15 +8,14 @@ import pytest
 import tifffile
 from PIL import Image
 
-from lamella.data.download.archives import Pairs, Stack, Stacks
-from lamella.data.download.places import BLOOD, EM
+from lamella.data.download.archives import BLOOD, EM, PairsLayout, PublishedTiff, VolumeLayout
 from lamella.errors import DataError
 
 PAGES, SIDE = 3, 16
 RNG = np.random.default_rng(0)
 VOLUME = RNG.integers(0, 256, (PAGES, SIDE, SIDE), np.uint8)
 LABELS = np.where(RNG.random((PAGES, SIDE, SIDE)) < 0.2, 0, 255).astype(np.uint8)
-PAIRS = Pairs(
+PAIRS = PairsLayout(
     parts={"train": 3, "test": 2},
     pictures={("PNG", (8, 6)): 3, ("JPEG", (10, 7)): 1, ("PNG", (10, 7)): 1},
 )
@@ -39,10 +38,10 @@ def stacks(tmp_path):
     original.mkdir()
     write(original)
     published = [
-        Stack(name, git_blob(original / name), hashlib.sha256(array.tobytes()).hexdigest(), values)
+        PublishedTiff(name, git_blob(original / name), hashlib.sha256(array.tobytes()).hexdigest(), values)
         for name, array, values in (("volume.tif", VOLUME, None), ("labels.tif", LABELS, frozenset({0, 255})))
     ]
-    return Stacks(tuple(published), extras=("more.tif",), pages=PAGES, side=SIDE)
+    return VolumeLayout(tuple(published), extras=("more.tif",), pages=PAGES, side=SIDE)
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from lamella.data.download.unpack import Limits, in_bytes, is_litter, kind, unpack
+from lamella.data.download.unpack import ArchiveLimits, in_bytes, is_litter, kind, unpack
 from lamella.errors import DataError, StorageError
 
-LIMITS = Limits(entries=50, each=4_000_000, total=6_000_000, ratio=20)
+LIMITS = ArchiveLimits(entries=50, each=4_000_000, total=6_000_000, ratio=20)
 PICTURE = np.random.default_rng(0).bytes(50_000)
 
 
@@ -235,7 +235,7 @@ def test_room_is_looked_for_beforehand(tmp_path, folder):
     end = data.index(b"PK\x05\x06")
     data[end + 12 : end + 16] = struct.pack("<L", struct.unpack("<L", data[end + 12 : end + 16])[0] + len(size))
     (tmp_path / "a.zip").write_bytes(data)
-    endless = Limits(entries=5, each=10**18, total=10**18, ratio=10**18)
+    endless = ArchiveLimits(entries=5, each=10**18, total=10**18, ratio=10**18)
     message = refused(tmp_path / "a.zip", folder, limits=endless, error=StorageError)
     assert "unpacking a.zip needs 1000.0 TB" in message
     assert "paths.data=FOLDER" in message

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lamella.data.download.unpack import is_litter
 from lamella.data.io.read import SUFFIXES
 from lamella.data.types import Role
 from lamella.errors import DataError
@@ -18,7 +19,6 @@ from lamella.errors import DataError
 _ROLES: tuple[Role, ...] = ("train", "val", "test")
 _WHOLE: list[Role] = [""]
 _COLUMNS = ("image", "mask", "group", "part", "image_page", "mask_page")
-_LITTER = ("thumbs.db", "desktop.ini")  # Windows leaves them in folders of pictures, unasked
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def contents(folder: Path) -> list[Path]:
         raise DataError(f"the folder {folder} is missing", "Put the data there, or name another folder.") from None
     except OSError as error:
         raise DataError(f"the folder {folder} cannot be read: {error.strerror}", "Allow yourself to read it.") from None
-    return [p for p in paths if not p.name.startswith(".") and p.name.lower() not in _LITTER]
+    return [path for path in paths if not is_litter(path.name)]
 
 
 def composed(text: str) -> str:
