@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -357,38 +356,8 @@ class TestTheCommand:
         assert "kaggle.com/datasets/jeetblahiri/bccd-dataset-with-mask" in stderr
         assert f"put it at {tmp_path / 'data' / 'BBBC041Seg.zip'}" in stderr
 
-    def test_a_stop_is_in_order(self, tmp_path, web):
-        web.answers = [sends(pack(tmp_path / "a.zip", FILES).read_bytes() * 50, slowly=5)]
-        process = start(tmp_path, "dataset=em", f"url={web.url}")
-        deadline = time.monotonic() + PATIENCE_S
-        while not web.asked:
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGTERM)
-        code, _, stderr = end(process)
-        assert code == 128 + signal.SIGTERM
-        assert stderr == "error: stopped by SIGTERM\n"
-        assert not (tmp_path / "data" / "em").exists()
-
     def test_help_names_every_key(self, tmp_path):
         code, stdout, _ = end(start(tmp_path, "--help"))
         assert code == 0
         for key in ("archive", "url", "sha256", "partial", "audit", "html", "timeout", "retries"):
             assert f"  {key} " in stdout
-
-
-def test_real_pairs_from_an_archive(home, lamella_data):
-    """As Kaggle packs them, with macOS's litter: the part of the real set that is at hand."""
-    archive = home.root / "archive.zip"
-    with zipfile.ZipFile(archive, "w") as packed:
-        for path in sorted((lamella_data / "blood").rglob("*")):
-            if path.is_file() and path.name < "1":
-                packed.write(path, f"BCCD Dataset with mask/{path.relative_to(lamella_data / 'blood')}")
-        packed.writestr("__MACOSX/BCCD Dataset with mask/._train", b"?")
-    said = home.run("blood", f"archive={archive}", "partial=true", places=prepare.PUBLISHED)
-    assert "A PART of the published 1,328" in said
-    for path in (home.data / "blood").rglob("*.*"):
-        assert path.read_bytes() == (lamella_data / "blood" / path.relative_to(home.data / "blood")).read_bytes()
-    shutil.rmtree(home.data)
-    assert "published are 1,169 pairs" in home.refused("blood", f"archive={archive}", places=prepare.PUBLISHED)

@@ -1,4 +1,4 @@
-"""What a run was made of: every file with its hash, and one hash each for the data and for the split."""
+"""The manifest of a run: every file of its data with its hash, and one hash each for the data and the split."""
 
 import hashlib
 import json

@@ -100,7 +100,7 @@ class Split:
 
 
 class Batch(NamedTuple):
-    """What a loader gives the network at a time. Bytes, not floats: conversion and normalisation happen on the device.
+    """The crops that a loader gives at a time. Bytes, not floats: conversion and normalisation happen on the device.
 
     Attributes:
         image: (B, C, H, W), uint8, uint16 or float32 as stored.

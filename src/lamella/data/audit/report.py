@@ -44,7 +44,7 @@ class Report:
         return tuple(f for f in self.findings if f.severity == "warning")
 
     def as_json(self) -> dict[str, Any]:
-        """Counts and findings, as JSON can hold them; without this machine's folders."""
+        """The report as audit.json holds it: counts and findings, without this machine's folders."""
         return {
             "dataset": self.dataset.card.name,
             "samples": len(self.dataset.samples),

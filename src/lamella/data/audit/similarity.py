@@ -67,7 +67,7 @@ class Twins:
 
 
 def misfits(stats: Sequence[SampleStats]) -> list[Misfit]:
-    """Masks that do not fit their images, with the masks that would.
+    """The masks that do not fit their images, with the masks that would.
 
     How well a mask fits is how much of the image's pattern its classes explain (a multiple correlation), whether
     they are dark or bright. Nothing is found where masks explain too little of the images, or where all masks are
@@ -109,7 +109,7 @@ def polarity(stats: Sequence[SampleStats]) -> Floats:
 
 
 def twins(stats: Sequence[SampleStats]) -> list[Twins]:
-    """Pairs of images that are the same, or nearly so, or turned or mirrored copies.
+    """The pairs of images that show one picture: the same pixels, nearly so, or turned or mirrored.
 
     Candidates have perceptual hashes that differ in few bits (a bit a cell of 16 x 16: brighter or darker than its
     surroundings); they are verified by the correlation of their patterns. Of images that are the same to the

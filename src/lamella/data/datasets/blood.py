@@ -22,9 +22,10 @@ _PARTS: tuple[Role, ...] = ("train", "test")
 
 
 def blood(*, root: Annotated[str, Key("folder that holds train/ and test/, each with original/ and mask/")]) -> Dataset:
-    """The pairs below `root`/{train,test}/{original,mask}/, by stem: `uuid.jpg` pairs with `uuid.png`.
+    """The blood smears of BBBC041Seg, from `root`/{train,test}/{original,mask}/.
 
-    Each image is its own group: the set names no slide or patient.
+    Images and masks pair by stem: `uuid.jpg` with `uuid.png`. Each image is its own group: the set names no slide or
+    patient.
 
     Raises:
         DataError: folder missing or empty, an image or mask without its pair, a name in both parts.

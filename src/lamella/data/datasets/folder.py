@@ -1,4 +1,4 @@
-"""The user's own images and masks: two folders, or one; two stacks; or a CSV of pairs."""
+"""A data set of the user's own images and masks: two folders, or one; two stacks; or a CSV of pairs."""
 
 import re
 from collections.abc import Callable, Sequence

@@ -23,7 +23,7 @@ _COLUMNS = ("image", "mask", "group", "part", "image_page", "mask_page")
 
 @dataclass(frozen=True)
 class Pair:
-    """Two files that belong together.
+    """An image file and its mask file, with what their place or a CSV says about them.
 
     Attributes:
         id: unique, but for rows of a CSV that name pages.
@@ -45,7 +45,7 @@ class Pair:
 
 
 def from_places(images: Path, masks: Path, *, image_suffix: str, mask_suffix: str) -> list[Pair]:
-    """Two files, or the pairs of two folders (which may be one), or of their sub-folders train/, val/ and test/.
+    """The pairs of two stacks, of two folders (which may be one), or of their sub-folders train/, val/ and test/.
 
     Raises:
         DataError: see `pair_by_stem`; a file where a folder is wanted; files beside the sub-folders; a sub-folder of
@@ -78,8 +78,9 @@ def from_places(images: Path, masks: Path, *, image_suffix: str, mask_suffix: st
 
 
 def from_csv(path: Path) -> list[Pair]:
-    """The rows of a CSV with the columns image and mask and, where wanted, group, part, image_page and mask_page.
+    """The pairs that the rows of a CSV name.
 
+    Its columns are image and mask and, where wanted, group, part, image_page and mask_page.
     Paths are relative to the CSV, pages are counted from 0. Other columns are passed over, unless they look like
     one of these misspelt. Semicolons may stand for commas, as some spreadsheets have it.
 
@@ -111,7 +112,7 @@ def from_csv(path: Path) -> list[Pair]:
 def pair_by_stem(
     images: Path, masks: Path, *, image_suffix: str = "", mask_suffix: str = ""
 ) -> list[tuple[str, Path, Path]]:
-    """Pairs every image with the mask of the same stem.
+    """The images of a folder, each with the mask of the same stem.
 
     Hidden files (`.DS_Store`, `._copy.png`) and Windows' `Thumbs.db` and `desktop.ini` are nobody's images and
     are passed over; any other file that is no image is an error, and so is a folder.
@@ -152,7 +153,7 @@ def pair_by_stem(
 
 
 def contents(folder: Path) -> list[Path]:
-    """What a folder holds, sorted, without hidden files and what systems leave behind.
+    """The files and folders in a folder, sorted, without hidden files and what systems leave behind.
 
     Raises:
         DataError: the folder is missing or may not be read.
@@ -167,7 +168,7 @@ def contents(folder: Path) -> list[Path]:
 
 
 def composed(text: str) -> str:
-    """macOS spells an umlaut as two characters, others as one: the same name all the same."""
+    """The text in Unicode's composed form (NFC): macOS spells an umlaut as two characters, others as one."""
     return unicodedata.normalize("NFC", text)
 
 

@@ -41,10 +41,11 @@ def fetch(
     say: Callable[[str], None] | None = None,
     pause: float = 1.0,
 ) -> None:
-    """Fetches a ZIP archive. What has come so far lies in `target`.part, and a later call goes on from there.
+    """Fetches a ZIP archive from the web into a file, going on where an earlier call was cut off.
 
-    A server that cannot go on, or whose file has changed meanwhile, is asked for the whole file again. Google
-    Drive's question whether a large file is wanted, though not scanned for viruses, is answered with yes.
+    What has come so far lies in `target`.part. A server that cannot go on, or whose file has changed meanwhile, is
+    asked for the whole file again. Google Drive's question whether a large file is wanted, though not scanned for
+    viruses, is answered with yes.
 
     Args:
         url: where it is.
@@ -96,7 +97,7 @@ class Source:
 
     @property
     def validator(self) -> str:
-        """What goes into `If-Range`, so that two versions are never joined: a weak ETag promises too little."""
+        """What goes into `If-Range`, so that two versions are never joined; a weak ETag would promise too little."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
 
@@ -109,11 +110,11 @@ class PartialDownload:
         self.note = target.with_name(f"{target.name}.part.json")
 
     def bytes(self) -> int:
-        """How many have come."""
+        """How many bytes have come so far."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def source(self, url: str) -> Source | None:
-        """What has come is of this file; None where that is not known well enough to go on with it."""
+        """The file that the bytes so far are of; None where that is not known well enough to go on with them."""
         try:
             source = Source(**json.loads(self.note.read_text()))
         except (OSError, ValueError, TypeError):
@@ -122,12 +123,12 @@ class PartialDownload:
         return source if known and self.bytes() else None
 
     def begin(self, source: Source) -> None:
-        """Starts anew. The old bytes go first: they must never stand beside another file's note."""
+        """Starts anew with no bytes. The old ones go first: they must never stand beside another file's note."""
         self.path.write_bytes(b"")
         self.note.write_text(json.dumps(asdict(source)))
 
     def finish(self) -> None:
-        """Moves the whole file to `target`."""
+        """Moves the file, now whole, to `target`, and removes the note."""
         with self.path.open("rb+") as file:
             os.fsync(file.fileno())
         self.path.replace(self.target)
@@ -175,7 +176,7 @@ class _Page(HTMLParser):
             self.text += data
 
     def complaint(self) -> str:
-        """What the page is, in words."""
+        """What kind of page it is, in words for an error: a used-up quota, a login, or neither."""
         said = f"{self.title} {self.text}".lower()
         named = "a web page" + (f" titled {self.title!r}" if self.title else "")
         if any(word in said for word in _QUOTA):

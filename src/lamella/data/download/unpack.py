@@ -63,7 +63,9 @@ class Unpacked:
 def unpack(
     archive: Path, folder: Path, pick: Pick, limits: ArchiveLimits, progress: Progress | None = None
 ) -> Unpacked:
-    """Unpacks those files of a ZIP archive that are wanted. Every name is judged before the first byte is written.
+    """Unpacks the wanted files of a ZIP archive, and says what was taken and left.
+
+    Every name is judged before the first byte is written.
 
     Args:
         archive: the file.
