@@ -70,15 +70,9 @@ class VolumeLayout:
             DataError: none does, or they lie below more than one folder, or another number than was published.
         """
         required = [file.name for file in self.files]
-        found: dict[str, list[str]] = defaultdict(list)
-        for name in names:
-            path = PurePosixPath(name)
-            if path.name in (*required, *self.extras):
-                found[str(path.parent)].append(name)
-        found = {
-            root: inside for root, inside in found.items() if {PurePosixPath(n).name for n in inside} & {*required}
-        }
-        picked = {name: PurePosixPath(name).name for name in _below_one(found, names, where, required[0])}
+        places = {name: PurePosixPath(name).name for name in names}
+        places = {name: place for name, place in places.items() if place in (*required, *self.extras)}
+        picked = _below_one(places, names, where, required[0], self.extras)
         missing = [name for name in required if name not in picked.values()]
         if missing and not partial:
             raise DataError(f"{where} lacks {', '.join(missing)}", _PARTIAL)
@@ -158,14 +152,10 @@ class PairsLayout:
 
     def pick(self, names: Sequence[str], where: str, partial: bool) -> dict[str, str]:
         """The names in an archive that belong to the data set, with their places: as `VolumeLayout.pick`."""
-        found: dict[str, list[str]] = defaultdict(list)
-        for name in names:
-            path = PurePosixPath(name)
-            part, kind = path.parts[-3:-1] if len(path.parts) > 2 else ("", "")
-            if part in self.parts and kind in _KINDS:
-                found[str(PurePosixPath(*path.parts[:-3]))].append(name)
-        first = f"{next(iter(self.parts))}/original/"
-        picked = {name: "/".join(PurePosixPath(name).parts[-3:]) for name in _below_one(found, names, where, first)}
+        folders = {f"{part}/{kind}" for part, kind in self._folders()}
+        places = {name: "/".join(PurePosixPath(name).parts[-3:]) for name in names}
+        places = {name: place for name, place in places.items() if place.rpartition("/")[0] in folders}
+        picked = _below_one(places, names, where, f"{next(iter(self.parts))}/original/")
         self._require_all(where, picked.values(), partial)
         return picked
 
@@ -276,13 +266,19 @@ BLOOD = PublishedArchive(
 PUBLISHED: Mapping[str, PublishedArchive] = {"em": EM, "blood": BLOOD}  # by the function that reads them: dataset=NAME
 
 
-def _below_one(found: Mapping[str, list[str]], names: Sequence[str], where: str, sought: str) -> list[str]:
-    """The names below the one folder of an archive that holds the data."""
-    if len(found) == 1:
-        return next(iter(found.values()))
-    if found:
+def _below_one(
+    places: Mapping[str, str], names: Sequence[str], where: str, sought: str, extras: Sequence[str] = ()
+) -> dict[str, str]:
+    """Those of `places` (names with their places) that lie below the one folder of an archive that holds the data."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for name, place in places.items():
+        found[name.removesuffix(place).rstrip("/") or "."][name] = place
+    roots = [root for root, inside in found.items() if not {*inside.values()} <= {*extras}]
+    if len(roots) == 1:
+        return found[roots[0]]
+    if roots:
         raise DataError(
-            f"{where} holds the data more than once: in {' and in '.join(sorted(found))}", "Unpack it by hand."
+            f"{where} holds the data more than once: in {' and in '.join(sorted(roots))}", "Unpack it by hand."
         )
     held = ", ".join(sorted({name.partition("/")[0] for name in names})[:5]) or "nothing"
     raise DataError(f"{where} holds no {sought}, in any folder; it holds {held}", "It is another archive.")
