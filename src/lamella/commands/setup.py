@@ -7,7 +7,8 @@ from rich.console import Console
 
 from lamella.config.check import build
 from lamella.config.schema import Config, PrepareData
-from lamella.data.audit.audit import Report, audit, raise_errors
+from lamella.data.audit.audit import audit
+from lamella.data.audit.report import Report, raise_errors
 from lamella.data.cache.arrays import Store
 from lamella.data.types import Dataset, Split
 from lamella.errors import ConfigError
