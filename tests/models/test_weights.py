@@ -13,8 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lamella.errors import WeightsError
-from lamella.models import pretrained as published
-from lamella.models import weights
+from lamella.models import pretrained, weights
 from lamella.models.classical.methods import otsu
 from lamella.models.contract import AnySize
 from lamella.models.papers.attention_unet import attention_unet
@@ -23,7 +22,7 @@ from lamella.models.papers.r2unet import attention_r2unet, r2unet
 from lamella.models.papers.ternausnet import TernausNet, ternausnet
 from lamella.models.papers.unet import unet_ronneberger
 from lamella.models.papers.unetplusplus import unetplusplus
-from lamella.models.smp import encoders, modern, transformers
+from lamella.models.smp import encoders
 from lamella.models.smp import networks as smp
 
 
@@ -266,7 +265,7 @@ def test_only_the_first_layer_is_adapted_to_the_channels(given: int, wanted: int
 
 def test_an_encoder_serves_another_architecture(tmp_path: Path) -> None:
     source = _unet("resnet18", num_classes=5)
-    network = modern.fpn(
+    network = smp.fpn(
         in_channels=3, num_classes=2, encoder="resnet18", encoder_weights=None,
         pyramid_channels=8, segmentation_channels=64, merge="add", dropout=0,
     )  # fmt: skip
@@ -445,7 +444,7 @@ def test_where_to_put_a_downloaded_file_is_said(no_network: None, tmp_path: Path
 def test_a_network_that_never_answers_is_given_up(
     silent_network: None, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(published, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(pretrained, "CONNECT_SECONDS", 1.0)
     start = time.perf_counter()
     with pytest.raises(WeightsError, match="cannot be reached"):
         FETCHED[name]("imagenet")
@@ -494,7 +493,7 @@ def test_weights_in_the_hub_cache_need_no_network(no_network: None, encoder: str
 
 def test_weights_of_a_vision_transformer_come_from_the_hub_cache(no_network: None, tmp_path: Path) -> None:
     def build(encoder_weights: str | None, in_channels: int = 3) -> nn.Module:
-        return transformers.dpt(
+        return smp.dpt(
             in_channels=in_channels, num_classes=2, encoder="tu-test_vit", encoder_weights=encoder_weights,
             readout="cat", stage_channels=[8] * 4, decoder_channels=8,
         )  # fmt: skip

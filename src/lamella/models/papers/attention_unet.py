@@ -8,9 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from lamella.models import weights
-from lamella.models.contract import AnySize
+from lamella.models.contract import AnySize, Channels, Classes, FileWeights, logits_of
 from lamella.models.papers.unet import MULTIPLE, BatchNorm, UNet, Width, twice
-from lamella.models.signature import Channels, Classes, FileWeights, logits_of
 
 
 class AttentionGate(nn.Module):

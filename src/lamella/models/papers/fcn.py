@@ -10,11 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from lamella.config.key import Key
-from lamella.models import pretrained as published
 from lamella.models import weights
-from lamella.models.contract import AnySize
+from lamella.models.contract import AnySize, Channels, Classes, EncoderWeights, logits_of
 from lamella.models.papers import vgg
-from lamella.models.signature import Channels, Classes, EncoderWeights, logits_of
 
 Variant = Literal["32s", "16s", "8s"]
 
@@ -108,10 +106,7 @@ def fcn(
     """
     network = FCN(in_channels, logits_of(num_classes), variant, hidden, batch_norm)
     if encoder_weights is not None:
-        if encoder_weights == "imagenet":
-            state, source = published.fetch_torchvision("vgg16_bn" if batch_norm else "vgg16")
-        else:
-            state, source = weights.read_state_dict(encoder_weights), encoder_weights
+        state, source = vgg.read_weights(encoder_weights, "vgg16", batch_norm)
         weights.load_encoder(network.encoder, state, source)
         _load_classifier(network.classifier, state)
     return AnySize(network, multiple=32)

@@ -13,9 +13,8 @@ from torch.nn import functional as F
 
 from lamella.config.key import Key
 from lamella.models import weights
-from lamella.models.contract import AnySize
+from lamella.models.contract import AnySize, Channels, Classes, FileWeights, logits_of
 from lamella.models.papers.vgg import normalised
-from lamella.models.signature import Channels, Classes, FileWeights, logits_of
 
 Width = Annotated[int, Key("channels at full resolution; twice as many after each halving", least=1)]
 BatchNorm = Annotated[bool, Key("false: the network of the paper")]

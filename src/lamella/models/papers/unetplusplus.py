@@ -11,9 +11,8 @@ from torch.nn import functional as F
 
 from lamella.config.key import Key
 from lamella.models import weights
-from lamella.models.contract import AnySize
+from lamella.models.contract import AnySize, Channels, Classes, FileWeights, logits_of
 from lamella.models.papers.unet import LEVELS, MULTIPLE, BatchNorm, Width, start_from_he, twice
-from lamella.models.signature import Channels, Classes, FileWeights, logits_of
 
 
 class UNetPlusPlus(nn.Module):
