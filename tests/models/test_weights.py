@@ -86,9 +86,12 @@ def _assert_same(one: nn.Module, other: nn.Module) -> None:
         assert torch.equal(value, other.state_dict()[key]), key
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".ckpt", ".safetensors"])
+BUILDS = [_ternausnet, lambda w: _unet("resnet18", w), lambda w: _unet("tu-test_resnet", w), *OWN.values()]
+
+
 @pytest.mark.parametrize(
-    "build", [_ternausnet, lambda w: _unet("resnet18", w), lambda w: _unet("tu-test_resnet", w), *OWN.values()]
+    ("build", "suffix"),
+    [*((build, suffix) for build in BUILDS for suffix in (".pt", ".ckpt")), (OWN["r2unet"], ".safetensors")],
 )
 def test_an_encoder_is_loaded_from_its_file(
     build: Callable[[str | None], nn.Module], suffix: str, tmp_path: Path
@@ -161,14 +164,14 @@ def test_a_damaged_file_is_a_weights_error(suffix: str, content: bytes | str, tm
         save_file(state, file) if suffix == ".safetensors" else torch.save(state, file)
         file.write_bytes(file.read_bytes()[:-2000])
     with pytest.raises(WeightsError, match=r"damaged.* cannot be read as weights"):
-        _ternausnet(str(file))
+        OWN["r2unet"](str(file))
 
 
 @pytest.mark.parametrize("content", [[1, 2], {}, {"epoch": 3}])
 def test_a_file_without_a_state_dict_is_a_weights_error(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "other.pt")
     with pytest.raises(WeightsError, match=r"other\.pt holds"):
-        _ternausnet(str(tmp_path / "other.pt"))
+        OWN["r2unet"](str(tmp_path / "other.pt"))
 
 
 def test_a_file_cannot_run_code(tmp_path: Path) -> None:
@@ -178,7 +181,7 @@ def test_a_file_cannot_run_code(tmp_path: Path) -> None:
 
     torch.save({"weight": Trap()}, tmp_path / "trap.pt")
     with pytest.raises(WeightsError):
-        _ternausnet(str(tmp_path / "trap.pt"))
+        OWN["r2unet"](str(tmp_path / "trap.pt"))
     assert not (tmp_path / "sprung").exists()
 
 
@@ -330,8 +333,7 @@ def _authors(original: ModuleType, encoder: str, is_deconv: bool = True) -> nn.M
 
 
 @pytest.mark.filterwarnings("ignore:The parameter 'pretrained':UserWarning", "ignore:Arguments other than a weight")
-@pytest.mark.parametrize("form", ["plain", "as published"])
-@pytest.mark.parametrize("encoder", ["vgg11", "vgg16"])
+@pytest.mark.parametrize(("encoder", "form"), [("vgg11", "plain"), ("vgg16", "as published")])
 def test_ternausnet_starts_from_its_authors_weights(
     original: ModuleType, encoder: str, form: str, tmp_path: Path
 ) -> None:

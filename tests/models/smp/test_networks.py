@@ -11,6 +11,8 @@ from lamella.models.smp import networks as smp
 from lamella.models.smp.networks import SingleValueNorm
 from support.network_tester import ExportedTester, NetworkTester
 
+from segmentation_models_pytorch import Unet  # isort: skip - after lamella.models.smp, which prepares torchvision
+
 SMALL = "tu-test_efficientnet"  # timm's own, for tests: 0.1 M parameters
 
 
@@ -341,6 +343,15 @@ def test_an_encoder_that_an_architecture_cannot_use_is_refused(case: str) -> Non
 def test_a_decoder_has_one_to_five_blocks(build: object, channels: list[int]) -> None:
     with pytest.raises(ConfigError, match=r"model\.decoder_channels"):
         build(in_channels=3, num_classes=2, encoder="resnet18", encoder_weights=None, decoder_channels=channels)  # type: ignore[operator]
+
+
+def test_a_misspelt_argument_of_an_architecture_is_refused() -> None:
+    """SMP's own classes would build the network without it."""
+    with pytest.raises(TypeError, match="a U-Net takes no decoder_chanels"):
+        smp.assemble(
+            Unet, "a U-Net", encoder=SMALL, encoder_weights=None, in_channels=1, num_classes=2,
+            multiple=32, decoder_chanels=[8] * 5,
+        )  # fmt: skip
 
 
 def test_published_weights_are_known_by_name() -> None:
