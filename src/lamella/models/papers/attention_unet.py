@@ -13,7 +13,7 @@ from lamella.models.papers.unet import MULTIPLE, BatchNorm, UNet, Width, twice
 
 
 class AttentionGate(nn.Module):
-    """Additive attention (equations 1 and 2 of the paper), one weight a pixel.
+    """Weighs a skip connection, pixel by pixel: additive attention, equations 1 and 2 of the paper.
 
     Args:
         channels: channels F of the skip connection; also of the space where both are compared.

@@ -20,7 +20,7 @@ _POOLS: dict[Variant, tuple[int, ...]] = {"32s": (), "16s": (4,), "8s": (4, 3)} 
 
 
 class FCN(nn.Module):
-    """VGG16, its two hidden classifier layers as convolutions, class scores at 1/32, fused with those at 1/16 and 1/8.
+    """The network of FCN: VGG16 with its classifier as convolutions, class scores at 1/32 fused with finer ones.
 
     Args:
         in_channels: channels C of the image.

@@ -42,7 +42,7 @@ _PLANS: dict[VGG, _Plan] = {
 
 
 class TernausNet(nn.Module):
-    """VGG encoder, five upsampling blocks with skip connections, a 1x1 convolution.
+    """The network of TernausNet: a VGG encoder, five upsampling blocks with skip connections, a 1x1 convolution.
 
     Without batch normalisation this is the authors' network: the same layers in the same order, hence the
     same output for the same weights (their UNet11, and their UNet16 with `is_deconv=True`). With it, the
