@@ -94,7 +94,7 @@ def choose(
     """Settles what a method without training leaves open, by the validation images, and keeps it as a checkpoint."""
     started = time.perf_counter()
     with out.status(f"{method.name}: choosing by {len(data.split.val)} validation images"):
-        chosen = method.fit(
+        chosen = method.fit_on_validation(
             (task.normalise(task.normalise.grey(torch.from_numpy(np.array(data.store.image(s)))[None]))[0].numpy(),
              np.asarray(data.store.mask(s)))
             for s in data.split.val
