@@ -19,7 +19,8 @@ from lamella import hardware, tracking
 from lamella.cli import main as cli
 from lamella.commands import setup as loading
 from lamella.commands import train as experiment
-from lamella.config.schema import CHECKOUT, check
+from lamella.config.check import check, plain
+from lamella.config.paths import CHECKOUT
 from lamella.console import console
 from lamella.errors import ConfigError, DataError, StorageError
 from lamella.inference import checkpoint
@@ -173,7 +174,7 @@ def test_a_checkpoint_is_the_trained_task(configured, root, tmp_path, overrides)
     task.eval()
     trained = checkpoint.load(tmp_path / "best.ckpt")
     assert trained.class_names == data.dataset.card.class_names
-    assert trained.config == cfg
+    assert trained.config == plain(cfg)
     image = next(iter(datamodule.val_dataloader())).image
     with torch.inference_mode():
         assert torch.equal(trained.segmenter.logits(image.float()), task.logits(image.float()))

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from lamella import reporting as report
 from lamella import tracking
-from lamella.config.schema import Compare, check
+from lamella.config.check import check
+from lamella.config.schema import Compare
 from lamella.config.targets import translated
 from lamella.console import console
 from lamella.errors import ConfigError, StorageError

@@ -1,17 +1,19 @@
 """Evaluation: a finished run's best checkpoint on test images again, its own or another data set's."""
 
+import copy
 import dataclasses
 import json
 import shutil
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from lamella import hardware, tracking
 from lamella.commands.setup import identity, load, test
 from lamella.commands.summary import print_scores, title
-from lamella.config.schema import Evaluate, check, flat, settle
+from lamella.config.check import as_yaml, check, flat, plain, settle
+from lamella.config.schema import Evaluate
 from lamella.console import console
 from lamella.data.io.read import header
 from lamella.data.prepared import PreparedData
@@ -37,9 +39,10 @@ def run(cfg: DictConfig) -> None:
             f"run {wanted.run} keeps no threshold and temperature in its checkpoint: an older version wrote it",
             "Train it again.",
         )
-    own = _configuration(wanted, trained)
-    data = load(own, out)
-    own = settle(own, channels=data.dataset.card.channels, classes=len(data.dataset.card.class_names))
+    composed = _configuration(wanted, trained)
+    data = load(check(composed), out)
+    card = data.dataset.card
+    own = check(settle(composed, channels=card.channels, classes=len(card.class_names)))
     _fits(trained, data, out)
     if wanted.part == "all":
         split = data.split
@@ -47,7 +50,7 @@ def run(cfg: DictConfig) -> None:
     _require_unseen(data, parent)
     machine = hardware.resolve(own.trainer.accelerator, own.trainer.precision)
     segmenter = trained.segmenter.on(machine.device)
-    heading = title(data.dataset.card, own.model.name, own.seed)
+    heading = title(card, own.model.name, own.seed)
     tags = identity(own, data, None) | {
         "mlflow.parentRunId": wanted.run,
         "lamella.kind": "evaluation",
@@ -62,7 +65,7 @@ def run(cfg: DictConfig) -> None:
         tags=tags,
     ) as tracked:
         folder = Path(wanted.paths.output) / tracked.run_id
-        describe(folder, OmegaConf.to_yaml(own), data)
+        describe(folder, as_yaml(own), data)
         scores = test(own, data, segmenter, trained.operating_point, machine, folder, heading, out)
         tracked.log_metrics(scores)
         tracked.log_folder(folder)
@@ -83,21 +86,19 @@ def _against(parent: tracking.FinishedRun, scores: dict[str, float]) -> str:
     return f"{len(off)} of {len(shared)} scores differ from the run's own, {worst} the most: by {off[worst]:+.2g}."
 
 
-def _configuration(wanted: DictConfig, trained: checkpoint.Trained) -> DictConfig:
+def _configuration(wanted: Evaluate, trained: checkpoint.Trained) -> DictConfig:
     """The run's own, on this machine's folders, and with the other data set where one was chosen."""
-    own = OmegaConf.create(trained.config)
-    with open_dict(own):
-        own.paths = wanted.paths
-        own.tracking.uri = wanted.tracking.uri
-        if wanted.dataset is not None:
-            # What the network is given stays what it learned from; everything else is the other data set's.
-            same = {name: own.dataset[name] for name in ("scale", "percentiles")}
-            own.dataset = wanted.dataset
-            own.dataset.update(same)
-        for name in ("accelerator", "precision"):
-            if wanted[name] is not None:
-                own.trainer[name] = wanted[name]
-    return own
+    own = copy.deepcopy(trained.config)
+    own["paths"] = plain(wanted.paths)
+    own["tracking"]["uri"] = wanted.tracking.uri
+    if wanted.dataset is not None:
+        # What the network is given stays what it learned from; everything else is the other data set's.
+        own["dataset"] = plain(wanted.dataset) | {name: own["dataset"][name] for name in ("scale", "percentiles")}
+    for name in ("accelerator", "precision"):
+        if getattr(wanted, name) is not None:
+            own["trainer"][name] = getattr(wanted, name)
+    composed: DictConfig = OmegaConf.create(own)
+    return composed
 
 
 def _fits(trained: checkpoint.Trained, data: PreparedData, out: Console) -> None:

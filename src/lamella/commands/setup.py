@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from lamella.config.schema import build
+from lamella.config.check import as_yaml, build
+from lamella.config.schema import Config, PrepareData
 from lamella.data.audit.audit import audit, raise_errors
 from lamella.data.cache.arrays import Store
 from lamella.data.io.intensity import levels
@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # imported below where they are needed: Lightning and MLflow 
     from lamella.training.task import SegmentationTask
 
 
-def load(cfg: DictConfig, out: Console) -> PreparedData:
+def load(cfg: Config, out: Console) -> PreparedData:
     """What `cfg.dataset` names, read, split and audited; warnings are printed.
 
     Raises:
@@ -46,7 +46,7 @@ def load(cfg: DictConfig, out: Console) -> PreparedData:
     return data
 
 
-def inspect(cfg: DictConfig, out: Console) -> PreparedData:
+def inspect(cfg: Config | PrepareData, out: Console) -> PreparedData:
     """As `load`, but nothing is raised for faults of the files: they are left in the report."""
     dataset: Dataset = build(cfg.dataset)
     card = dataset.card
@@ -75,7 +75,7 @@ def inspect(cfg: DictConfig, out: Console) -> PreparedData:
     return PreparedData(dataset, split, store, report)
 
 
-def assemble(cfg: DictConfig, data: PreparedData) -> "tuple[SegmentationTask, SegmentationDataModule]":
+def assemble(cfg: Config, data: PreparedData) -> "tuple[SegmentationTask, SegmentationDataModule]":
     """Network, loss and loaders, from the configuration and the training images' statistics."""
     from lamella.data.loaders.datamodule import SegmentationDataModule
     from lamella.training.task import SegmentationTask
@@ -88,7 +88,7 @@ def assemble(cfg: DictConfig, data: PreparedData) -> "tuple[SegmentationTask, Se
         started(cfg),
         Normalise(found.mean, found.std, found.low, found.high),
         build(cfg.loss),
-        num_classes=cfg.dataset.num_classes,
+        num_classes=len(data.dataset.card.class_names),
         val_ids=[sample.id for sample in data.split.val],
         crop=cfg.data.crop,
         context=cfg.data.context,
@@ -97,7 +97,7 @@ def assemble(cfg: DictConfig, data: PreparedData) -> "tuple[SegmentationTask, Se
         make_optimizer=build(cfg.optimizer),
         make_scheduler=build(cfg.scheduler),
         seed=cfg.seed,
-        description=checkpoint.contents(OmegaConf.to_yaml(cfg), data.dataset.card.class_names, dtype),
+        description=checkpoint.contents(as_yaml(cfg), data.dataset.card.class_names, dtype),
     )
     datamodule = SegmentationDataModule(
         data.split,
@@ -114,12 +114,12 @@ def assemble(cfg: DictConfig, data: PreparedData) -> "tuple[SegmentationTask, Se
     return task, datamodule
 
 
-def started(cfg: DictConfig) -> torch.nn.Module:
+def started(cfg: Config) -> torch.nn.Module:
     """The network, from scratch or from what `model.init_from` names: a run, a checkpoint or a state dict."""
     from lamella import tracking
 
     source = cfg.model.init_from
-    if source is not None and "encoder_weights" in cfg.model and cfg.model.encoder_weights is not None:
+    if source is not None and cfg.model.arguments.get("encoder_weights") is not None:
         raise ConfigError("model.init_from and model.encoder_weights are both set", "Start from one of the two.")
     network: torch.nn.Module = build(cfg.model)
     if source is not None:
@@ -130,7 +130,7 @@ def started(cfg: DictConfig) -> torch.nn.Module:
     return network
 
 
-def score_settings(cfg: DictConfig, card: DatasetCard) -> ScoreSettings:
+def score_settings(cfg: Config, card: DatasetCard) -> ScoreSettings:
     """What whole images are scored by."""
     keys = cfg.score
     return ScoreSettings(
@@ -145,24 +145,24 @@ def score_settings(cfg: DictConfig, card: DatasetCard) -> ScoreSettings:
     )
 
 
-def identity(cfg: DictConfig, data: PreparedData, sweep: str | None) -> dict[str, str]:
+def identity(cfg: Config, data: PreparedData, sweep: str | None) -> dict[str, str]:
     """The tags of a run: see `lamella.tracking.provenance.identity`."""
     from lamella.tracking import provenance
 
     scoring: dict[str, Any] = {
         "resolution": "full",
-        "threshold": "chosen on validation" if cfg.score.choose_threshold else cfg.inference.threshold,
+        "threshold": "chosen on validation" if cfg.score.choose_threshold else cfg.inference.arguments["threshold"],
         "averaging": "mean over images",
-        **{name: cfg.score[name] for name in ("resized", "tolerance", "tolerance_nm")},
+        **{name: getattr(cfg.score, name) for name in ("resized", "tolerance", "tolerance_nm")},
         "smallest": cfg.score.min_cell_size,  # under the names that kept runs have
         "neck": cfg.score.split_neck,
     }
-    sha256 = hashlib.sha256(OmegaConf.to_yaml(cfg, sort_keys=True).encode()).hexdigest()
+    sha256 = hashlib.sha256(as_yaml(cfg, sort_keys=True).encode()).hexdigest()
     return provenance.identity(data, config_sha256=sha256, scoring=scoring, sweep=sweep)
 
 
 def test(
-    cfg: DictConfig,
+    cfg: Config,
     data: PreparedData,
     segmenter: Segmenter,
     operating_point: OperatingPoint,

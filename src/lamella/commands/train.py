@@ -3,13 +3,13 @@
 import shutil
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
 from lamella import hardware, tracking
 from lamella.commands.setup import assemble, identity, load, test
 from lamella.commands.summary import print_scores, summary_line, title
-from lamella.config.schema import check, flat, settle
+from lamella.config.check import as_yaml, check, flat, settle
 from lamella.console import console
 from lamella.data.loaders.crops import whole
 from lamella.data.prepared import PreparedData
@@ -26,11 +26,11 @@ from lamella.training.fit import FitSettings, fit, fit_on_validation
 import pytorch_lightning as pl  # isort: skip
 
 
-def run(cfg: DictConfig, sweep: str | None = None) -> float:
+def run(composed: DictConfig, sweep: str | None = None) -> float:
     """Runs one experiment as configured, from files to a finished MLflow run; returns its mean test Dice.
 
     Args:
-        cfg: as Hydra composed it.
+        composed: by Hydra.
         sweep: the name shared by all jobs of a sweep; None outside one.
 
     Returns:
@@ -40,14 +40,14 @@ def run(cfg: DictConfig, sweep: str | None = None) -> float:
         LamellaError: anything a user can mend; the data is checked before the run is opened.
     """
     out = console()
-    checked = check(cfg)
+    checked = check(composed)
     machine = hardware.resolve(checked.trainer.accelerator, checked.trainer.precision)
     data = load(checked, out)
     card = data.dataset.card
-    cfg = check(settle(cfg, channels=card.channels, classes=len(card.class_names)))
-    if cfg.score.choose_threshold and cfg.dataset.num_classes > 2:
+    cfg = check(settle(composed, channels=card.channels, classes=len(card.class_names)))
+    if cfg.score.choose_threshold and len(card.class_names) > 2:
         raise ConfigError(
-            f"score.choose_threshold parts two classes; {card.name} has {cfg.dataset.num_classes}",
+            f"score.choose_threshold parts two classes; {card.name} has {len(card.class_names)}",
             "Set it to false: of more classes the likeliest is taken.",
         )
     pl.seed_everything(cfg.seed, verbose=False)
@@ -68,7 +68,7 @@ def run(cfg: DictConfig, sweep: str | None = None) -> float:
     ):
         out.print(f"run {tracked.run_id}", highlight=False)
         folder = Path(cfg.paths.output) / tracked.run_id
-        describe(folder, OmegaConf.to_yaml(cfg), data)
+        describe(folder, as_yaml(cfg), data)
         tracked.log_folder(folder)
         checkpoints = folder / "checkpoints"
         if isinstance(task.network, Classical):

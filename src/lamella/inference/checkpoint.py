@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from omegaconf import OmegaConf
 
-from lamella.config.schema import build
+from lamella.config.check import build, kept
 from lamella.config.targets import translated
 from lamella.errors import StorageError
 from lamella.inference.segmenter import Normalise, Segmenter
@@ -67,30 +67,30 @@ def load(path: Path) -> Trained:
         StorageError: the file is missing, damaged, or no checkpoint of Lamella.
     """
     saved = read(path)
-    kept = saved["lamella"]
-    cfg = OmegaConf.create(kept["config"])
-    config: Any = OmegaConf.to_container(cfg)
-    cfg.model.encoder_weights = None  # the checkpoint has the weights; nothing is fetched
-    network = build(cfg.model)
+    content = saved["lamella"]
+    config: Any = OmegaConf.to_container(OmegaConf.create(content["config"]))
+    model, dataset = config["model"], config["dataset"]
+    # The checkpoint has the weights; nothing is fetched.
+    network = build(kept(model | {"encoder_weights": None}))
     try:
         state = saved["state_dict"]
         mean, std, low, high = (state[f"normalise.{name}"].flatten() for name in ("mean", "std", "low", "high"))
         normalise = Normalise(mean.tolist(), std.tolist(), float(low), float(high))
         network.load_state_dict({k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")})
     except (KeyError, RuntimeError) as error:  # torch lists every weight; the first line says which network
-        problem = f"the weights in {path} do not fit {cfg.model.name}: {str(error).splitlines()[0]}"
+        problem = f"the weights in {path} do not fit {model['name']}: {str(error).splitlines()[0]}"
         raise StorageError(problem, "It was written by another version of the network: train again.") from error
     network = network.eval().to(memory_format=torch.channels_last)  # as in training: the same kernels, the same bits
-    segmenter = Segmenter.of(network, normalise, build(cfg.inference), int(cfg.data.context))
-    chosen = OperatingPoint(**kept["decided"]) if kept.get("decided") else None  # older checkpoints lack the key
-    dataset = cfg.dataset
+    segmenter = Segmenter.of(network, normalise, build(kept(config["inference"])), config["data"]["context"])
+    chosen = OperatingPoint(**content["decided"]) if content.get("decided") else None  # older ones lack the key
+    percentiles = dataset["percentiles"]
     return Trained(
         segmenter.at(chosen.threshold) if chosen else segmenter,
-        tuple(kept["class_names"]),
-        kept["dtype"],
-        int(dataset.in_channels),
-        float(dataset.scale),
-        None if dataset.percentiles is None else (float(dataset.percentiles[0]), float(dataset.percentiles[1])),
+        tuple(content["class_names"]),
+        content["dtype"],
+        dataset["in_channels"],
+        dataset["scale"],
+        None if percentiles is None else (percentiles[0], percentiles[1]),
         chosen,
         config,
     )
@@ -107,14 +107,14 @@ def read(path: Path) -> dict[str, Any]:
         raise StorageError(f"{path} cannot be read as a checkpoint: {reason}") from error
     if not isinstance(saved, dict) or "lamella" not in saved:
         raise StorageError(f"{path} is no checkpoint of Lamella")
-    kept = saved["lamella"]
-    format_ = kept.get("format", 0)
+    content = saved["lamella"]
+    format_ = content.get("format", 0)
     if format_ > FORMAT:
         raise StorageError(
             f"{path} has the format {format_}; this version of Lamella reads formats up to {FORMAT}",
             "A later version wrote it: install that one to use it.",
         )
-    config: Any = OmegaConf.to_container(OmegaConf.create(kept["config"]))
-    kept["config"] = OmegaConf.to_yaml(OmegaConf.create(translated(config, format_)))
-    kept["format"] = FORMAT
+    config: Any = OmegaConf.to_container(OmegaConf.create(content["config"]))
+    content["config"] = OmegaConf.to_yaml(OmegaConf.create(translated(config, format_)))
+    content["format"] = FORMAT
     return saved

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lamella.config.schema import CHECKOUT
+from lamella.config.paths import CHECKOUT
 from lamella.data.audit.page import write_page
 from lamella.data.manifest import data_sha256, manifest, split_ids, split_sha256
 from lamella.data.prepared import PreparedData

@@ -47,7 +47,7 @@ class Memory:
 
 def windows(sizes, window, context=0, seed=0):
     store = Memory(sizes)
-    return RandomWindows(store.samples, store, window=window, context=frame, fill=FILL, seed=seed)
+    return RandomWindows(store.samples, store, window=window, context=context, fill=FILL, seed=seed)
 
 
 def same(a: Batch, b: Batch):
@@ -60,8 +60,8 @@ def same(a: Batch, b: Batch):
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 24), st.data())
 @settings(max_examples=150, deadline=None)
 def test_a_window_is_a_piece_of_the_picture_and_fill(height, width, window, data):
-    frame = data.draw(st.integers(0, window // 2))
-    cutter = windows([(height, width)], window, frame)
+    context = data.draw(st.integers(0, window // 2))
+    cutter = windows([(height, width)], window, context)
     sample = cutter.samples[0]
     image, mask = cutter.store.image(sample), cutter.store.mask(sample)
     batch = cutter[data.draw(st.integers(0, 10_000))]
@@ -86,16 +86,16 @@ def test_a_window_is_a_piece_of_the_picture_and_fill(height, width, window, data
     assert places
     for side, inside in ((height, rows), (width, columns)):
         before, after = inside[0], window - 1 - inside[-1]
-        if window <= side + 2 * frame:
-            assert max(before, after) <= frame
+        if window <= side + 2 * context:
+            assert max(before, after) <= context
         else:  # the picture lies in the window, all of it, with at least the frame around it
             assert len(inside) == side
-            assert min(before, after) >= frame
+            assert min(before, after) >= context
 
 
-def starts(side, window, frame, draws=400):
+def starts(side, window, context, draws=400):
     """Every place, along one side, where windows of these draws begin."""
-    cutter = windows([(side, side)], window, frame)
+    cutter = windows([(side, side)], window, context)
     rng = np.random.default_rng(0)
     return {cutter._start(side, rng) for _ in range(draws)}
 

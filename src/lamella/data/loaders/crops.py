@@ -43,7 +43,7 @@ class RandomWindows(Dataset[Batch]):
     ) -> None:
         if context > window // 2:
             raise ConfigError(
-                f"a context of {context} pixels is too wide for training windows of {window}",
+                f"a frame of {context} pixels is too wide for training windows of {window}",
                 "Set `data.context` to at most half of `data.crop`.",
             )
         self.samples = samples
