@@ -25,8 +25,10 @@ class Hardware(NamedTuple):
         return "gpu" if self.device.type == "cuda" else "cpu"
 
 
-def choose(accelerator: str, precision: str) -> Hardware:
-    """Resolves `auto`: CUDA where there is one, bfloat16 where the hardware computes in it.
+def resolve(accelerator: str, precision: str) -> Hardware:
+    """The device and precision that were asked for.
+
+    `auto` is CUDA where there is one, and bfloat16 where the hardware computes in it.
 
     Raises:
         ConfigError: a GPU was asked for and there is none.
@@ -57,11 +59,12 @@ def _cpu_has_bfloat16() -> bool:
 
 @contextmanager
 def freed_memory_kept(device: torch.device) -> Iterator[None]:
-    """Has glibc keep large freed blocks for the next step, and gives them all back to the kernel at the end.
+    """Keeps memory that is freed for the next step of a run, and gives it all back to the kernel at the end.
 
-    A training step on the CPU frees and takes the same hundreds of megabytes again and again; without this the
-    kernel clears every page anew each time. It must end with the run: a process that goes on like this never shrinks,
-    and what is allocated and hardly touched (an array for a huge image, say) then takes its whole size.
+    glibc is told so: a training step on the CPU frees and takes the same hundreds of megabytes again and again;
+    without this the kernel clears every page anew each time. It must end with the run: a process that goes on like
+    this never shrinks, and what is allocated and hardly touched (an array for a huge image, say) then takes its whole
+    size.
     Does nothing on a GPU, or where the C library is not glibc.
     """
     libc = ctypes.CDLL(None) if sys.platform.startswith("linux") and device.type == "cpu" else None

@@ -17,7 +17,7 @@ from lamella.config.schema import SCHEMAS, Config, Target
 from lamella.config.words import meanings
 from lamella.data.loaders.augment import Augmentation
 from lamella.errors import ConfigError, DataError
-from lamella.inference.segmenter import Inference
+from lamella.inference import Inference
 from lamella.splits import blocks
 
 CHOICES = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml"))
