@@ -13,7 +13,7 @@ from lamella.errors import StorageError
 from lamella.evaluation import error_maps as outcomes
 from lamella.plots import run as figures
 from lamella.reporting import gallery
-from lamella.reporting.cohort import Cohort, Method, Repetition
+from lamella.reporting.cohorts import Cohort, Method, SeedRun
 
 RED, YELLOW = figures.FALSE_POSITIVE, figures.FALSE_NEGATIVE
 
@@ -29,7 +29,7 @@ def repetition(folder, scores, seed=1):
 
     n = len(next(iter(scores.values())))
     table = {"id": [f"image-{i}" for i in range(n)], "group": ["g"] * n, "case": [f"{i:04d}" for i in range(n)]}
-    return Repetition("id", "name", seed, {}, {}, pd.DataFrame(table | scores), pd.DataFrame(), fetch)
+    return SeedRun("id", "name", seed, {}, {}, pd.DataFrame(table | scores), pd.DataFrame(), fetch)
 
 
 def cohort(*methods):

@@ -172,7 +172,7 @@ def test_a_lower_score_that_is_better_is_said_so():
     shown = section()
     summary = shown.summary.rename(columns=lambda name: name.replace("dice", "boundary/hd95"))
     for each in shown.cohort.methods:
-        for run in each.repetitions:
+        for run in each.runs:
             run.scores["boundary/hd95"] = run.scores["dice"] * 30
     html = Html(page("Comparison", (replace(shown, score="boundary/hd95", summary=summary),), "lamella 1"))
     assert "below 0 the first one leads" in html.text

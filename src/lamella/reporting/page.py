@@ -10,7 +10,7 @@ import pandas as pd
 from lamella.pages.style import STYLE
 from lamella.plots.svg import Picture
 from lamella.reporting import page_parts as parts
-from lamella.reporting.cohort import Cohort
+from lamella.reporting.cohorts import Cohort
 from lamella.reporting.gallery import Case
 from lamella.reporting.page_scores import main_table, others_table, pairs_table
 from lamella.reporting.page_table import UNKNOWN, Cell, table

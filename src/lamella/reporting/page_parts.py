@@ -3,15 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from lamella.metrics.catalogue import measure
+from lamella.metrics.catalogue import lookup
 from lamella.plots.run import FALSE_NEGATIVE, FALSE_POSITIVE
 from lamella.plots.svg import Picture
-from lamella.reporting.cohort import Cohort
+from lamella.reporting.cohorts import Cohort
 from lamella.reporting.gallery import Case, Panel
 from lamella.reporting.page_scores import told
 from lamella.reporting.page_table import Cell, decimals, number, table
-from lamella.reporting.summary import of
-from lamella.reporting.words import counted
+from lamella.reporting.summary import counted, of
+
+_WAYS = {"higher": "; higher is better", "lower": "; lower is better", "zero": "; best at 0", "none": ""}
 
 
 def phantom_warning() -> str:
@@ -59,7 +60,7 @@ def gallery(id_: str, cohort: Cohort, groups: Sequence[tuple[str, Sequence[Case]
         for colour, words in colours.items()
     )
     parts = [
-        f"<p>{told(cohort)}The images with the worst, the middle and the best mean {escape(measure(score).heading)} "
+        f"<p>{told(cohort)}The images with the worst, the middle and the best mean {escape(lookup(score).heading)} "
         "over all methods. Each method shows the wrong pixels of its run with the median Dice, on the image in pale "
         "grey. Where pixels of the full size meet in one, a wrong one is shown, so thin errors look thicker than they "
         "are.</p>",
@@ -108,9 +109,9 @@ def runs_table(id_: str, cohort: Cohort, score: str) -> str:
             Cell(run.run_id, left=True),
         ]
         for method, of_runs in zip(cohort.methods, means, strict=True)
-        for run, mean in zip(method.repetitions, of_runs, strict=True)
+        for run, mean in zip(method.runs, of_runs, strict=True)
     ]
-    head = [Cell(text) for text in ("method", "seed", measure(score).heading)]
+    head = [Cell(text) for text in ("method", "seed", lookup(score).heading)]
     head += [Cell(text, left=True) for text in ("shown", "name", "run id")]
     explanation = (
         "One row a run, its score the mean over test images. Pictures show the run marked as median, by its mean Dice."
@@ -122,7 +123,7 @@ def definitions(names: Iterable[str]) -> str:
     """What the measures mean, of those that need it."""
     entries = {}
     for name in names:
-        heading, lower_is_better, meaning = measure(name)
-        if meaning:
-            entries[heading] = f"{meaning}; {'lower' if lower_is_better else 'higher'} is better"
+        score = lookup(name)
+        if score.meaning:
+            entries[score.heading] = score.meaning + _WAYS[score.direction]
     return card(entries)

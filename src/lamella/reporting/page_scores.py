@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lamella.metrics.catalogue import measure
-from lamella.reporting.cohort import Cohort, Scores
+from lamella.metrics.catalogue import lookup
+from lamella.reporting.cohorts import Cohort, Scores
 from lamella.reporting.page_table import UNKNOWN, Cell, decimals, duration, number, probability, quantity, table
-from lamella.reporting.summary import of
-from lamella.reporting.words import counted, verdict_on
+from lamella.reporting.summary import counted, of, verdict_on
 from lamella.statistics.comparison import Comparison, in_order
 
 _FIRST = 5  # scores of the main table; beside them those that something was published on
@@ -41,7 +40,7 @@ def main_table(id_: str, cohort: Cohort, summary: pd.DataFrame, score: str) -> s
         head.append(_heading(name))
         columns.append([_mean(row, name, places) for row in rows])
         if f"{name}_published" in summary.columns:
-            head.append(Cell(measure(name).heading, ("published, ours minus it",)))
+            head.append(Cell(lookup(name).heading, ("published, ours minus it",)))
             columns.append([_published(row, name, places) for row in rows])
     for name in costs:
         heading, write = _COSTS[name]
@@ -50,7 +49,7 @@ def main_table(id_: str, cohort: Cohort, summary: pd.DataFrame, score: str) -> s
     explanation = (
         f"Each score is the mean over images of the mean over seeds. Below it stand its 95\u00a0% "
         f"interval over {'groups of images' if _grouped(cohort) else 'images'} and, after ±, the standard deviation "
-        f"over seeds where there are several. Best {measure(score).heading} first."
+        f"over seeds where there are several. Best {lookup(score).heading} first."
     )
     title = f"{told(cohort)}{counted(len(summary), 'method')} on {_images(cohort)}"
     return table(id_, title, explanation, head, zip(*columns, strict=True))
@@ -73,14 +72,14 @@ def pairs_table(id_: str, cohort: Cohort, comparisons: Sequence[Comparison], sco
         ]
         for each in in_order(comparisons, ranked)
     ]
-    better = "below 0 the first one leads" if measure(score).lower_is_better else "above 0 the first one leads"
+    better = "below 0 the first one leads" if lookup(score).lower_is_better else "above 0 the first one leads"
     explanation = (
         f"The first one's mean minus the second one's on the same images; {better}. Seed noise: a difference that "
         "other seeds alone make. A method is called better where neither images nor seeds explain its lead: p of both, "
         "by Holm's correction for all pairs, below 0.05."
     )
     heads = [Cell(text, left=text == "verdict") for text in head]
-    return table(id_, f"{told(cohort)}{measure(score).heading}, pair by pair", explanation, heads, rows)
+    return table(id_, f"{told(cohort)}{lookup(score).heading}, pair by pair", explanation, heads, rows)
 
 
 def others_table(id_: str, cohort: Cohort, summary: pd.DataFrame) -> str:
@@ -134,7 +133,7 @@ def _grouped(cohort: Cohort) -> bool:
 
 
 def _heading(name: str) -> Cell:
-    return Cell(measure(name).heading, ("lower is better",) if measure(name).lower_is_better else ())
+    return Cell(lookup(name).heading, ("lower is better",) if lookup(name).lower_is_better else ())
 
 
 def _names(summary: pd.DataFrame) -> list[Cell]:
