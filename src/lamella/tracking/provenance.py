@@ -13,15 +13,9 @@ from lamella.config.schema import CHECKOUT
 from lamella.data.audit.page import write_page
 from lamella.data.manifest import data_sha256, manifest, split_ids, split_sha256
 from lamella.hardware import Hardware
+from lamella.metrics.catalogue import lookup
 from lamella.tracking import environment
 from lamella.training.task import SegmentationTask
-
-# Of everything that is scored, what the terminal shows.
-_SHOWN = (
-    *(f"test/{name}" for name in ("dice", "iou", "accuracy", "precision", "recall", "pixel_error", "pooled/dice")),
-    *("test/pooled/iou", "test/resized/", "test/boundary/", "test/v_", "test/class/", "test/count/", "test/cells/f1"),
-    *("test/cells/pq", "test/calibration/brier", "calibration/", "test/threshold", "seen/"),
-)
 
 
 def identity(cfg: DictConfig, data: Data, sweep: str | None) -> dict[str, str]:
@@ -105,7 +99,7 @@ def report(out: Console, cfg: DictConfig, data: Data, scores: dict[str, float], 
     for column in ("score", "mean", "95 % interval over images"):
         table.add_column(column, justify="left" if column == "score" else "right")
     for name, value in scores.items():
-        if name.endswith(("/low", "/high")) or not name.startswith(_SHOWN):
+        if not lookup(name).shown:
             continue
         low, high = scores.get(f"{name}/low"), scores.get(f"{name}/high")
         table.add_row(name, f"{value:.4f}", "" if low is None else f"{low:.4f} to {high:.4f}")

@@ -35,6 +35,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from lamella.errors import StorageError
+from lamella.metrics.catalogue import lookup
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -217,7 +218,7 @@ class Finished:
 
     def curve(self) -> pd.DataFrame:
         """One row an epoch, a column for each metric that has one value an epoch; no row where nothing was trained."""
-        names = [name for name in self.metrics if name.startswith(("train/", "val/"))]
+        names = [name for name in self.metrics if lookup(name).part in ("train", "val")]
         history = {name: self.client.get_metric_history(self.run_id, name) for name in names}
         steps = {name: {each.step: each.value for each in values} for name, values in history.items()}
         epochs = max((len(values) for values in steps.values()), default=0)
