@@ -208,7 +208,7 @@ def lookup(name: str) -> Score:
     if last in _ENDS and lookup(stem).meaning:
         base, end = lookup(stem), f"{_ENDS[last]} end of the 95 % interval"
         return replace(base, name=name, heading=f"{base.heading}, {end}", meaning=f"{end}: {base.meaning}", shown=False)
-    if first in _PARTS and lookup(rest).meaning:
+    if first in _PARTS:
         base, (part, words) = lookup(rest), _PARTS[first]
         shown, column = part == "seen" or (part == "test" and base.shown), base.column if part == "test" else None
         return replace(base, name=name, heading=words.format(base.heading), shown=shown, part=part, column=column)
@@ -238,7 +238,8 @@ def lookup(name: str) -> Score:
             base,
             name=name,
             heading=f"{base.heading}, class {number}",
-            meaning=f"the same, of class {number}",
+            meaning=f"{base.meaning}, of class {number}",
+            order=SCORES[_COUNTS[0]].order,  # a table has them class by class
             column=name,
         )
     return Score(name, name, "none", "", 4, "score", "", order=len(_FIRST) + len(SCORES))
