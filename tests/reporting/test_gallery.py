@@ -11,11 +11,11 @@ from PIL import Image
 from lamella.data.types import IGNORE
 from lamella.errors import StorageError
 from lamella.evaluation import error_maps as outcomes
-from lamella.plots import run as figures
+from lamella.plots import overlays
 from lamella.reporting import gallery
 from lamella.reporting.cohorts import Cohort, Method, SeedRun
 
-RED, YELLOW = figures.FALSE_POSITIVE, figures.FALSE_NEGATIVE
+RED, YELLOW = overlays.FALSE_POSITIVE, overlays.FALSE_NEGATIVE
 
 
 def repetition(folder, scores, seed=1):
@@ -168,9 +168,9 @@ def test_small_pictures_are_those_of_the_figures():
     predicted[10, 10:14] = 0
     predicted[15, 10:12] = 2
     truth[20:25] = IGNORE
-    seen = figures.visible(IMAGE)
+    seen = overlays.visible(IMAGE)
     ours = gallery.overlay(seen, outcomes.outcome(truth, predicted))
-    theirs = figures.mistakes(seen, truth, predicted)
+    theirs = overlays.mistakes(seen, truth, predicted)
     for colour, n in ((RED, 4), (YELLOW, 6)):
         assert places(ours, colour) == places(theirs, colour)
         assert len(places(ours, colour)) == n

@@ -24,7 +24,7 @@ from lamella.evaluation.error_maps import (
     read_picture,
 )
 from lamella.metrics.catalogue import lookup
-from lamella.plots import run as figures
+from lamella.plots import overlays
 from lamella.reporting.cohorts import Cohort, Method, SeedRun
 from lamella.reporting.numbers import score_text
 from lamella.reporting.summary import of
@@ -153,7 +153,7 @@ class _Drawer:
 
 
 def overlay(seen: Bytes | None, codes: Bytes) -> Bytes:
-    """Wrong pixels in colour over a pale grey picture, as `figures.mistakes` has them, at the size of a panel.
+    """Wrong pixels in colour over a pale grey picture, as `overlays.mistakes` has them, at the size of a panel.
 
     Args:
         seen: the picture (H', W', 3) of any size; None: plain ground.
@@ -168,8 +168,8 @@ def overlay(seen: Bytes | None, codes: Bytes) -> Bytes:
     step = (ground * _GREYS / 256).astype(np.uint8)
     out = np.repeat((128 + (step + 0.5) * 128 / _GREYS).astype(np.uint8)[..., None], 3, axis=-1)
     extra, missed = (_gathered(np.isin(codes, some), shape) for some in _WRONG)
-    out[(extra > 0) & (extra >= missed)] = figures.FALSE_POSITIVE
-    out[missed > extra] = figures.FALSE_NEGATIVE
+    out[(extra > 0) & (extra >= missed)] = overlays.FALSE_POSITIVE
+    out[missed > extra] = overlays.FALSE_NEGATIVE
     return out
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from lamella.metrics.catalogue import lookup
-from lamella.plots.run import FALSE_NEGATIVE, FALSE_POSITIVE
+from lamella.plots.overlays import FALSE_NEGATIVE, FALSE_POSITIVE
 from lamella.plots.svg import Picture
 from lamella.reporting.cohorts import Cohort
 from lamella.reporting.gallery import Case, Panel
