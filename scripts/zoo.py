@@ -3,7 +3,7 @@
 import sys
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from omegaconf import OmegaConf
@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from lamella.config.schema import CHECKOUT, build, suggestion
+from lamella.config.check import build, kept
+from lamella.config.paths import CHECKOUT
+from lamella.config.words import suggestion
 from lamella.errors import ConfigError, LamellaError
 from lamella.models.smp.encoders import encoder_names, has_imagenet_weights
 
@@ -68,9 +70,13 @@ def measure(name: str) -> Row:
     if not file.is_file():
         raise ConfigError(f"there is no model {name!r}", suggestion(name, model_names()))
     around = {"dataset": {"in_channels": CHANNELS, "num_classes": CLASSES}, "seed": 0}  # what the file refers to
-    network = build(OmegaConf.create({**around, "model": OmegaConf.load(file)}).model)
+    network = build(kept(_resolved({**around, "model": OmegaConf.load(file)})["model"]))
     parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     return Row(name, parameters, forward_flops(network) if parameters else 0, source(file))
+
+
+def _resolved(node: dict[str, Any]) -> Any:
+    return OmegaConf.to_container(OmegaConf.create(node), resolve=True)
 
 
 def forward_flops(network: torch.nn.Module) -> int:

@@ -12,14 +12,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from lamella.cli import main as cli
-from lamella.config import schema as config
+from lamella.config.check import build, check
+from lamella.config.paths import CHECKOUT
+from lamella.config.schema import Target
 from lamella.data.datasets import phantom
 from lamella.data.datasets.blood import blood
 from lamella.data.types import ImageRef, Sample
 from lamella.errors import ConfigError, DataError
 from lamella.splits import blocks, draw, file, found, hashed, published
 
-CONF = config.CHECKOUT / "conf"
+CONF = CHECKOUT / "conf"
 
 names = st.sets(st.text("abcdef0123", min_size=1, max_size=6), min_size=2, max_size=30)
 fractions = st.floats(0.05, 0.9)
@@ -330,26 +332,24 @@ def test_a_file_may_not_tear_a_group(tmp_path):
 def chosen(*overrides):
     cli.register()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return config.check(hydra.compose("train", list(overrides))).dataset.split
+        return check(hydra.compose("train", list(overrides))).dataset.split
 
 
 def test_the_default_splits_are_what_is_promised():
     sections = [replace(s, id=str(n)) for n, s in enumerate(stack(30))]
-    assert split_ids(config.build(chosen("dataset=em"), sections)) == {
+    assert split_ids(build(chosen("dataset=em"), sections)) == {
         "train": [str(n) for n in range(20)],
         "val": [str(n) for n in range(20, 24)],
         "test": [str(n) for n in range(24, 30)],
     }
-    assert chosen("dataset=blood") == {"_target_": "lamella.splits.published", "val_fraction": 0.15, "seed": 7}
+    assert chosen("dataset=blood") == Target("lamella.splits.published", {"val_fraction": 0.15, "seed": 7})
     smears = samples("abcdefghijklmnop", "xyz")
     held = [f"train-{c}" for c in "abcdefghijklmnop" if draw(f"train-{c}", 7) < 0.15]
-    split = config.build(chosen("dataset=blood"), smears)
+    split = build(chosen("dataset=blood"), smears)
     assert held
     assert ids(split.val) == held
     assert ids(split.test) == ["test-x", "test-y", "test-z"]
-    assert chosen("dataset=phantom_blood") == {
-        "_target_": "lamella.splits.published", "val_fraction": 0.2, "seed": 3,
-    }  # fmt: skip
+    assert chosen("dataset=phantom_blood") == Target("lamella.splits.published", {"val_fraction": 0.2, "seed": 3})
     assert chosen("dataset=phantom_em") == {"_target_": "lamella.splits.blocks", "val": 2, "test": 3, "gap": 0}
 
 
@@ -358,7 +358,7 @@ def test_the_phantom_is_split_as_ever():
     for part, count, stream, letters in (("train", 20, 2, "0123456789abcd"), ("test", 8, 3, "ef")):
         drawn = [phantom._uuid(np.random.default_rng((0, stream, index)), letters) for index in range(count)]
         smears += [sample(name, part) for name in sorted(drawn)]
-    split = config.build(chosen("dataset=phantom_blood"), smears)
+    split = build(chosen("dataset=phantom_blood"), smears)
     assert ids(split.val) == [
         "0fb4c790-8b4e-4c2d-84f1-7424eb8e0be1",
         "4b89c56e-59e2-4339-8516-59c71734e7c4",
@@ -372,7 +372,7 @@ def test_blood_is_split_as_ever(lamella_data):
     known = blood(root=str(lamella_data / "blood")).samples if (lamella_data / "blood").is_dir() else []
     if len(known) != 60:
         pytest.skip(f"{len(known)} pairs, not the 60 that this test knows")
-    split = config.build(chosen("dataset=blood"), known)
+    split = build(chosen("dataset=blood"), known)
     assert [i[:8] for i in ids(split.val)] == [
         "002f20ad", "00a02700", "02ea7aa8", "0f26699f", "1a27ebe9", "2c4d72f1", "3ce76f1d",
     ]  # fmt: skip
@@ -390,7 +390,7 @@ def test_any_data_set_may_be_split_in_any_way(choice, tmp_path):
         "file": [f"dataset.split.path={path}"],
     }
     dataset = "blood" if "blocks" in choice else "em"
-    split = config.build(chosen(f"dataset={dataset}", f"dataset/split={choice}", *needs.get(choice, [])), everything)
+    split = build(chosen(f"dataset={dataset}", f"dataset/split={choice}", *needs.get(choice, [])), everything)
     assert split.train
     assert split.val
     assert split.test

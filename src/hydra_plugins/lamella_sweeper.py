@@ -9,9 +9,10 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import open_dict, read_write
 
-from lamella.config import schema as config
+from lamella.config.check import check
+from lamella.config.schema import SCHEMAS, Config
 from lamella.errors import LamellaError
 
 
@@ -33,7 +34,7 @@ class CheckedSweeper(BasicSweeper):
             task = copy.deepcopy(job)
             with read_write(task), open_dict(task):
                 del task["hydra"]
-            checked = config.check(task, config.schema_of(job.hydra.job.config_name))
+            checked: Any = check(task, SCHEMAS[job.hydra.job.config_name])
         try:
             results = super().sweep(arguments)
         except Exception:
@@ -47,9 +48,9 @@ class CheckedSweeper(BasicSweeper):
         """Done above, for all batches at once."""
 
 
-def _compare(checked: DictConfig, sweep: str) -> None:
+def _compare(checked: Any, sweep: str) -> None:
     """Of a sweep of experiments; other commands have nothing to compare."""
-    if "trainer" in checked:
+    if isinstance(checked, Config):
         from lamella.commands import compare as comparing  # late: the jobs have imported what it needs
 
         comparing.after_sweep(checked.tracking.uri, sweep, Path(checked.paths.output) / "reports")

@@ -25,8 +25,10 @@ class Hardware(NamedTuple):
         return "gpu" if self.device.type == "cuda" else "cpu"
 
 
-def choose(accelerator: str, precision: str) -> Hardware:
-    """Resolves `auto`: CUDA where there is one, bfloat16 where the hardware computes in it.
+def resolve(accelerator: str, precision: str) -> Hardware:
+    """The device and precision that were asked for.
+
+    `auto` is CUDA where there is one, and bfloat16 where the hardware computes in it.
 
     Raises:
         ConfigError: a GPU was asked for and there is none.

@@ -14,9 +14,13 @@ import torch
 from lamella.data.cache.arrays import network_input
 from lamella.data.io.read import Pixels
 from lamella.errors import DataError
+from lamella.hardware import Hardware
 from lamella.inference import checkpoint
+from lamella.inference.whole_images import predict_image
 
 Bytes = npt.NDArray[np.uint8]
+
+_CPU = Hardware(torch.device("cpu"), "32-true")
 
 
 class Model:
@@ -33,7 +37,7 @@ class Model:
         self.trained = checkpoint.load(Path(path))
 
     def predict(self, image: Pixels, params: dict[str, Any] | None = None) -> Bytes:
-        """Segments one image.
+        """The class of each pixel of one image.
 
         Args:
             image: (H, W) or (H, W, C), as a camera gives it, of the type that the model was trained on.
@@ -52,18 +56,16 @@ class Model:
     def probability(self, image: Pixels) -> npt.NDArray[np.float32]:
         """Class probabilities float32 (K', H, W): K' = 1, the foreground's, for two classes, else one a class."""
         planes = image[None] if image.ndim == 2 else np.moveaxis(image, -1, 0)
-        dataset, dtype = self.trained.config.dataset, self.trained.dtype
-        channels = dataset.in_channels
+        trained, dtype, channels = self.trained, self.trained.dtype, self.trained.channels
         # Levels of another camera would mean something else; where each image is stretched by itself they do not.
-        if (image.dtype != dtype and dataset.percentiles is None) or planes.shape[0] != channels:
+        if (image.dtype != dtype and trained.percentiles is None) or planes.shape[0] != channels:
             raise DataError(
                 f"the image has type {image.dtype} and shape {image.shape}",
                 f"This model takes {dtype} (H, W, {channels})" + (" or (H, W)." if channels == 1 else "."),
             )
-        stored = network_input(np.ascontiguousarray(planes), scale=dataset.scale, percentiles=dataset.percentiles)
-        segmenter, (height, width) = self.trained.segmenter, planes.shape[1:]
-        with torch.inference_mode():
-            found = segmenter.probability(torch.from_numpy(stored)[None], (height, width), tta=segmenter.how.tta)
+        stored = network_input(np.ascontiguousarray(planes), scale=trained.scale, percentiles=trained.percentiles)
+        segmenter, size = trained.segmenter, (planes.shape[1], planes.shape[2])
+        found = predict_image(segmenter, torch.from_numpy(stored)[None], size, _CPU, tta=segmenter.inference.tta)
         result: npt.NDArray[np.float32] = found[0].numpy()
         return result
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from lamella.config.schema import CHECKOUT
+from lamella.config.paths import CHECKOUT
 from lamella.errors import ConfigError
 
 SCRIPT = CHECKOUT / "scripts" / "zoo.py"

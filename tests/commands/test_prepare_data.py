@@ -20,7 +20,7 @@ from PIL import Image
 
 from lamella.cli import main as cli
 from lamella.commands import prepare_data as prepare
-from lamella.config.schema import CHECKOUT
+from lamella.config.paths import CHECKOUT
 from lamella.data.download.archives import Pairs, Stack, Stacks
 from lamella.data.download.places import Place
 from lamella.errors import ConfigError, DataError, StorageError

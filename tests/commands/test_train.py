@@ -19,11 +19,13 @@ from lamella import hardware, tracking
 from lamella.cli import main as cli
 from lamella.commands import setup as loading
 from lamella.commands import train as experiment
-from lamella.config.schema import CHECKOUT, check
+from lamella.config.check import check, plain
+from lamella.config.paths import CHECKOUT
 from lamella.console import console
 from lamella.errors import ConfigError, DataError, StorageError
 from lamella.inference import checkpoint
 from lamella.tracking import environment
+from lamella.training.fit import FitSettings, fit
 
 PACKAGE = CHECKOUT / "src" / "lamella"
 # Smears of three by three cells, a network that learns them in seconds, arithmetic that repeats exactly.
@@ -160,17 +162,20 @@ def test_a_model_asks_for_nothing_that_no_index_has(runs):
 @pytest.mark.parametrize("overrides", [BLOOD, EM], ids=["unet", "ternausnet, averaged"])
 def test_a_checkpoint_is_the_trained_task(configured, root, tmp_path, overrides):
     cfg = check(configured(*overrides, "data.steps=2", "trainer.max_epochs=1", "trainer.precision=32-true"))
-    machine = hardware.choose(cfg.trainer.accelerator, cfg.trainer.precision)
+    machine = hardware.resolve(cfg.trainer.accelerator, cfg.trainer.precision)
     data = loading.load(cfg, console())
-    task, module = experiment.assemble(cfg, data)
+    task, datamodule = loading.assemble(cfg, data)
     where = {"uri": cfg.tracking.uri, "artifacts": cfg.tracking.artifacts, "experiment": "checkpoints"}
     with tracking.start(**where, run_name="", params={}, tags={}) as tracked:
-        experiment.train(cfg, task, module, machine, tracked, tmp_path, console())
+        settings = FitSettings(
+            max_epochs=1, patience=1, gradient_clip=1.0, ema=cfg.trainer.ema, deterministic=False, devices=1
+        )
+        fit(task, datamodule, machine, settings, tracked=tracked, checkpoints=tmp_path, progress=None)
     task.eval()
     trained = checkpoint.load(tmp_path / "best.ckpt")
     assert trained.class_names == data.dataset.card.class_names
-    assert trained.config == cfg
-    image = next(iter(module.val_dataloader())).image
+    assert trained.config == plain(cfg)
+    image = next(iter(datamodule.val_dataloader())).image
     with torch.inference_mode():
         assert torch.equal(trained.segmenter.logits(image.float()), task.logits(image.float()))
 
@@ -235,16 +240,16 @@ def test_a_run_leaves_nothing_but_its_artifacts(runs, root):
 
 
 def test_hardware_follows_what_is_asked_for():
-    assert hardware.choose("cpu", "32-true") == hardware.Hardware(torch.device("cpu"), "32-true")
-    assert hardware.choose("cpu", "bf16-mixed").precision == "bf16-mixed"
-    assert hardware.choose("auto", "auto").device.type == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert hardware.choose("cpu", "auto").accelerator == "cpu"
+    assert hardware.resolve("cpu", "32-true") == hardware.Hardware(torch.device("cpu"), "32-true")
+    assert hardware.resolve("cpu", "bf16-mixed").precision == "bf16-mixed"
+    assert hardware.resolve("auto", "auto").device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert hardware.resolve("cpu", "auto").accelerator == "cpu"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_gpu_that_is_not_there_is_said_so():
     with pytest.raises(ConfigError, match="=gpu, but torch sees no CUDA device") as caught:
-        hardware.choose("gpu", "auto")
+        hardware.resolve("gpu", "auto")
     assert "trainer=cpu" in caught.value.remedy
 
 
@@ -389,16 +394,16 @@ def test_a_run_starts_from_another(configured, runs, client):
     file = artifacts(first) / "checkpoints/best.ckpt"
     expected = checkpoint.load(file).segmenter.network.state_dict()
     for source in (first.info.run_id, str(file)):
-        network = experiment.started(check(configured(*BLOOD, f"model.init_from={source}")))
+        network = loading.started(check(configured(*BLOOD, f"model.init_from={source}")))
         assert all(torch.equal(value, expected[name]) for name, value in network.state_dict().items())
-    encoder = experiment.started(check(configured(*BLOOD, f"model.init_from={file}", "model.init_part=encoder")))
+    encoder = loading.started(check(configured(*BLOOD, f"model.init_from={file}", "model.init_part=encoder")))
     same = {name for name, value in encoder.state_dict().items() if torch.equal(value, expected[name])}
     assert {name for name in expected if ".encoder." in name} <= same
     assert not {name for name in expected if "segmentation_head" in name} <= same
     with pytest.raises(ConfigError, match="both set"):
-        experiment.started(check(configured(*BLOOD, "model.init_from=x", "model.encoder_weights=imagenet")))
+        loading.started(check(configured(*BLOOD, "model.init_from=x", "model.encoder_weights=imagenet")))
     with pytest.raises(StorageError, match="has no checkpoints"):
-        experiment.started(check(configured(*BLOOD, f"model.init_from={'0' * 32}")))
+        loading.started(check(configured(*BLOOD, f"model.init_from={'0' * 32}")))
 
 
 def test_a_method_without_training_goes_the_same_way(configured, client):

@@ -12,14 +12,16 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from lamella.cli import main as cli
-from lamella.config import schema as config
+from lamella.config.check import _keyword_only, build, check, flat, kept, plain, settle
 from lamella.config.key import Key, hold
+from lamella.config.paths import CHECKOUT, CONF
+from lamella.config.schema import SCHEMAS, Config, DatasetKeys, Target
+from lamella.config.words import expected, meanings, names_at, suggestion
 from lamella.data.loaders.augment import Augmentation
 from lamella.errors import ConfigError, DataError
 from lamella.inference.segmenter import Inference
 from lamella.splits import blocks
 
-CONF = config.CHECKOUT / "conf"
 CHOICES = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml"))
 
 
@@ -33,8 +35,8 @@ def compose(*overrides: str) -> DictConfig:
         return hydra.compose("train", list(overrides))
 
 
-def checked(*overrides: str) -> DictConfig:
-    return config.check(compose(*overrides))
+def checked(*overrides: str) -> Config:
+    return check(compose(*overrides))
 
 
 def refusal(*overrides: str) -> str:
@@ -61,40 +63,47 @@ def test_every_choice_composes_and_passes(group: str, choice: str) -> None:
     extra = ["tracking.uri=http://localhost:5000"] if (group, choice) == ("tracking", "server") else []
     cfg = checked(f"{group}={choice}", *extra)
     for node in ("dataset", "model", "loss", "optimizer", "scheduler", "augment", "inference"):
-        assert get_object(cfg[node]["_target_"]).__module__.startswith("lamella.")
+        assert get_object(getattr(cfg, node).target).__module__.startswith("lamella.")
 
 
 @pytest.mark.parametrize("dataset", [c for g, c in CHOICES if g == "dataset"])
 @pytest.mark.parametrize("model", [c for g, c in CHOICES if g == "model"])
 def test_every_dataset_goes_with_every_model(dataset: str, model: str) -> None:
     cfg = checked(f"dataset={dataset}", f"model={model}")
-    assert cfg.model.in_channels == (cfg.dataset.in_channels or 1)  # 1 stands in for what the data will say
+    assert cfg.model.arguments["in_channels"] == (
+        cfg.dataset.in_channels or 1
+    )  # 1 stands in for what the data will say
     assert cfg.tracking.experiment == cfg.dataset.name == dataset
 
 
 def test_defaults_are_those_promised() -> None:
     cfg = checked()
-    assert (cfg.dataset.name, cfg.model.name, cfg.model.encoder_weights) == ("phantom_blood", "ternausnet", None)
-    assert cfg.tracking.uri == f"sqlite:///{config.CHECKOUT}/mlflow/lamella.db"
+    assert (cfg.dataset.name, cfg.model.name, cfg.model.arguments["encoder_weights"]) == (
+        "phantom_blood",
+        "ternausnet",
+        None,
+    )
+    assert cfg.tracking.uri == f"sqlite:///{CHECKOUT}/mlflow/lamella.db"
 
 
 def test_default_paths_lie_under_the_checkout_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LAMELLA_DATA", raising=False)
     cfg = checked("dataset=em")
-    for path in (cfg.paths.data, cfg.paths.cache, cfg.paths.output, cfg.tracking.artifacts, cfg.dataset.root):
-        assert Path(path).is_relative_to(config.CHECKOUT)
+    artifacts, root = cfg.tracking.artifacts or "", cfg.dataset.arguments["root"]
+    for path in (cfg.paths.data, cfg.paths.cache, cfg.paths.output, artifacts, root):
+        assert Path(path).is_relative_to(CHECKOUT)
 
 
 def test_lamella_data_is_relative_to_where_the_user_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LAMELLA_DATA", "here, and there")
-    assert checked("dataset=em").dataset.root == f"{tmp_path}/here, and there/em"
+    assert checked("dataset=em").dataset.arguments["root"] == f"{tmp_path}/here, and there/em"
 
 
 def test_interpolations_are_resolved() -> None:
     cfg = checked("dataset=em", "seed=5", "model=unet", "tracking.run_name=${model.name}-${dataset.split.test}")
-    assert cfg.model.in_channels == 1
+    assert cfg.model.arguments["in_channels"] == 1
     assert cfg.tracking.run_name == "unet-6"
 
 
@@ -107,14 +116,14 @@ def test_seed_0_and_null_are_values() -> None:
 
 def test_values_take_the_type_of_their_key() -> None:
     cfg = checked("optimizer.lr=1", "tracking.run_name=5", "model=unet", "model.decoder_channels=[16,8]")
-    assert isinstance(cfg.optimizer.lr, float)
+    assert isinstance(cfg.optimizer.arguments["lr"], float)
     assert cfg.tracking.run_name == "5"
-    assert cfg.model.decoder_channels == [16, 8]
+    assert cfg.model.arguments["decoder_channels"] == [16, 8]
 
 
 def test_what_is_checked_passes_again() -> None:
     cfg = checked("dataset=em")
-    assert config.check(cfg) == cfg
+    assert check(OmegaConf.create(plain(cfg))) == cfg
 
 
 # What is refused, from the command line
@@ -170,7 +179,7 @@ def test_check_refuses(overrides: list[str], key: str, says: str) -> None:
     [
         "os.system",
         "torch.nn.Identity",
-        "lamella.config.schema.Path",  # imported by a module of ours, but not ours
+        "lamella.config.check.Any",  # imported by a module of ours, but not ours
         "lamella.cli.main.signal.raise_signal",
         "lamella.losses.nosuch",
         "lamella.nosuch.function",
@@ -200,52 +209,55 @@ def test_a_whole_node_replaced_by_a_scalar_is_refused() -> None:
     OmegaConf.set_struct(cfg, False)
     bare = OmegaConf.create({**OmegaConf.to_container(cfg, resolve=True), "trainer": 3})  # type: ignore[dict-item]
     with pytest.raises(ConfigError, match=r"^trainer must be a group of keys; got 3"):
-        config.check(bare)
+        check(bare)
 
 
 # The pieces
 
 
 def test_flat_gives_one_level_of_dotted_keys() -> None:
-    cfg = OmegaConf.create({"a": {"b": {"c": 1}, "d": [1, {"e": 2}]}, "f": None, "g": {}, "h": "${a.b.c}"})
-    assert config.flat(cfg) == {"a.b.c": 1, "a.d": [1, {"e": 2}], "f": None, "g": {}, "h": 1}
+    cfg = {"a": {"b": {"c": 1}, "d": [1, {"e": 2}]}, "f": None, "g": {}, "h": Target("name", {"i": 1})}
+    flattened = {"a.b.c": 1, "a.d": [1, {"e": 2}], "f": None, "g": {}, "h._target_": "name", "h.i": 1}
+    assert flat(cfg) == flattened
 
 
 def test_flat_keeps_every_value_of_the_real_configuration() -> None:
     cfg = checked("dataset=em")
-    values = config.flat(cfg)
+    values = flat(cfg)
     assert values["dataset.split.test"] == 6
     assert values["seed"] == 0
     for key, value in values.items():
-        assert OmegaConf.select(cfg, key) == value
+        assert OmegaConf.select(OmegaConf.create(plain(cfg)), key) == value
 
 
 def test_build_calls_the_target_with_its_own_keys_only() -> None:
     cfg = checked("dataset=em", "augment=em", "augment.noise=3")
-    assert config.build(cfg.augment) == Augmentation(**{k: v for k, v in cfg.augment.items() if k != "_target_"})
-    assert config.build(cfg.inference) == Inference(tile=1024, overlap=64, tta=True, threshold=0.5)
-    loss = config.build(cfg.loss)
+    assert build(cfg.augment) == Augmentation(**cfg.augment.arguments)
+    assert build(cfg.inference) == Inference(tile=1024, overlap=64, tta=True, threshold=0.5)
+    loss = build(cfg.loss)
     assert callable(loss)
 
 
 def test_build_passes_positional_arguments_and_plain_lists() -> None:
     cfg = checked("dataset=em", "model=unet", "model.decoder_channels=[16,8]")
-    network = config.build(cfg.model)  # a ListConfig would fail inside SMP
+    network = build(cfg.model)  # a ListConfig would fail inside SMP
     assert sum(p.numel() for p in network.parameters()) > 0
     with pytest.raises(DataError, match="0 section"):
-        config.build(cfg.dataset.split, [])
-    assert get_object(cfg.dataset.split._target_) is blocks
+        build(cfg.dataset.split, [])
+    assert get_object(cfg.dataset.split.target) is blocks
 
 
 def test_build_refuses_a_foreign_target_as_a_checkpoint_may_hold() -> None:
     with pytest.raises(ConfigError, match=r"os\.system"):
-        config.build(OmegaConf.create({"_target_": "os.system"}))
+        build(Target("os.system", {}))
+    with pytest.raises(ConfigError, match=r"os\.system"):
+        kept({"_target_": "os.system"})
 
 
 def test_meanings_name_every_plain_key_with_its_bounds() -> None:
-    text = config.meanings(config.Config)
+    text = meanings(Config)
     for node in ("data", "trainer", "tracking", "paths"):
-        for name in config.names_at(node, config.Config):
+        for name in names_at(node, Config):
             assert f"{node}.{name}" in text
     assert "seed" in text
     assert "(a whole number or null, at least 1)" in text
@@ -258,42 +270,42 @@ def test_every_argument_a_user_can_set_says_what_it_means() -> None:
         if "_target_" not in node:
             continue
         function = get_object(node["_target_"])
-        for name, hint in config._keyword_only(function).items():
+        for name, hint in _keyword_only(function).items():
             assert any(isinstance(part, Key) and part.meaning for part in getattr(hint, "__metadata__", ())), (
                 f"{node['_target_']}: {name}"
             )
 
 
 def test_names_and_expectations_follow_the_schema() -> None:
-    assert "max_epochs" in config.names_at("trainer", config.Config)
-    assert "trainer" in config.names_at("", config.Config)
-    assert config.names_at("trainer.max_epochs", config.Config) == config.names_at("nosuch.key", config.Config) == []
-    assert config.expected("trainer.max_epochs", config.Config) == "a whole number, at least 1"
-    assert config.expected("trainer.patience", config.Config) == "a whole number or null, at least 1"
-    assert config.expected("trainer", config.Config) == config.expected("model", config.Config) == "a group of keys"
-    assert config.expected("model.encoder", config.Config) == config.expected("nosuch", config.Config) == ""
+    assert "max_epochs" in names_at("trainer", Config)
+    assert "trainer" in names_at("", Config)
+    assert names_at("trainer.max_epochs", Config) == names_at("nosuch.key", Config) == []
+    assert expected("trainer.max_epochs", Config) == "a whole number, at least 1"
+    assert expected("trainer.patience", Config) == "a whole number or null, at least 1"
+    assert expected("trainer", Config) == expected("model", Config) == "a group of keys"
+    assert expected("model.encoder", Config) == expected("nosuch", Config) == ""
 
 
 def test_suggestions_name_the_nearest_and_all() -> None:
-    assert config.suggestion("modle", ["seed", "model"]) == "Did you mean model? Allowed: model, seed."
-    assert config.suggestion("xyz", ["seed"]) == "Allowed: seed."
-    assert config.suggestion("xyz", []) == ""
+    assert suggestion("modle", ["seed", "model"]) == "Did you mean model? Allowed: model, seed."
+    assert suggestion("xyz", ["seed"]) == "Allowed: seed."
+    assert suggestion("xyz", []) == ""
 
 
 def test_what_only_the_data_can_say_is_settled_later() -> None:
     composed = compose("dataset=folder", "dataset.images=a", "dataset.masks=b", "model=unet")
-    early = config.check(composed)  # all else is checked without a look at the data
-    assert early.model.num_classes == 2
+    early = check(composed)  # all else is checked without a look at the data
+    assert early.model.arguments["num_classes"] == 2
     assert (early.dataset.in_channels, early.dataset.num_classes) == (None, None)
-    settled = config.check(config.settle(composed, channels=5, classes=4))
+    settled = check(settle(composed, channels=5, classes=4))
     assert (settled.dataset.in_channels, settled.dataset.num_classes) == (5, 4)
-    assert (settled.model.in_channels, settled.model.num_classes) == (5, 4)
+    assert (settled.model.arguments["in_channels"], settled.model.arguments["num_classes"]) == (5, 4)
     assert composed.dataset.in_channels is None
     # What the user said stays, for the data to contradict.
     said = compose("dataset=folder", "dataset.images=a", "dataset.masks=b", "dataset.num_classes=3")
-    assert config.check(config.settle(said, channels=5, classes=4)).model.num_classes == 3
+    assert check(settle(said, channels=5, classes=4)).model.arguments["num_classes"] == 3
     with pytest.raises(ConfigError, match=r"there is no key 'trainer\.epochs'"):
-        config.check(compose("dataset=folder", "dataset.images=a", "dataset.masks=b", "+trainer.epochs=1"))
+        check(compose("dataset=folder", "dataset.images=a", "dataset.masks=b", "+trainer.epochs=1"))
 
 
 @pytest.mark.parametrize("command", ["prepare_data", "tiff_to_png"])
@@ -301,10 +313,10 @@ def test_every_command_composes_and_passes(command: str) -> None:
     needed = {"tiff_to_png": ["input=a.tif", "output=b"]}
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         composed = hydra.compose(command, needed.get(command, []))
-    schema = config.schema_of(command)
-    checked = config.check(composed, schema)
+    schema = SCHEMAS[command]
+    checked = plain(check(composed, schema))
     assert set(checked) == {field.name for field in dataclasses.fields(schema)}
-    assert all(name in config.meanings(schema) for name in checked if name not in ("dataset", "paths"))
+    assert all(name in meanings(schema) for name in checked if name not in ("dataset", "paths"))
 
 
 # Bounds, for those who build things without a configuration
@@ -350,6 +362,6 @@ def test_what_may_be_allowed_is_what_the_audit_knows():
     """The schema repeats the kinds, so that `--help` need not import the audit."""
     from lamella.data.audit.audit import ALLOWABLE
 
-    hint = typing.get_type_hints(config.DatasetKeys, include_extras=True)["allow"]
+    hint = typing.get_type_hints(DatasetKeys, include_extras=True)["allow"]
     (key,) = hint.__metadata__
     assert set(key.choices) == set(ALLOWABLE)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from lamella.data.types import IGNORE
 from lamella.errors import StorageError
-from lamella.evaluation import error_maps as outcomes
+from lamella.evaluation import error_maps
 from lamella.plots import overlays
 
 TRUTH = np.array([[0, 0, 1, 1], [1, 2, IGNORE, IGNORE]], np.uint8)
@@ -18,7 +18,7 @@ CODES = [[0, 2, 1, 3], [4, 1, 5, 5]]
 
 
 def test_codes_by_hand():
-    codes = outcomes.outcome(TRUTH, PREDICTED)
+    codes = error_maps.error_map(TRUTH, PREDICTED)
     assert codes.tolist() == CODES
     assert codes.dtype == np.uint8
 
@@ -31,22 +31,22 @@ SHAPE = (5, 7)
     arrays.arrays(np.uint8, SHAPE, elements=st.sampled_from([0, 1, 2])),
 )
 def test_right_where_the_classes_are_the_same_and_nowhere_else(truth, predicted):
-    codes = outcomes.outcome(truth, predicted)
+    codes = error_maps.error_map(truth, predicted)
     counted = truth != IGNORE
-    assert ((codes == outcomes.NOT_COUNTED) == ~counted).all()
-    right = np.isin(codes, (outcomes.RIGHT_BACKGROUND, outcomes.RIGHT_FOREGROUND))
+    assert ((codes == error_maps.NOT_COUNTED) == ~counted).all()
+    right = np.isin(codes, (error_maps.RIGHT_BACKGROUND, error_maps.RIGHT_FOREGROUND))
     assert (right == (counted & (truth == predicted))).all()
     # The foreground of either is told by the codes alone.
-    foreground = (outcomes.RIGHT_FOREGROUND, outcomes.WRONG_CLASS)
-    assert (np.isin(codes, (*foreground, outcomes.FALSE_NEGATIVE)) == (counted & (truth > 0))).all()
-    assert (np.isin(codes, (*foreground, outcomes.FALSE_POSITIVE)) == (counted & (predicted > 0))).all()
+    foreground = (error_maps.RIGHT_FOREGROUND, error_maps.WRONG_CLASS)
+    assert (np.isin(codes, (*foreground, error_maps.FALSE_NEGATIVE)) == (counted & (truth > 0))).all()
+    assert (np.isin(codes, (*foreground, error_maps.FALSE_POSITIVE)) == (counted & (predicted > 0))).all()
 
 
 def test_codes_come_back_as_they_were_in_the_colours_of_the_figures(tmp_path):
-    outcomes.write(tmp_path, "0007", np.zeros((1, 2, 4), np.uint8), TRUTH, PREDICTED)
+    error_maps.write(tmp_path, "0007", np.zeros((1, 2, 4), np.uint8), TRUTH, PREDICTED)
     path = tmp_path / "outcomes" / "0007.png"
-    assert path == tmp_path / outcomes.outcome_name("0007")
-    assert outcomes.read_outcome(path).tolist() == CODES
+    assert path == tmp_path / error_maps.error_map_name("0007")
+    assert error_maps.read_error_map(path).tolist() == CODES
     with Image.open(path) as picture:
         colours = np.asarray(picture.convert("RGB"))
     assert tuple(colours[0, 1]) == overlays.FALSE_POSITIVE
@@ -58,17 +58,17 @@ def test_codes_come_back_as_they_were_in_the_colours_of_the_figures(tmp_path):
 def test_codes_are_of_full_size_and_the_picture_small(tmp_path):
     mask = np.zeros((600, 1600), np.uint8)
     mask[599, 1599] = 1  # one pixel that must not be lost
-    outcomes.write(tmp_path, "0000", np.zeros((3, 600, 1600), np.uint8), mask, np.zeros_like(mask))
-    codes = outcomes.read_outcome(tmp_path / "outcomes" / "0000.png")
+    error_maps.write(tmp_path, "0000", np.zeros((3, 600, 1600), np.uint8), mask, np.zeros_like(mask))
+    codes = error_maps.read_error_map(tmp_path / "outcomes" / "0000.png")
     assert codes.shape == (600, 1600)
-    assert codes.sum() == codes[599, 1599] == outcomes.FALSE_NEGATIVE
-    assert outcomes.read_picture(tmp_path / "pictures" / "0000.jpg").shape == (240, 640, 3)
+    assert codes.sum() == codes[599, 1599] == error_maps.FALSE_NEGATIVE
+    assert error_maps.read_picture(tmp_path / "pictures" / "0000.jpg").shape == (240, 640, 3)
 
 
 def kept(folder, image):
     mask = np.zeros(image.shape[1:], np.uint8)
-    outcomes.write(folder, "0000", image, mask, mask)
-    return outcomes.read_picture(folder / outcomes.picture_name("0000")).astype(int)
+    error_maps.write(folder, "0000", image, mask, mask)
+    return error_maps.read_picture(folder / error_maps.picture_name("0000")).astype(int)
 
 
 def test_colours_stay_as_they_are(tmp_path):
@@ -107,7 +107,7 @@ def test_yes_and_no_are_black_and_white(tmp_path):
 def test_what_cannot_be_read_is_said_with_its_path(tmp_path):
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 2, (200, 200), dtype=np.uint8)
-    outcomes.write(tmp_path, "0000", 255 * noise[None], noise, noise[::-1])
+    error_maps.write(tmp_path, "0000", 255 * noise[None], noise, noise[::-1])
     codes, picture = tmp_path / "outcomes" / "0000.png", tmp_path / "pictures" / "0000.jpg"
     grey = tmp_path / "grey.png"
     Image.fromarray(noise).save(grey)
@@ -116,12 +116,12 @@ def test_what_cannot_be_read_is_said_with_its_path(tmp_path):
         halves.append(tmp_path / f"half{path.suffix}")
         halves[-1].write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     for read, path in (
-        (outcomes.read_outcome, tmp_path / "none.png"),
-        (outcomes.read_outcome, picture),
-        (outcomes.read_outcome, grey),
-        (outcomes.read_outcome, halves[0]),
-        (outcomes.read_picture, codes),
-        (outcomes.read_picture, halves[1]),
+        (error_maps.read_error_map, tmp_path / "none.png"),
+        (error_maps.read_error_map, picture),
+        (error_maps.read_error_map, grey),
+        (error_maps.read_error_map, halves[0]),
+        (error_maps.read_picture, codes),
+        (error_maps.read_picture, halves[1]),
     ):
         with pytest.raises(StorageError, match=path.name):
             read(path)

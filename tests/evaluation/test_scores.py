@@ -1,25 +1,27 @@
 """Measures of one image and their summaries, by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from lamella.evaluation import scores as scoring
-from lamella.evaluation.image_scores import Measured, Wanted, measure
+from lamella.evaluation.image_scores import ImageScores, ScoreSettings, score_image
 from lamella.metrics.boundaries import Gaps, gaps, hausdorff95, pool, surface_dice, surface_distance
 from lamella.metrics.neurites import THRESHOLDS
 from lamella.metrics.pixels import ImageTable
 
-WANTED = Wanted(
-    num_classes=2, objects="", spacing_nm=None, tolerance=1.0, tolerance_nm=4.0, smallest=1, neck=2.0,
-    probabilities=True, temperature=1.0,
+SETTINGS = ScoreSettings(
+    num_classes=2, objects="", spacing_nm=None, tolerance=1.0, tolerance_nm=4.0, min_cell_size=1, split_neck=2.0,
+    resized=None,
 )  # fmt: skip
 
 
 NOWHERE = Gaps(np.zeros(0), np.zeros(0), None)
 
 
-def wanted(**changed):
-    return Wanted(**{**WANTED.__dict__, **changed})
+def measure(probability, predicted, truth, valid, temperature=1.0, **changed):
+    return score_image(probability, predicted, truth, valid, dataclasses.replace(SETTINGS, **changed), temperature)
 
 
 def square(size, top, left, side):
@@ -32,20 +34,20 @@ def test_outlines_in_pixels_and_in_nanometres():
     truth, found = square(20, 5, 5, 8), square(20, 7, 5, 8)  # two pixels lower
     everywhere = np.ones((20, 20), bool)
     share = found[None].astype(np.float32)
-    pixels = measure(share, found, truth, everywhere, wanted(spacing_nm=(4.0, 4.0))).columns
+    pixels = measure(share, found, truth, everywhere, spacing_nm=(4.0, 4.0)).columns
     assert pixels["boundary/hd95"] == 2
     assert pixels["boundary/hd95_nm"] == 8
     assert pixels["boundary/surface_distance_nm"] == pytest.approx(4 * pixels["boundary/surface_distance"])
     assert pixels["boundary/surface_dice"] == pixels["boundary/surface_dice_nm"]  # 1 pixel is 4 nm
     assert 0 < pixels["boundary/surface_dice"] < 1
-    assert not any(name.endswith("_nm") for name in measure(share, found, truth, everywhere, WANTED).columns)
+    assert not any(name.endswith("_nm") for name in measure(share, found, truth, everywhere).columns)
 
 
 def test_outlines_of_several_classes_are_a_mean():
     truth = square(20, 2, 2, 5) + 2 * square(20, 10, 10, 6)
     found = square(20, 2, 2, 5) + 2 * square(20, 13, 10, 6)
     share = np.stack([found == 0, found == 1, found == 2]).astype(np.float32)
-    columns = measure(share, found, truth, np.ones((20, 20), bool), wanted(num_classes=3)).columns
+    columns = measure(share, found, truth, np.ones((20, 20), bool), num_classes=3).columns
     assert columns["boundary/hd95"] == pytest.approx((0 + 3) / 2)
 
 
@@ -53,7 +55,7 @@ def test_cells_are_counted_as_regions_and_cut_apart():
     truth = np.maximum(square(40, 4, 4, 12), square(40, 4, 18, 12))  # two cells
     found = truth.copy()
     found[9:11, 16:18] = 1  # joined by a bridge two pixels wide
-    got = measure(found[None].astype(np.float32), found, truth, np.ones((40, 40), bool), wanted(objects="cells"))
+    got = measure(found[None].astype(np.float32), found, truth, np.ones((40, 40), bool), objects="cells")
     assert (got.columns["count/true"], got.columns["count/found"], got.columns["count/error"]) == (2, 1, -1)
     assert got.columns["watershed/count/error"] == 0
     assert got.columns["watershed/cells/f1"] == 1
@@ -64,7 +66,7 @@ def test_cells_are_counted_as_regions_and_cut_apart():
 
 def test_masks_without_probabilities_have_no_calibration():
     truth = square(10, 2, 2, 4)
-    got = measure(truth[None].astype(np.float32), truth, truth, np.ones((10, 10), bool), wanted(probabilities=False))
+    got = measure(truth[None].astype(np.float32), truth, truth, np.ones((10, 10), bool), temperature=None)
     assert got.calibration == ()
     assert not any("calibration" in name for name in got.columns)
 
@@ -73,7 +75,7 @@ def test_a_temperature_changes_calibration_and_nothing_else():
     truth = square(10, 2, 2, 4)
     share = np.where(truth, 0.7, 0.3)[None].astype(np.float32)
     everywhere = np.ones((10, 10), bool)
-    plain, hot = (measure(share, truth, truth, everywhere, wanted(temperature=t)).columns for t in (1.0, 0.5))
+    plain, hot = (measure(share, truth, truth, everywhere, temperature=t).columns for t in (1.0, 0.5))
     assert plain["calibration/brier"] == pytest.approx(0.09, abs=1e-6)
     assert plain["calibration/brier_tempered"] == plain["calibration/brier"]
     # Logits times two: 0.7 becomes 49 / 58.
@@ -86,12 +88,12 @@ def neurites(interior, truth):
     """A section measured from its interior's probability; class 1 is membrane."""
     share = (1 - interior)[None].astype(np.float32)
     found = (share[0] > 0.5).astype(np.uint8)
-    return measure(share, found, truth, np.ones(truth.shape, bool), wanted(objects="neurites"))
+    return measure(share, found, truth, np.ones(truth.shape, bool), objects="neurites")
 
 
 def scored(measured, counts):
     table = ImageTable([str(i) for i in range(len(counts))], np.array(counts))
-    return scoring.Scored(table, table.ids, np.empty(0), measured, 1.0)
+    return scoring.TestScores(table, table.ids, np.empty(0), measured, 1.0)
 
 
 def test_the_challenges_pixel_error_by_hand():
@@ -111,9 +113,9 @@ def test_the_challenges_pixel_error_by_hand():
 def test_summaries_take_groups_as_one():
     """Four patients with three images each, alike within a patient: there are four draws, not twelve."""
     counts = [[[0, 0, 0, 0], [tp, 0, 10 - tp, 0]] for tp in np.repeat((1, 4, 6, 9), 3)]
-    measured = [Measured({}, (NOWHERE,), {}, (), (), np.empty((0, 4), np.int64))] * 12
+    measured = [ImageScores({}, (NOWHERE,), {}, (), (), np.empty((0, 4), np.int64))] * 12
     alone = scored(measured, counts)
-    grouped = scoring.Scored(alone.table, np.repeat(("a", "b", "c", "d"), 3).tolist(), alone.resized, measured, 1.0)
+    grouped = scoring.TestScores(alone.table, np.repeat(("a", "b", "c", "d"), 3).tolist(), alone.resized, measured, 1.0)
     values = [
         scoring.summary(each, scoring.columns(each, ("no", "yes"), None), ("no", "yes"), 1.0)
         for each in (alone, grouped)

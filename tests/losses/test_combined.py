@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from lamella.cli import main as cli
-from lamella.config import schema as config
+from lamella.config.check import build, check
+from lamella.config.paths import CHECKOUT
 from lamella.errors import ConfigError
 from lamella.losses import Loss, cross_entropy, soft_dice
 
-CONF = config.CHECKOUT / "conf"
+CONF = CHECKOUT / "conf"
 NAMES = sorted(path.stem for path in (CONF / "loss").glob("*.yaml"))
 
 
@@ -22,11 +23,11 @@ def _registered() -> None:
 
 def configured(*overrides: str) -> Any:
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return config.check(hydra.compose("train", list(overrides))).loss
+        return check(hydra.compose("train", list(overrides))).loss
 
 
 def built(*overrides: str) -> Loss:
-    loss: Loss = config.build(configured(*overrides))
+    loss: Loss = build(configured(*overrides))
     return loss
 
 
@@ -44,7 +45,7 @@ def test_every_loss_is_built_as_its_file_has_it(name: str) -> None:
 
 
 def test_a_weighted_sum_has_every_loss_but_sums() -> None:
-    parts = set(configured("loss=weighted_sum", "loss.terms={bce:1}").parts)
+    parts = set(configured("loss=weighted_sum", "loss.terms={bce:1}").arguments["parts"])
     assert parts == set(NAMES) - {"bce_dice", "weighted_sum"}
     for name in parts:
         one = built("loss=weighted_sum", f"loss.terms={{{name}:2}}")

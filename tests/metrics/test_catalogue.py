@@ -13,7 +13,7 @@ from PIL import Image
 
 from lamella.cli import main as cli
 from lamella.commands import train as experiment
-from lamella.config.schema import CHECKOUT
+from lamella.config.paths import CONF
 from lamella.metrics.catalogue import SCORES, Direction, Kind, beside, lookup, ordered
 
 UNITS = {"", "px", "nm", "cells", "s", "crops/s", "images/s"}
@@ -67,7 +67,7 @@ def logged(tmp_path_factory):
     for kind in (blood, em, three_classes):
         folder = root / kind.__name__
         folder.mkdir()
-        with hydra.initialize_config_dir(str(CHECKOUT / "conf"), version_base="1.3"):
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             chosen = [*kind(folder), f"tracking.experiment={kind.__name__}"]
             experiment.run(hydra.compose("train", [*SHORT, *places, *chosen]))
         client = MlflowClient(uri)

@@ -169,7 +169,7 @@ def test_small_pictures_are_those_of_the_figures():
     predicted[15, 10:12] = 2
     truth[20:25] = IGNORE
     seen = overlays.visible(IMAGE)
-    ours = gallery.overlay(seen, outcomes.outcome(truth, predicted))
+    ours = gallery.overlay(seen, outcomes.error_map(truth, predicted))
     theirs = overlays.mistakes(seen, truth, predicted)
     for colour, n in ((RED, 4), (YELLOW, 6)):
         assert places(ours, colour) == places(theirs, colour)
@@ -231,11 +231,11 @@ def without_column(run, folder):
 
 
 def without_file(run, folder):
-    (folder / outcomes.outcome_name("0000")).unlink()
+    (folder / outcomes.error_map_name("0000")).unlink()
 
 
 def with_half_a_file(run, folder):
-    path = folder / outcomes.outcome_name("0000")
+    path = folder / outcomes.error_map_name("0000")
     path.write_bytes(path.read_bytes()[:60])
 
 

@@ -1,6 +1,7 @@
 """The way in: Hydra's entry, with a user's mistakes turned into one message and exit code 1."""
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import os
@@ -8,6 +9,7 @@ import re
 import signal
 import sys
 import traceback
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -19,10 +21,12 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import MissingConfigException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
-from lamella.config import schema as config
+from lamella.config import words
+from lamella.config.paths import CHECKOUT, CONF
+from lamella.config.schema import SCHEMAS
 from lamella.errors import LamellaError
 
 Job = Callable[[DictConfig], Any]
@@ -70,7 +74,7 @@ def main(config_name: str, job: Job) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         # `experiment` is a choice by name for Hydra wherever it sees the folder; for comparing it is a key.
-        folder = None if config_name == "compare" else str(config.CHECKOUT / "conf")
+        folder = None if config_name == "compare" else str(CONF)
         hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(told)()
     except Stopped as stop:
         for number in (signal.SIGINT, signal.SIGTERM):  # an impatient second one must not disturb Python's own end
@@ -90,11 +94,29 @@ def main(config_name: str, job: Job) -> None:
 
 def register() -> None:
     """Tells Hydra all that the files of `conf/` count on. Called before anything is composed."""
-    config.register()
+    for command, schema in SCHEMAS.items():
+        ConfigStore.instance().store(name=f"{command}_schema", node=_composable(schema))
+    OmegaConf.register_new_resolver("lamella.checkout", lambda path: str(CHECKOUT / path), replace=True)
+    OmegaConf.register_new_resolver("lamella.absolute", lambda path: str(Path(path).absolute()), replace=True)
     for command, usage in _USAGE.items():
         help_ = {"app_name": "lamella", "template": _help(command, usage), "header": "", "footer": ""}
         ConfigStore.instance().store(group="hydra/help", name=command, node=help_)
-    ConfigStore.instance().store(name="compare", node=OmegaConf.load(config.CHECKOUT / "conf" / "compare.yaml"))
+    ConfigStore.instance().store(name="compare", node=OmegaConf.load(CONF / "compare.yaml"))
+
+
+def _composable(schema: type) -> type:
+    """A schema as Hydra needs it to compose: any keys beside a `_target_`, and nothing frozen."""
+    fields: list[Any] = []
+    for name, hint in words.hints_of(schema).items():
+        if group := words.plain_group(hint):
+            inner = _composable(group)
+            fields.append((name, inner, dataclasses.field(default_factory=inner)))
+        else:
+            kind = words.kind_and_key(hint)[0]
+            if words.target_class(hint):
+                kind = dict[str, Any] | None if typing.get_args(hint) else dict[str, Any]
+            fields.append((name, kind, MISSING))
+    return dataclasses.make_dataclass(schema.__name__, fields)
 
 
 def sweep_name() -> str | None:
@@ -154,7 +176,7 @@ def _composing(error: Exception, config_name: str) -> Message:
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
-        return f"there is no {group or 'configuration'} {choice!r}", config.suggestion(choice, error.options or ())
+        return f"there is no {group or 'configuration'} {choice!r}", words.suggestion(choice, error.options or ())
     if match := re.search(r"Could not override '([^']+)'", lines[0]):
         return _unknown_key(match[1], config_name)
     if match := re.match(r"Ambiguous value for argument '([^']+)'", lines[0]):
@@ -171,7 +193,7 @@ def _composing(error: Exception, config_name: str) -> Message:
         return f"{mark.name}, line {mark.line + 1}: {error.problem}", "The file is not valid YAML."
     if isinstance(cause, OmegaConfBaseException):
         match = re.match(r"In '([^']+)'", lines[0])
-        return _refused(cause, f" (in {match[1]})" if match else "", config.schema_of(config_name))
+        return _refused(cause, f" (in {match[1]})" if match else "", SCHEMAS[config_name])
     return lines[0], " ".join(lines[1:])
 
 
@@ -186,11 +208,11 @@ def _refused(error: OmegaConfBaseException, place: str, schema: type) -> Message
                 "Begin the file with the line `# @package _global_`.",
             )
         parent, _, name = key.rpartition(".")
-        return f"there is no key {key!r}{place}", config.suggestion(name, config.names_at(parent, schema))
-    if isinstance(error, ValidationError) and config.expected(key, schema):
+        return f"there is no key {key!r}{place}", words.suggestion(name, words.names_at(parent, schema))
+    if isinstance(error, ValidationError) and words.expected(key, schema):
         if match := re.search(r"is not a subclass of (\w+)Keys. value: (.*)", problem):  # has no full_key
             return f"{match[1].lower()} must be a group of keys; got {match[2]}{place}", ""
-        return f"{key} must be {config.expected(key, schema)}; got {error.value!r}{place}", ""
+        return f"{key} must be {words.expected(key, schema)}; got {error.value!r}{place}", ""
     return (f"{key}: " if key else "") + problem + place, ""
 
 
@@ -204,13 +226,13 @@ def _unknown_key(key: str, config_name: str) -> Message:
         node: Any = {}
         with (
             contextlib.suppress(Exception),
-            hydra.initialize_config_dir(str(config.CHECKOUT / "conf"), version_base="1.3"),
+            hydra.initialize_config_dir(str(CONF), version_base="1.3"),
         ):
             node = hydra.compose(config_name, list(overrides))
         names = [str(name) for name in node] + list(_choices(config_name))
         for part in key.split("."):
             if part not in node:
-                return f"there is no key {key!r}", config.suggestion(part, {*names} - {"_target_"})
+                return f"there is no key {key!r}", words.suggestion(part, {*names} - {"_target_"})
             node = node[part] if isinstance(node[part], DictConfig) else {}
             names = [str(name) for name in node]
     return f"there is no key {key!r}", "`--help` lists all keys."
@@ -220,23 +242,23 @@ def _no_choice() -> Message:
     """A group was given a number or a truth value; Hydra does not say which."""
     for argument in sys.argv[1:]:
         group, _, choice = argument.partition("=")
-        names = [path.stem for path in (config.CHECKOUT / "conf" / group).glob("*.yaml")]
+        names = [path.stem for path in (CONF / group).glob("*.yaml")]
         if group in _groups() and choice not in names:
-            return f"there is no {group} {choice!r}", config.suggestion(choice, names)
+            return f"there is no {group} {choice!r}", words.suggestion(choice, names)
     return "an override has no name before its =", "Write key=value or group=choice."
 
 
 def _groups() -> list[str]:
     """What is chosen by name: the folders of conf/, those within others, too."""
-    conf = config.CHECKOUT / "conf"
+    conf = CONF
     return sorted(path.relative_to(conf).as_posix() for path in conf.rglob("*") if path.is_dir())
 
 
 def _choices(command: str) -> dict[str, list[str]]:
     """The groups that a command composes, each with the names there are."""
-    folder = config.CHECKOUT / "conf"
+    folder = CONF
     found = {group: sorted(file.stem for file in (folder / group).glob("*.yaml")) for group in _groups()}
-    mine = config.names_at("", config.schema_of(command))
+    mine = words.names_at("", SCHEMAS[command])
     if command == "train":
         mine += ["recipe", "experiment"]
     else:
@@ -276,7 +298,7 @@ _USAGE = {
 
 
 def _help(command: str, usage: str) -> str:
-    schema = config.schema_of(command)
+    schema = SCHEMAS[command]
     choices = "\n".join(f"{group}: {', '.join(names)}" for group, names in _choices(command).items())
     return f"""{usage}
 
@@ -284,7 +306,7 @@ def _help(command: str, usage: str) -> str:
 {choices or "none"}
 
 == Keys (key=value) ==
-{config.meanings(schema)}
+{words.meanings(schema)}
 
 Keys of what was chosen by name are in the configuration below.
 

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from lamella import reporting as report
 from lamella import tracking
-from lamella.config.schema import Compare, check
+from lamella.config.check import check
+from lamella.config.schema import Compare
 from lamella.config.targets import translated
 from lamella.console import console
 from lamella.errors import ConfigError, StorageError
@@ -64,7 +65,7 @@ def after_sweep(uri: str, sweep: str, output: Path) -> None:
             make(runs, uri, score="dice", k=3, folder=output / f"{_plain(experiment)}-{sweep}", out=console())
 
 
-def make(found: Sequence[tracking.Finished], uri: str, *, score: str, k: int, folder: Path, out: Console) -> None:
+def make(found: Sequence[tracking.FinishedRun], uri: str, *, score: str, k: int, folder: Path, out: Console) -> None:
     """Compares runs of one experiment: prints, writes the files, and keeps them in the store as a run of its own.
 
     Args:
@@ -107,7 +108,7 @@ def make(found: Sequence[tracking.Finished], uri: str, *, score: str, k: int, fo
     out.print(f"report {page}", highlight=False, soft_wrap=True)
 
 
-def _published(run: tracking.Finished) -> dict[str, Any]:
+def _published(run: tracking.FinishedRun) -> dict[str, Any]:
     """What others found, as the run's configuration has it."""
     config: Any = OmegaConf.to_container(OmegaConf.load(run.fetch("config.yaml")))
     return dict(translated(config, 0)["literature"] or {})

@@ -6,19 +6,22 @@ import json
 import shutil
 from pathlib import Path
 
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from lamella import hardware, tracking
-from lamella.commands.setup import Data, load
-from lamella.config.schema import Evaluate, check, flat, settle
+from lamella.commands.setup import identity, load, test
+from lamella.commands.summary import print_scores, title
+from lamella.config.check import as_yaml, check, flat, plain, settle
+from lamella.config.schema import Evaluate
 from lamella.console import console
 from lamella.data.io.read import header
+from lamella.data.prepared import PreparedData
 from lamella.data.types import Split
 from lamella.errors import ConfigError, DataError
-from lamella.evaluation.evaluator import judge
 from lamella.inference import checkpoint
-from lamella.tracking.provenance import describe, identity, report
+from lamella.metrics.catalogue import lookup
+from lamella.tracking.provenance import describe
 
 
 def run(cfg: DictConfig) -> None:
@@ -32,21 +35,23 @@ def run(cfg: DictConfig) -> None:
     uri = wanted.tracking.uri
     parent = tracking.read(uri, wanted.run)
     trained = checkpoint.load(tracking.checkpoint(uri, wanted.run))
-    if trained.decided is None:
+    if trained.operating_point is None:
         raise ConfigError(
             f"run {wanted.run} keeps no threshold and temperature in its checkpoint: an older version wrote it",
             "Train it again.",
         )
-    own = _configuration(wanted, trained)
-    data = load(own, out)
-    own = settle(own, channels=data.dataset.card.channels, classes=len(data.dataset.card.class_names))
+    composed = _configuration(wanted, trained)
+    data = load(check(composed), out)
+    card = data.dataset.card
+    own = check(settle(composed, channels=card.channels, classes=len(card.class_names)))
     _fits(trained, data, out)
     if wanted.part == "all":
         split = data.split
         data = dataclasses.replace(data, split=Split((), (), (*split.train, *split.val, *split.test)))
     _require_unseen(data, parent)
-    machine = hardware.choose(own.trainer.accelerator, own.trainer.precision)
+    machine = hardware.resolve(own.trainer.accelerator, own.trainer.precision)
     segmenter = trained.segmenter.on(machine.device)
+    heading = title(card, own.model.name, own.seed)
     tags = identity(own, data, None) | {
         "mlflow.parentRunId": wanted.run,
         "lamella.kind": "evaluation",
@@ -61,19 +66,20 @@ def run(cfg: DictConfig) -> None:
         tags=tags,
     ) as tracked:
         folder = Path(wanted.paths.output) / tracked.run_id
-        describe(folder, own, data)
-        scores = judge(own, data, segmenter, trained.decided, machine, folder, out)
+        describe(folder, as_yaml(own), data)
+        scores = test(own, data, segmenter, trained.operating_point, machine, folder, heading, out)
         tracked.log_metrics(scores)
         tracked.log_folder(folder)
         shutil.rmtree(folder)  # kept where anything above failed
-    report(out, own, data, scores, tracked.run_id)
+    images = len(data.split.test)
+    print_scores(out, scores, heading=heading, images=images, run_id=tracked.run_id, experiment=own.tracking.experiment)
     if tags["lamella.protocol"] == parent.tags["lamella.protocol"]:
         out.print(_against(parent, scores), highlight=False)
 
 
-def _against(parent: tracking.Finished, scores: dict[str, float]) -> str:
+def _against(parent: tracking.FinishedRun, scores: dict[str, float]) -> str:
     """Whether the scores are the run's own."""
-    shared = [name for name in scores if name.startswith("test/") and name in parent.metrics]
+    shared = [name for name in scores if lookup(name).part == "test" and name in parent.metrics]
     off = {name: scores[name] - parent.metrics[name] for name in shared if scores[name] != parent.metrics[name]}
     if not off:
         return f"All {len(shared)} scores are the run's own, to the last bit."
@@ -81,31 +87,29 @@ def _against(parent: tracking.Finished, scores: dict[str, float]) -> str:
     return f"{len(off)} of {len(shared)} scores differ from the run's own, {worst} the most: by {off[worst]:+.2g}."
 
 
-def _configuration(wanted: DictConfig, trained: checkpoint.Trained) -> DictConfig:
+def _configuration(wanted: Evaluate, trained: checkpoint.Trained) -> DictConfig:
     """The run's own, on this machine's folders, and with the other data set where one was chosen."""
     own = copy.deepcopy(trained.config)
-    with open_dict(own):
-        own.paths = wanted.paths
-        own.tracking.uri = wanted.tracking.uri
-        if wanted.dataset is not None:
-            # What the network is given stays what it learned from; everything else is the other data set's.
-            same = {name: own.dataset[name] for name in ("scale", "percentiles")}
-            own.dataset = wanted.dataset
-            own.dataset.update(same)
-        for name in ("accelerator", "precision"):
-            if wanted[name] is not None:
-                own.trainer[name] = wanted[name]
-    return own
+    own["paths"] = plain(wanted.paths)
+    own["tracking"]["uri"] = wanted.tracking.uri
+    if wanted.dataset is not None:
+        # What the network is given stays what it learned from; everything else is the other data set's.
+        own["dataset"] = plain(wanted.dataset) | {name: own["dataset"][name] for name in ("scale", "percentiles")}
+    for name in ("accelerator", "precision"):
+        if getattr(wanted, name) is not None:
+            own["trainer"][name] = getattr(wanted, name)
+    composed: DictConfig = OmegaConf.create(own)
+    return composed
 
 
-def _fits(trained: checkpoint.Trained, data: Data, out: Console) -> None:
+def _fits(trained: checkpoint.Trained, data: PreparedData, out: Console) -> None:
     """Raises DataError where the network cannot judge such images; says so where names alone differ."""
-    card, config = data.dataset.card, trained.config
+    card = data.dataset.card
     names = trained.class_names
-    if card.channels != config.dataset.in_channels or len(card.class_names) != len(names):
+    if card.channels != trained.channels or len(card.class_names) != len(names):
         raise DataError(
             f"{card.name} has {card.channels} channel(s) and the classes {', '.join(card.class_names)}; the network "
-            f"was trained on {config.dataset.in_channels} channel(s) and {', '.join(names)}",
+            f"was trained on {trained.channels} channel(s) and {', '.join(names)}",
             "Choose a data set of the same kind.",
         )
     if card.class_names != names:
@@ -113,14 +117,14 @@ def _fits(trained: checkpoint.Trained, data: Data, out: Console) -> None:
         out.print(f"warning: {said}", style="yellow", highlight=False)
     for sample in data.split.test:
         dtype = str(header(sample.image).dtype)
-        if dtype != trained.dtype and config.dataset.percentiles is None:
+        if dtype != trained.dtype and trained.percentiles is None:
             raise DataError(
                 f"{sample.image} has levels of type {dtype}; the network was trained on {trained.dtype}",
                 "Convert the images, or train with dataset.percentiles, which stretches each image by itself.",
             )
 
 
-def _require_unseen(data: Data, parent: tracking.Finished) -> None:
+def _require_unseen(data: PreparedData, parent: tracking.FinishedRun) -> None:
     """Raises DataError where an image of the test has trained the network, or chosen it, under whatever name."""
     entries = json.loads(parent.fetch("data/manifest.json").read_text())
     seen = {(e["image"]["sha256"], e["image"]["page"]) for e in entries if e["role"] in ("train", "val")}

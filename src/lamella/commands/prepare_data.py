@@ -12,7 +12,8 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 from rich.console import Console
 
-from lamella.config.schema import PrepareData, check
+from lamella.config.check import check
+from lamella.config.schema import PrepareData
 from lamella.console import console, transfer
 from lamella.data.download.fetch import fetch
 from lamella.data.download.places import PUBLISHED, Place
@@ -32,9 +33,10 @@ def run(cfg: DictConfig, published: Mapping[str, Place] = PUBLISHED) -> None:
     """
     out = console()
     checked = check(cfg, PrepareData)
-    place = published.get(checked.dataset["_target_"].rpartition(".")[2])
+    place = published.get(checked.dataset.target.rpartition(".")[2])
     if place is not None:
-        folder = Path(os.path.realpath(checked.dataset.root))  # where it is a link, what it leads to is filled
+        # Where it is a link, what it leads to is filled.
+        folder = Path(os.path.realpath(checked.dataset.arguments["root"]))
         if not _holds_something(folder):
             with _alone(folder):
                 install(checked, place, folder, out)
@@ -48,7 +50,7 @@ def run(cfg: DictConfig, published: Mapping[str, Place] = PUBLISHED) -> None:
         audit(checked, out)
 
 
-def install(cfg: DictConfig, place: Place, folder: Path, out: Console) -> None:
+def install(cfg: PrepareData, place: Place, folder: Path, out: Console) -> None:
     """Fetches the archive where the user named none, and unpacks it: the folder is then whole, or not there."""
     if _holds_something(folder):  # another process was first
         return
@@ -85,7 +87,7 @@ def install(cfg: DictConfig, place: Place, folder: Path, out: Console) -> None:
         out.print(f"{archive} ({in_bytes(archive.stat().st_size)}) is no longer needed", highlight=False)
 
 
-def fetched(cfg: DictConfig, place: Place, archive: Path, out: Console) -> Path:
+def fetched(cfg: PrepareData, place: Place, archive: Path, out: Console) -> Path:
     """The archive beside the data set's folder: fetched now, by an earlier call, or put there by hand."""
     if archive.is_file():
         out.print(f"taking {archive}, which is there already", highlight=False)
@@ -102,7 +104,7 @@ def fetched(cfg: DictConfig, place: Place, archive: Path, out: Console) -> Path:
     return archive
 
 
-def verify(cfg: DictConfig, place: Place, folder: Path, out: Console) -> None:
+def verify(cfg: PrepareData, place: Place, folder: Path, out: Console) -> None:
     """Holds what lies in the folder to what was published, and says what it is."""
     try:
         notes = place.layout.verify(folder, cfg.partial)
@@ -113,7 +115,7 @@ def verify(cfg: DictConfig, place: Place, folder: Path, out: Console) -> None:
         out.print(line, highlight=False)
 
 
-def audit(cfg: DictConfig, out: Console) -> None:
+def audit(cfg: PrepareData, out: Console) -> None:
     """Audits the samples, writes the page about them and stops where a fault is found."""
     from lamella.commands.setup import inspect
     from lamella.data.audit.audit import raise_errors  # late: torch takes seconds, which a missing network should not

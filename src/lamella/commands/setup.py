@@ -1,30 +1,38 @@
-"""Files -> samples -> split -> store -> audit: the data of one run."""
+"""A configuration -> the objects of a run, once, for all commands. What lies below takes plain arguments alone."""
 
-from dataclasses import dataclass
+import hashlib
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+import torch
 from rich.console import Console
 
-from lamella.config.schema import build
-from lamella.data.audit.audit import Report, audit, raise_errors
+from lamella.config.check import as_yaml, build
+from lamella.config.schema import Config, PrepareData
+from lamella.data.audit.audit import audit, raise_errors
 from lamella.data.cache.arrays import Store
-from lamella.data.types import Dataset, Split
+from lamella.data.io.intensity import levels
+from lamella.data.io.read import header
+from lamella.data.loaders.augment import window_size
+from lamella.data.prepared import PreparedData
+from lamella.data.types import Dataset, DatasetCard, Split
 from lamella.errors import ConfigError
+from lamella.evaluation.evaluator import evaluate_test
+from lamella.evaluation.image_scores import ScoreSettings
+from lamella.hardware import Hardware
+from lamella.inference import checkpoint
+from lamella.inference.segmenter import Normalise, Segmenter
+from lamella.inference.settings import OperatingPoint
+from lamella.models import weights
+
+if TYPE_CHECKING:  # imported below where they are needed: Lightning and MLflow take seconds that an audit can spare
+    from lamella.data.loaders.datamodule import SegmentationDataModule
+    from lamella.training.task import SegmentationTask
 
 
-@dataclass(frozen=True)
-class Data:
-    """The data of one run, audited and split."""
-
-    dataset: Dataset
-    split: Split
-    store: Store
-    report: Report
-
-
-def load(cfg: DictConfig, out: Console) -> Data:
-    """Reads, splits and audits what `cfg.dataset` names; warnings are printed.
+def load(cfg: Config, out: Console) -> PreparedData:
+    """What `cfg.dataset` names, read, split and audited; warnings are printed.
 
     Raises:
         ConfigError: the configuration contradicts the data.
@@ -38,8 +46,8 @@ def load(cfg: DictConfig, out: Console) -> Data:
     return data
 
 
-def inspect(cfg: DictConfig, out: Console) -> Data:
-    """As `load`, but faults of the files are left in the report."""
+def inspect(cfg: Config | PrepareData, out: Console) -> PreparedData:
+    """As `load`, but nothing is raised for faults of the files: they are left in the report."""
     dataset: Dataset = build(cfg.dataset)
     card = dataset.card
     for key, wanted, found in (
@@ -64,4 +72,116 @@ def inspect(cfg: DictConfig, out: Console) -> Data:
             allow=list(cfg.dataset.allow),
             progress=lambda done, total: status.update(f"reading the data: {done} of {total}"),
         )
-    return Data(dataset, split, store, report)
+    return PreparedData(dataset, split, store, report)
+
+
+def assemble(cfg: Config, data: PreparedData) -> "tuple[SegmentationTask, SegmentationDataModule]":
+    """Network, loss and loaders, from the configuration and the training images' statistics."""
+    from lamella.data.loaders.datamodule import SegmentationDataModule
+    from lamella.training.task import SegmentationTask
+
+    found = levels(data.store.image(sample) for sample in data.split.train)
+    augmentation = build(cfg.augment)
+    window = window_size(cfg.data.crop, augmentation)
+    dtype = str(header(data.split.train[0].image).dtype)
+    task = SegmentationTask(
+        started(cfg),
+        Normalise(found.mean, found.std, found.low, found.high),
+        build(cfg.loss),
+        num_classes=len(data.dataset.card.class_names),
+        val_ids=[sample.id for sample in data.split.val],
+        crop=cfg.data.crop,
+        context=cfg.data.context,
+        augmentation=augmentation,
+        inference=build(cfg.inference),
+        make_optimizer=build(cfg.optimizer),
+        make_scheduler=build(cfg.scheduler),
+        seed=cfg.seed,
+        description=checkpoint.contents(as_yaml(cfg), data.dataset.card.class_names, dtype),
+    )
+    datamodule = SegmentationDataModule(
+        data.split,
+        data.store,
+        batch_size=cfg.data.batch_size,
+        steps=cfg.data.steps,
+        window=window,
+        # Augmentation cuts the crop out of the window's middle: crops, not windows, reach that far beyond the picture.
+        context=cfg.data.context + (window - cfg.data.crop) // 2,
+        fill=found.low,
+        seed=cfg.seed,
+        workers=cfg.data.workers,
+    )
+    return task, datamodule
+
+
+def started(cfg: Config) -> torch.nn.Module:
+    """The network, from scratch or from what `model.init_from` names: a run, a checkpoint or a state dict."""
+    from lamella import tracking
+
+    source = cfg.model.init_from
+    if source is not None and cfg.model.arguments.get("encoder_weights") is not None:
+        raise ConfigError("model.init_from and model.encoder_weights are both set", "Start from one of the two.")
+    network: torch.nn.Module = build(cfg.model)
+    if source is not None:
+        file = tracking.checkpoint(cfg.tracking.uri, source) if re.fullmatch("[0-9a-f]{32}", source) else Path(source)
+        weights.initialise(
+            network, weights.read_state_dict(file, "model.init_from"), f"model.init_from={source}", cfg.model.init_part
+        )
+    return network
+
+
+def score_settings(cfg: Config, card: DatasetCard) -> ScoreSettings:
+    """What whole images are scored by."""
+    keys = cfg.score
+    return ScoreSettings(
+        num_classes=len(card.class_names),
+        objects=card.objects,
+        spacing_nm=card.spacing_nm,
+        tolerance=keys.tolerance,
+        tolerance_nm=keys.tolerance_nm,
+        min_cell_size=keys.min_cell_size,
+        split_neck=keys.split_neck,
+        resized=keys.resized,
+    )
+
+
+def identity(cfg: Config, data: PreparedData, sweep: str | None) -> dict[str, str]:
+    """The tags of a run: see `lamella.tracking.provenance.identity`."""
+    from lamella.tracking import provenance
+
+    scoring: dict[str, Any] = {
+        "resolution": "full",
+        "threshold": "chosen on validation" if cfg.score.choose_threshold else cfg.inference.arguments["threshold"],
+        "averaging": "mean over images",
+        **{name: getattr(cfg.score, name) for name in ("resized", "tolerance", "tolerance_nm")},
+        "smallest": cfg.score.min_cell_size,  # under the names that kept runs have
+        "neck": cfg.score.split_neck,
+    }
+    sha256 = hashlib.sha256(as_yaml(cfg, sort_keys=True).encode()).hexdigest()
+    return provenance.identity(data, config_sha256=sha256, scoring=scoring, sweep=sweep)
+
+
+def test(
+    cfg: Config,
+    data: PreparedData,
+    segmenter: Segmenter,
+    operating_point: OperatingPoint,
+    hardware: Hardware,
+    folder: Path,
+    heading: str,
+    out: Console,
+) -> dict[str, float]:
+    """The scores of the test images: see `lamella.evaluation.evaluator.evaluate_test`."""
+    said = "scoring the test images"
+    with out.status(said) as status:
+        return evaluate_test(
+            data,
+            segmenter,
+            operating_point,
+            score_settings(cfg, data.dataset.card),
+            hardware,
+            folder,
+            heading=heading,
+            shown=cfg.tracking.figures,
+            progress=lambda done, total: status.update(f"{said}: {done} of {total}"),
+        )

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from omegaconf import DictConfig
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lamella.config.schema import TiffToPng, check
+from lamella.config.check import check
+from lamella.config.schema import TiffToPng
 from lamella.console import console
 from lamella.data.io import decode
 from lamella.data.io.eight_bit import Levels, Limits, Scaling, check_scaling, scaling
@@ -47,16 +49,16 @@ class _Source:
         return ImageRef(self.path, number, self.axes)
 
 
-def run(cfg: Any) -> None:
-    """Converts what `cfg.input` names, with progress on a terminal.
+def run(composed: DictConfig) -> None:
+    """Converts what `input` names, with progress on a terminal.
 
     Args:
-        cfg: as Hydra composed it.
+        composed: by Hydra.
 
     Raises:
         LamellaError: anything a user can mend. What was converted before stays; nothing is half-written.
     """
-    cfg = check(cfg, TiffToPng)
+    cfg = check(composed, TiffToPng)
     out = console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
@@ -67,7 +69,7 @@ def run(cfg: Any) -> None:
             axes=cfg.axes,
             eight_bit=cfg.eight_bit,
             limits=cfg.range if cfg.range is None or isinstance(cfg.range, str) else tuple(cfg.range),
-            percentiles=None if cfg.percentiles is None else tuple(cfg.percentiles),
+            percentiles=None if cfg.percentiles is None else (cfg.percentiles[0], cfg.percentiles[1]),
             overwrite=cfg.overwrite,
             progress=lambda done, total: bar.update(line, completed=done, total=total),
         )

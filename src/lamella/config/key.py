@@ -12,7 +12,7 @@ from lamella.errors import ConfigError
 class Key:
     """Goes into `Annotated[type, Key(...)]` on a dataclass field or a keyword-only argument.
 
-    `lamella.config.schema.check` reads it: the bounds before anything starts, the meaning for `--help`.
+    `lamella.config.check` reads it: the bounds before anything starts, the meaning for `--help`.
 
     Attributes:
         meaning: one line, shown by `--help`.

@@ -1,4 +1,4 @@
-"""What a run keeps of each test image, so that reports need no data: where it was right or wrong, and a small picture.
+"""What a run keeps of each test image, so that reports need no data: a map of its errors, and a small picture.
 
 outcomes/0007.png   full size, a code a pixel (a palette's index), wrong ones in the colours of `overlays.mistakes`
 pictures/0007.jpg   the image as people can look at it, small
@@ -35,8 +35,8 @@ _SIDE = 640  # pixels of a picture's longer side, at most
 _QUALITY = 80  # of its JPEG
 
 
-def outcome_name(case: str) -> str:
-    """Where the codes of a case lie among a run's files."""
+def error_map_name(case: str) -> str:
+    """Where the error map of a case lies among a run's files."""
     return f"outcomes/{case}.png"
 
 
@@ -45,8 +45,8 @@ def picture_name(case: str) -> str:
     return f"pictures/{case}.jpg"
 
 
-def outcome(truth: Bytes, predicted: Bytes) -> Bytes:
-    """Compares a prediction with the truth, pixel by pixel.
+def error_map(truth: Bytes, predicted: Bytes) -> Bytes:
+    """Where a prediction is right and where wrong, pixel by pixel.
 
     Args:
         truth: class ids (H, W), and IGNORE.
@@ -65,7 +65,7 @@ def outcome(truth: Bytes, predicted: Bytes) -> Bytes:
 
 
 def write(folder: Path, case: str, image: Pixels, truth: Bytes, predicted: Bytes) -> None:
-    """Writes the codes and the picture of one test image.
+    """Writes the error map and the picture of one test image.
 
     Args:
         folder: the run's files; folders in it are made.
@@ -77,16 +77,16 @@ def write(folder: Path, case: str, image: Pixels, truth: Bytes, predicted: Bytes
     Raises:
         OSError: the folder cannot be written.
     """
-    codes = Image.fromarray(outcome(truth, predicted))
+    codes = Image.fromarray(error_map(truth, predicted))
     codes.putpalette(_PALETTE)
-    _save(codes, folder / outcome_name(case))
+    _save(codes, folder / error_map_name(case))
     # Made small first: to find the levels of a whole image of 16 bits takes longer than all the rest.
     levels = image if image.dtype == np.uint8 else image.astype(np.float32)
     small = shrink(levels, min(1.0, _SIDE / max(levels.shape[1:])))
     _save(Image.fromarray(overlays.visible(small)), folder / picture_name(case), quality=_QUALITY)
 
 
-def read_outcome(path: Path) -> Bytes:
+def read_error_map(path: Path) -> Bytes:
     """The codes (H, W) that `write` wrote. Raises StorageError."""
     return _read(path, "PNG", "P")
 

@@ -18,8 +18,8 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What is measured, and how.
+class ScoreSettings:
+    """What whole images are scored by, beside pixel counts, and how.
 
     Attributes:
         num_classes: background included.
@@ -27,10 +27,9 @@ class Wanted:
         spacing_nm: height and width of a pixel where they are known.
         tolerance: pixels that two outlines may lie apart and still be one.
         tolerance_nm: the same in nanometres.
-        smallest: regions of fewer pixels are no cell.
-        neck: pixels by which a region must be narrower in between for it to be two cells.
-        probabilities: the method gives probabilities, not only masks.
-        temperature: fitted on validation images; 1 changes nothing.
+        min_cell_size: regions of fewer pixels are no cell.
+        split_neck: pixels by which a region must be narrower in between for it to be two cells.
+        resized: side of the square that prediction and truth are resized to for the soft scores; None: none.
     """
 
     num_classes: int
@@ -38,13 +37,12 @@ class Wanted:
     spacing_nm: tuple[float, float] | None
     tolerance: float
     tolerance_nm: float
-    smallest: int
-    neck: float
-    probabilities: bool
-    temperature: float
+    min_cell_size: int
+    split_neck: float
+    resized: int | None
 
 
-class Measured(NamedTuple):
+class ImageScores(NamedTuple):
     """The scores of one image, and what pools into those of all.
 
     Attributes:
@@ -64,40 +62,49 @@ class Measured(NamedTuple):
     interior: npt.NDArray[np.int64]
 
 
-def measure(probability: Probability, predicted: Bytes, truth: Bytes, valid: Mask, wanted: Wanted) -> Measured:
-    """Measures one image.
+def score_image(
+    probability: Probability,
+    predicted: Bytes,
+    truth: Bytes,
+    valid: Mask,
+    settings: ScoreSettings,
+    temperature: float | None,
+) -> ImageScores:
+    """Every score of one image beyond its pixel counts.
 
     Args:
-        probability: (K', H, W), see `lamella.inference.segmenter.predict`.
+        probability: (K', H, W), see `lamella.inference.tiling.predict`.
         predicted: class ids (H, W).
         truth: class ids (H, W).
         valid: (H, W); False counts nowhere.
-        wanted: what is measured.
+        settings: what it is scored by.
+        temperature: fitted on validation images, 1 changes nothing; None for a method that gives masks without
+            probabilities, which has no calibration.
     """
-    ids = range(1, wanted.num_classes)
+    ids = range(1, settings.num_classes)
     gaps = tuple(boundaries.gaps(predicted == each, truth == each, valid) for each in ids)
-    columns = outline_scores(gaps, wanted.tolerance)
-    if wanted.spacing_nm is not None:
-        spaced = [boundaries.gaps(predicted == each, truth == each, valid, wanted.spacing_nm) for each in ids]
-        columns |= {f"{name}_nm": value for name, value in outline_scores(spaced, wanted.tolerance_nm).items()}
+    columns = outline_scores(gaps, settings.tolerance)
+    if settings.spacing_nm is not None:
+        spaced = [boundaries.gaps(predicted == each, truth == each, valid, settings.spacing_nm) for each in ids]
+        columns |= {f"{name}_nm": value for name, value in outline_scores(spaced, settings.tolerance_nm).items()}
     counted: dict[str, cells.CellCounts] = {}
-    if wanted.objects == "cells":
-        counted = _cells(predicted > 0, truth > 0, valid, wanted)
+    if settings.objects == "cells":
+        counted = _cells(predicted > 0, truth > 0, valid, settings)
         for prefix, counts in counted.items():
             columns |= cell_scores(prefix, counts)
     histograms: tuple[calibration.Histogram, ...] = ()
-    if wanted.probabilities:
-        tempered = calibration.tempered(probability, wanted.temperature)
+    if temperature is not None:
+        tempered = calibration.tempered(probability, temperature)
         histograms = tuple(calibration.histogram(each, truth, valid) for each in (probability, tempered))
         columns |= calibration_scores(*histograms)
     found: tuple[neurites.NeuriteScores, ...] = ()
     interior = np.empty((0, 4), np.int64)
-    if wanted.objects == "neurites":
+    if settings.objects == "neurites":
         share = 1 - probability[0]  # class 1 is membrane
         found = tuple(neurites.scores_at(share, truth == 0, neurites.THRESHOLDS))
         batch, there, counted_where = (torch.from_numpy(each)[None] for each in (share[None], truth == 0, valid))
         interior = count_at(batch, there, counted_where, neurites.THRESHOLDS)[0].numpy()
-    return Measured(columns, gaps, counted, histograms, found, interior)
+    return ImageScores(columns, gaps, counted, histograms, found, interior)
 
 
 def outline_scores(gaps: Sequence[boundaries.Gaps], tolerance: float) -> dict[str, float]:
@@ -135,11 +142,11 @@ def calibration_scores(found: calibration.Histogram, tempered: calibration.Histo
     }
 
 
-def _cells(predicted: Mask, truth: Mask, valid: Mask, wanted: Wanted) -> dict[str, cells.CellCounts]:
+def _cells(predicted: Mask, truth: Mask, valid: Mask, settings: ScoreSettings) -> dict[str, cells.CellCounts]:
     """Truth and prediction are cut into cells in the same way, whichever it is."""
-    plain = [instances.components(mask, valid, smallest=wanted.smallest) for mask in (predicted, truth)]
+    plain = [instances.components(mask, valid, smallest=settings.min_cell_size) for mask in (predicted, truth)]
     cut = [
-        instances.split_touching(mask, valid, depth=wanted.neck, smallest=wanted.smallest)
+        instances.split_touching(mask, valid, depth=settings.split_neck, smallest=settings.min_cell_size)
         for mask in (predicted, truth)
     ]
     return {"": cells.compare(*plain), "watershed/": cells.compare(*cut)}

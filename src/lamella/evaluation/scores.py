@@ -13,15 +13,23 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from lamella.data.types import IGNORE, Batch
-from lamella.evaluation.image_scores import Measured, Wanted, calibration_scores, cell_scores, measure, outline_scores
+from lamella.data.types import IGNORE, Batch, Sample
+from lamella.evaluation.image_scores import (
+    ImageScores,
+    ScoreSettings,
+    calibration_scores,
+    cell_scores,
+    outline_scores,
+    score_image,
+)
 from lamella.hardware import Hardware
 from lamella.inference.segmenter import Segmenter
+from lamella.inference.whole_images import predict_images
 from lamella.metrics import boundaries, calibration, cells, neurites
 from lamella.metrics.catalogue import beside, lookup
+from lamella.metrics.image_counts import ImageCounts
 from lamella.metrics.pixels import ALL_SCORE_NAMES, ImageTable, count, dice, soft_dice, soft_iou, soft_sums
 from lamella.statistics import agreement, interval
-from lamella.training.task import image_table
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -32,96 +40,77 @@ _WORKERS = os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A set of images, scored.
+class TestScores:
+    """All that was counted and measured of a set of test images.
 
     Attributes:
         table: pixel counts of each image.
         groups: the group of each image.
         resized: sums behind the soft scores of the resized images (N, K', 3); empty where they were not asked for.
-        measured: what else was measured of each image.
+        images: what else was measured of each image.
         images_per_s: how fast the network was, all images one after the other.
     """
+
+    __test__ = False  # to pytest, a name that begins like this is a test
 
     table: ImageTable
     groups: Sequence[str]
     resized: npt.NDArray[np.float64]
-    measured: Sequence[Measured]
+    images: Sequence[ImageScores]
     images_per_s: float
 
     def histograms(self) -> tuple[calibration.Histogram, ...]:
         """Pixels by probability over all images, as predicted and tempered; none for a method that gives masks."""
-        return tuple(calibration.pool(some) for some in zip(*(m.calibration for m in self.measured), strict=True))
+        return tuple(calibration.pool(some) for some in zip(*(i.calibration for i in self.images), strict=True))
 
 
-def probability(segmenter: Segmenter, batch: Batch, hardware: Hardware, *, tta: bool) -> tuple[Batch, torch.Tensor]:
-    """One whole image on the device, and its class probabilities float32 (1, K', H, W) at the size of its truth."""
-    image, mask, valid = (tensor.to(hardware.device) for tensor in (batch.image, batch.mask, batch.valid))
-    mixed = hardware.precision == "bf16-mixed"
-    with torch.inference_mode(), torch.autocast(hardware.device.type, torch.bfloat16, enabled=mixed):
-        found = segmenter.probability(image, (mask.shape[-2], mask.shape[-1]), tta=tta)
-    return Batch(image, mask, valid, batch.id), found
-
-
-def count_all(
-    segmenter: Segmenter, batches: Iterable[Batch], hardware: Hardware, *, num_classes: int, tta: bool
-) -> ImageTable:
-    """Pixel counts of every image, and nothing else."""
-    counted = []
-    for batch in batches:
-        there, found = probability(segmenter, batch, hardware, tta=tta)
-        counted.append((batch.id[0], count(segmenter.classes(found), there.mask, there.valid, num_classes)[0]))
-    return image_table(counted)
-
-
-def score(
+def score_images(
     segmenter: Segmenter,
     batches: Iterable[Batch],
     hardware: Hardware,
-    wanted: Wanted,
+    settings: ScoreSettings,
     *,
-    groups: Sequence[str],
-    tta: bool,
-    resized: int | None,
+    samples: Sequence[Sample],
+    temperature: float,
     each: Callable[[int, Bytes, Bytes], None],
-) -> Scored:
-    """Predicts and measures every image once.
+) -> TestScores:
+    """Counts and measures of every image, each predicted once.
 
     Args:
-        segmenter: on the hardware's device.
+        segmenter: on the hardware's device; its settings say whether views are averaged.
         batches: whole images, one a batch.
         hardware: device and precision.
-        wanted: what is measured beside pixel counts.
-        groups: the group of each image.
-        tta: average over the eight flips and quarter turns.
-        resized: side of the square that prediction and truth are resized to for the soft scores; None: none.
+        settings: what is scored beside pixel counts.
+        samples: the images of the batches, in their order.
+        temperature: of the operating point.
         each: called with every image's place, truth and predicted classes, (H, W); in threads.
     """
-    counted, sums, seconds = [], [], 0.0
-    measured: list[Future[Measured]] = []
+    counts = ImageCounts([sample.id for sample in samples])
+    sums, seconds = [], 0.0
+    measured: list[Future[ImageScores]] = []
 
-    def look(place: int, map_: Floats, predicted: Bytes, truth: Bytes, valid: Mask) -> Measured:
+    def look(place: int, map_: Floats, predicted: Bytes, truth: Bytes, valid: Mask) -> ImageScores:
         each(place, np.where(valid, truth, IGNORE).astype(np.uint8), predicted)
-        return measure(map_, predicted, truth, valid, wanted)
+        tempered = temperature if segmenter.gives_probabilities else None
+        return score_image(map_, predicted, truth, valid, settings, tempered)
 
+    found = predict_images(segmenter, batches, hardware, tta=segmenter.inference.tta)
     with ThreadPoolExecutor(_WORKERS) as pool:  # scipy and scikit-image let go of the interpreter: the network goes on
-        for place, batch in enumerate(batches):
-            began = time.perf_counter()
-            there, found = probability(segmenter, batch, hardware, tta=tta)
-            classes = segmenter.classes(found)
-            counted.append((batch.id[0], count(classes, there.mask, there.valid, wanted.num_classes)[0]))
-            if resized is not None:
-                # A method without training has a mask, and no probabilities.
-                sums.append(_resized_sums(found if wanted.probabilities else classes[:, None], there, resized))
+        for place, (there, probability, began) in enumerate(found):
+            classes = segmenter.classes(probability)
+            counts.update(there.id, count(classes, there.mask, there.valid, settings.num_classes))
+            if settings.resized is not None:
+                soft = probability if segmenter.gives_probabilities else classes[:, None]  # there is but a mask
+                sums.append(_resized_sums(soft, there, settings.resized))
             predicted = classes[0].cpu().numpy()  # waits for the device
             seconds += time.perf_counter() - began
-            map_, truth, valid = found[0].cpu().numpy(), batch.mask[0].numpy(), batch.valid[0].numpy()
+            map_, truth, valid = (tensor[0].cpu().numpy() for tensor in (probability, there.mask, there.valid))
             if len(measured) > 2 * _WORKERS:
                 measured[-2 * _WORKERS].result()  # so that waiting images do not fill the memory
             measured.append(pool.submit(look, place, map_, predicted, truth, valid))
         done = [future.result() for future in measured]
-    soft = torch.cat(sums).cpu().double().numpy() if sums else np.empty(0)
-    return Scored(image_table(counted), groups, soft, done, len(done) / seconds)
+    resized = torch.cat(sums).cpu().double().numpy() if sums else np.empty(0)
+    return TestScores(counts.table(), [sample.group for sample in samples], resized, done, len(done) / seconds)
 
 
 def _resized_sums(share: torch.Tensor, batch: Batch, side: int) -> torch.Tensor:
@@ -132,7 +121,7 @@ def _resized_sums(share: torch.Tensor, batch: Batch, side: int) -> torch.Tensor:
     return soft_sums(small, truth.to(torch.uint8), valid > 0)
 
 
-def columns(scored: Scored, class_names: Sequence[str], neurite_threshold: float | None) -> dict[str, Column]:
+def columns(scored: TestScores, class_names: Sequence[str], neurite_threshold: float | None) -> dict[str, Column]:
     """Every score, one value an image.
 
     Args:
@@ -146,19 +135,21 @@ def columns(scored: Scored, class_names: Sequence[str], neurite_threshold: float
         found["interior/dice"] = table.of_class("dice", 0)
         chosen = neurites.THRESHOLDS.index(neurite_threshold)
         for name in ("v_rand", "v_info"):
-            found[name] = np.array([getattr(each.neurites[chosen], name) for each in scored.measured])
+            found[name] = np.array([getattr(each.neurites[chosen], name) for each in scored.images])
     for class_id, class_name in enumerate(class_names) if len(class_names) > 2 else ():
         plain = re.sub(r"[^\w .-]", "_", class_name)  # what MLflow allows in a metric's name
         for name in ("dice", "iou"):
             found[f"class/{plain}/{name}"] = table.of_class(name, class_id)
     if scored.resized.size:
         found |= {"resized/soft_dice": soft_dice(scored.resized), "resized/soft_iou": soft_iou(scored.resized)}
-    for name in scored.measured[0].columns:
-        found[name] = np.array([each.columns[name] for each in scored.measured], np.float64)
+    for name in scored.images[0].columns:
+        found[name] = np.array([each.columns[name] for each in scored.images], np.float64)
     return found
 
 
-def summary(scored: Scored, found: dict[str, Column], class_names: Sequence[str], tolerance: float) -> dict[str, float]:
+def summary(
+    scored: TestScores, found: dict[str, Column], class_names: Sequence[str], tolerance: float
+) -> dict[str, float]:
     """Means over images with 95 % intervals, and pooled scores, under `test/`.
 
     Args:
@@ -178,17 +169,17 @@ def summary(scored: Scored, found: dict[str, Column], class_names: Sequence[str]
         for name in ("dice", "iou"):
             values |= with_interval(f"test/macro/{name}", table.macro(name), groups)
     pooled = {name: table.pooled(name) for name in ALL_SCORE_NAMES}
-    by_class = zip(*(each.outlines for each in scored.measured), strict=True)
+    by_class = zip(*(each.outlines for each in scored.images), strict=True)
     pooled |= outline_scores([boundaries.pool(of_class) for of_class in by_class], tolerance)
-    for key in scored.measured[0].cells:
-        scores = cell_scores(key, cells.pool(each.cells[key] for each in scored.measured))
+    for key in scored.images[0].cells:
+        scores = cell_scores(key, cells.pool(each.cells[key] for each in scored.images))
         pooled |= {name: value for name, value in scores.items() if lookup(name).kind == "score"}
     if histograms := scored.histograms():
         pooled |= calibration_scores(*histograms)
     return values | {f"test/pooled/{name}": value for name, value in pooled.items()}
 
 
-def cell_rows(scored: Scored) -> list[dict[str, Any]]:
+def cell_rows(scored: TestScores) -> list[dict[str, Any]]:
     """How well cells are found at each IoU: one row for each way of cutting regions apart and each threshold.
 
     Returns:
@@ -196,8 +187,8 @@ def cell_rows(scored: Scored) -> list[dict[str, Any]]:
     """
     scores = {"precision": cells.precision, "recall": cells.recall, "f1": cells.f1, "ap": cells.average_precision}
     result = []
-    for prefix in scored.measured[0].cells:
-        counts = [each.cells[prefix] for each in scored.measured]
+    for prefix in scored.images[0].cells:
+        counts = [each.cells[prefix] for each in scored.images]
         together = cells.pool(counts)
         for iou in cells.IOU_THRESHOLDS:
             row: dict[str, Any] = {"cells": prefix.strip("/") or "components", "iou": iou}
@@ -217,7 +208,7 @@ def _count_errors(name: str, error: Column, groups: Sequence[str]) -> dict[str, 
     }
 
 
-def oracle(scored: Scored) -> dict[str, float]:
+def oracle(scored: TestScores) -> dict[str, float]:
     """What challenges report: scores at the threshold that is best on the very images they judge.
 
     `test/pixel_error/isbi2012` is that challenge's pixel error, the measure of the 6.11 % in U-Net's paper: 1 - the
@@ -226,11 +217,11 @@ def oracle(scored: Scored) -> dict[str, float]:
     """
     best = {
         f"test/{name}/oracle": float(
-            np.mean([[getattr(s, name) for s in each.neurites] for each in scored.measured], axis=0).max()
+            np.mean([[getattr(s, name) for s in each.neurites] for each in scored.images], axis=0).max()
         )
         for name in ("v_rand", "v_info")
     }
-    interior = np.sum([each.interior for each in scored.measured], axis=0)
+    interior = np.sum([each.interior for each in scored.images], axis=0)
     return best | {"test/pixel_error/isbi2012": 1 - float(dice(interior).max())}
 
 
@@ -240,7 +231,7 @@ def with_interval(name: str, column: Column, groups: Sequence[str]) -> dict[str,
     return {name: found.mean, f"{name}/low": found.low, f"{name}/high": found.high}
 
 
-def rows(scored: Scored, found: dict[str, Column]) -> list[dict[str, Any]]:
+def rows(scored: TestScores, found: dict[str, Column]) -> list[dict[str, Any]]:
     """One row an image: id, number of its pictures, group, scores, and pixel counts (numbered for more classes)."""
     table, result = scored.table, []
     for i, name in enumerate(table.ids):

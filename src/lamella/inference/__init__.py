@@ -5,7 +5,7 @@ from typing import Any
 from lamella.config.targets import lazily
 
 _HOMES = {
-    "Inference": "lamella.inference.segmenter",
+    "Inference": "lamella.inference.settings",
 }
 
 

@@ -1,110 +1,99 @@
 """A checkpoint: network, normalisation, class names and configuration, saved and loaded as one."""
 
-import dataclasses
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from lamella.config.schema import build
+from lamella.config.check import build, kept
 from lamella.config.targets import translated
-from lamella.data.types import DatasetCard
 from lamella.errors import StorageError
-from lamella.inference.segmenter import Inference, Normalise, Segmenter
-from lamella.models.classical.base import Classical
+from lamella.inference.segmenter import Normalise, Segmenter
+from lamella.inference.settings import OperatingPoint
 
 FORMAT = 1  # of what a checkpoint holds under "lamella"; `lamella.config.targets` knows what was before
 
 
-class Decided(NamedTuple):
-    """What the validation images decided after training.
+class Trained(NamedTuple):
+    """What a checkpoint holds: everything that turns an image into classes.
 
     Attributes:
-        threshold: foreground lies above it (two classes).
-        temperature: logits are divided by it to make probabilities of them that can be believed; 1 where a method
-            gives masks alone.
-        neurite_threshold: on the probability of the interior, for V_rand and V_info; None where there are no neurites.
+        segmenter: network, normalisation and how they predict, with the threshold of the operating point.
+        class_names: one a class.
+        dtype: of the levels in the files that it was trained on.
+        channels: of an image.
+        scale: images are shrunk by this before the network sees them.
+        percentiles: each image is stretched from these of its levels; None: its levels are taken as stored.
+        operating_point: None where a run was stopped before validation could choose.
+        config: the run's configuration, plain, in this version's names.
     """
-
-    threshold: float
-    temperature: float
-    neurite_threshold: float | None
-
-
-class Trained(NamedTuple):
-    """What a checkpoint gives back: everything that turns an image into classes."""
 
     segmenter: Segmenter
     class_names: tuple[str, ...]
     dtype: str
-    config: DictConfig
-    decided: Decided | None  # None where a run was stopped before validation could decide
+    channels: int
+    scale: float
+    percentiles: tuple[float, float] | None
+    operating_point: OperatingPoint | None
+    config: dict[str, Any]
 
 
-def keep(path: Path, decided: Decided) -> None:
-    """Adds what validation decided to a checkpoint; the file is replaced whole. Raises StorageError."""
+def keep(path: Path, operating_point: OperatingPoint) -> None:
+    """Adds the operating point to a checkpoint, whose file is replaced whole. Raises StorageError."""
     saved = read(path)
-    saved["lamella"]["decided"] = decided._asdict()
+    saved["lamella"]["decided"] = operating_point._asdict()
     part = path.with_suffix(".part")
     torch.save(saved, part)
     part.replace(path)
 
 
-def contents(cfg: DictConfig, card: DatasetCard, dtype: str) -> dict[str, Any]:
+def contents(config: str, class_names: Sequence[str], dtype: str) -> dict[str, Any]:
     """What goes into a checkpoint beside Lightning's state, in plain types.
 
     Args:
-        cfg: the resolved configuration.
-        card: the data it trains on.
+        config: the resolved configuration as YAML.
+        class_names: one a class.
         dtype: the type of the images' levels in their files.
     """
-    return {
-        "format": FORMAT,
-        "config": OmegaConf.to_yaml(cfg),
-        "class_names": list(card.class_names),
-        "dtype": dtype,
-        "decided": None,
-    }
-
-
-def inference_of(cfg: DictConfig, network: torch.nn.Module) -> tuple[Inference, int]:
-    """How whole images are predicted, and the frame around them.
-
-    A method without training takes the image as it is: no tiles, no frame, and no views of it that change nothing.
-    """
-    how: Inference = build(cfg.inference)
-    if isinstance(network, Classical):
-        return dataclasses.replace(how, tile=sys.maxsize, tta=False), 0
-    return how, int(cfg.data.context)
+    return {"format": FORMAT, "config": config, "class_names": list(class_names), "dtype": dtype, "decided": None}
 
 
 def load(path: Path) -> Trained:
-    """Builds the network of a checkpoint and gives it its weights. No code in the file is run.
+    """The network of a checkpoint with its weights, and all that it needs to predict. No code in the file is run.
 
     Raises:
         StorageError: the file is missing, damaged, or no checkpoint of Lamella.
     """
     saved = read(path)
-    cfg = OmegaConf.create(saved["lamella"]["config"])
-    cfg.model.encoder_weights = None  # the checkpoint has the weights; nothing is fetched
-    network = build(cfg.model)
+    content = saved["lamella"]
+    config: Any = OmegaConf.to_container(OmegaConf.create(content["config"]))
+    model, dataset = config["model"], config["dataset"]
+    # The checkpoint has the weights; nothing is fetched.
+    network = build(kept(model | {"encoder_weights": None}))
     try:
         state = saved["state_dict"]
         mean, std, low, high = (state[f"normalise.{name}"].flatten() for name in ("mean", "std", "low", "high"))
         normalise = Normalise(mean.tolist(), std.tolist(), float(low), float(high))
         network.load_state_dict({k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")})
     except (KeyError, RuntimeError) as error:  # torch lists every weight; the first line says which network
-        problem = f"the weights in {path} do not fit {cfg.model.name}: {str(error).splitlines()[0]}"
+        problem = f"the weights in {path} do not fit {model['name']}: {str(error).splitlines()[0]}"
         raise StorageError(problem, "It was written by another version of the network: train again.") from error
     network = network.eval().to(memory_format=torch.channels_last)  # as in training: the same kernels, the same bits
-    segmenter = Segmenter(network, normalise, *inference_of(cfg, network))
-    kept = saved["lamella"]
-    decided = Decided(**kept["decided"]) if kept.get("decided") else None  # older checkpoints do not have the key
-    if decided:
-        segmenter = segmenter.at(decided.threshold)
-    return Trained(segmenter, tuple(kept["class_names"]), kept["dtype"], cfg, decided)
+    segmenter = Segmenter.of(network, normalise, build(kept(config["inference"])), config["data"]["context"])
+    chosen = OperatingPoint(**content["decided"]) if content.get("decided") else None  # older ones lack the key
+    percentiles = dataset["percentiles"]
+    return Trained(
+        segmenter.at(chosen.threshold) if chosen else segmenter,
+        tuple(content["class_names"]),
+        content["dtype"],
+        dataset["in_channels"],
+        dataset["scale"],
+        None if percentiles is None else (percentiles[0], percentiles[1]),
+        chosen,
+        config,
+    )
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -118,14 +107,14 @@ def read(path: Path) -> dict[str, Any]:
         raise StorageError(f"{path} cannot be read as a checkpoint: {reason}") from error
     if not isinstance(saved, dict) or "lamella" not in saved:
         raise StorageError(f"{path} is no checkpoint of Lamella")
-    kept = saved["lamella"]
-    format_ = kept.get("format", 0)
+    content = saved["lamella"]
+    format_ = content.get("format", 0)
     if format_ > FORMAT:
         raise StorageError(
             f"{path} has the format {format_}; this version of Lamella reads formats up to {FORMAT}",
             "A later version wrote it: install that one to use it.",
         )
-    config: Any = OmegaConf.to_container(OmegaConf.create(kept["config"]))
-    kept["config"] = OmegaConf.to_yaml(OmegaConf.create(translated(config, format_)))
-    kept["format"] = FORMAT
+    config: Any = OmegaConf.to_container(OmegaConf.create(content["config"]))
+    content["config"] = OmegaConf.to_yaml(OmegaConf.create(translated(config, format_)))
+    content["format"] = FORMAT
     return saved

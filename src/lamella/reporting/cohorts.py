@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lamella.errors import StorageError
-from lamella.tracking.runs import Finished
+from lamella.tracking import FinishedRun
 
 Scores = npt.NDArray[np.float64]
 
@@ -120,7 +120,7 @@ class Cohort:
         return tuple(name for name in tables[0].columns if name in shared - {"id", "group", "case"})
 
 
-def cohorts(found: Sequence[Finished]) -> tuple[list[Cohort], list[str]]:
+def cohorts(found: Sequence[FinishedRun]) -> tuple[list[Cohort], list[str]]:
     """Groups runs into cohorts, the largest first.
 
     Left out, each with a note: a run that repeats an earlier one's method and seed on the same protocol (the later
@@ -136,7 +136,7 @@ def cohorts(found: Sequence[Finished]) -> tuple[list[Cohort], list[str]]:
         StorageError: a run's scores cannot be read, or runs of one protocol were scored on unlike images.
     """
     notes: list[str] = []
-    by_protocol: dict[str, list[Finished]] = {}
+    by_protocol: dict[str, list[FinishedRun]] = {}
     for run in found:
         if run.tags.get("lamella.kind") != "comparison":
             by_protocol.setdefault(run.tags["lamella.protocol"], []).append(run)
@@ -151,12 +151,12 @@ def cohorts(found: Sequence[Finished]) -> tuple[list[Cohort], list[str]]:
     return sorted(result, key=lambda cohort: -len(cohort.methods)), notes
 
 
-def by_method(runs: Sequence[Finished]) -> dict[str, list[Finished]]:
+def by_method(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
     """Runs by method: the model's name and whatever else, beside the seed, differs between runs of that model."""
-    by_model: dict[str, list[Finished]] = {}
+    by_model: dict[str, list[FinishedRun]] = {}
     for run in runs:
         by_model.setdefault(run.params["model.name"], []).append(run)
-    result: dict[str, list[Finished]] = {}
+    result: dict[str, list[FinishedRun]] = {}
     for model, some in by_model.items():
         keys = sorted({key for run in some for key in run.params if _matters(key)})
         varied = [key for key in keys if len({run.params.get(key) for run in some}) > 1]
@@ -172,7 +172,7 @@ def _matters(key: str) -> bool:
     return key not in _SAME and not key.startswith(_SAME_GROUPS)
 
 
-def _method(label: str, runs: Sequence[Finished], notes: list[str]) -> Method | None:
+def _method(label: str, runs: Sequence[FinishedRun], notes: list[str]) -> Method | None:
     by_seed: dict[int, SeedRun] = {}
     for run in runs:
         scores = run.scores()
@@ -201,7 +201,7 @@ def _method(label: str, runs: Sequence[Finished], notes: list[str]) -> Method | 
     return Method(label, tuple(by_seed[seed] for seed in sorted(by_seed)), deterministic)
 
 
-def _cohort(protocol: Mapping[str, Any], methods: tuple[Method, ...], runs: Sequence[Finished]) -> Cohort:
+def _cohort(protocol: Mapping[str, Any], methods: tuple[Method, ...], runs: Sequence[FinishedRun]) -> Cohort:
     ids = methods[0].runs[0].scores["id"]
     for method in methods:
         for each in method.runs:

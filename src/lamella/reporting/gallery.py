@@ -18,9 +18,9 @@ from lamella.evaluation.error_maps import (
     FALSE_POSITIVE,
     NOT_COUNTED,
     WRONG_CLASS,
-    outcome_name,
+    error_map_name,
     picture_name,
-    read_outcome,
+    read_error_map,
     read_picture,
 )
 from lamella.metrics.catalogue import lookup
@@ -140,7 +140,7 @@ class _Drawer:
         run = method.median
         text = self._score(float(run.scores[self.score].iloc[image]))
         try:
-            codes = read_outcome(_file(run, image, outcome_name))
+            codes = read_error_map(_file(run, image, error_map_name))
         except StorageError:
             shape = _SHAPE if seen is None else _fit(seen.shape)
             alt = f"{self.cohort.ids[image]} by {method.label}: {_NOTHING}"

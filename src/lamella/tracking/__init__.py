@@ -1,5 +1,6 @@
-"""MLflow: the only room that knows it. Runs are written by `runs` and read back by the same names here."""
+"""MLflow: the only room that knows it. Runs are written by `runs`, read back by `query`; `store` is where they lie."""
 
-from lamella.tracking.runs import Finished, Run, checkpoint, finished, read, save_model, start
+from lamella.tracking.query import FinishedRun, checkpoint, finished, read
+from lamella.tracking.runs import Run, save_model, start
 
-__all__ = ["Finished", "Run", "checkpoint", "finished", "read", "save_model", "start"]
+__all__ = ["FinishedRun", "Run", "checkpoint", "finished", "read", "save_model", "start"]

@@ -1,43 +1,76 @@
-"""How a task gets its weights: trained by gradients, or, where a method has none, chosen by labelled images."""
+"""How a task gets its weights: trained by gradients, or, where a method has none, chosen on labelled images."""
 
 import logging
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 from rich.console import Console
 
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
-from lamella import tracking
-from lamella.commands.setup import Data
-from lamella.data.loaders.datamodule import SegmentationData
-from lamella.evaluation import scores as scoring
+from lamella.data.loaders.datamodule import SegmentationDataModule
 from lamella.hardware import Hardware
 from lamella.inference import checkpoint
+from lamella.inference.whole_images import count_images
 from lamella.models.classical.base import Classical
-from lamella.training.callbacks import TrainingProgress
-from lamella.training.task import SegmentationTask
+from lamella.tracking import Run
+from lamella.training.callbacks import History, TrainingProgress
+from lamella.training.task import SegmentationTask, validation_scores
 
 import pytorch_lightning as pl  # isort: skip
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint  # isort: skip
 
-warnings.filterwarnings("ignore", module="pytorch_lightning")
-logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """How long training runs and what is done to gradients and weights.
+
+    Attributes:
+        max_epochs: epochs at most.
+        patience: epochs without a better `val/dice` before it stops; None: never.
+        gradient_clip: largest norm of the gradient; 0: no clipping.
+        ema: decay a step of the averaged weights that are scored; 0: none.
+        deterministic: only algorithms that repeat exactly.
+        devices: how many train together, one process each.
+    """
+
+    max_epochs: int
+    patience: int | None
+    gradient_clip: float
+    ema: float
+    deterministic: bool
+    devices: int
 
 
-def train(
-    cfg: DictConfig,
+def fit(
     task: SegmentationTask,
-    module: SegmentationData,
-    machine: Hardware,
-    tracked: tracking.Run,
+    datamodule: SegmentationDataModule,
+    hardware: Hardware,
+    settings: FitSettings,
+    *,
+    tracked: Run,
     checkpoints: Path,
-    out: Console,
+    progress: Console | None,
 ) -> list[dict[str, float]]:
-    """Fits the network and leaves it with the weights of its best epoch; returns each epoch's metrics."""
+    """Each epoch's metrics; the network is left with the weights of its best epoch.
+
+    Args:
+        task: network, loss and all that a step needs.
+        datamodule: the loaders.
+        hardware: device and precision.
+        settings: how long, and how.
+        tracked: the run that metrics are logged to.
+        checkpoints: made for `best.ckpt` and `last.ckpt`.
+        progress: where it is shown; None: nowhere.
+
+    Raises:
+        KeyboardInterrupt: somebody stopped it; Lightning keeps that to itself.
+    """
     history = History(tracked)
     best = ModelCheckpoint(
         checkpoints,
@@ -49,31 +82,33 @@ def train(
     )
     last = ModelCheckpoint(checkpoints, "last", enable_version_counter=False)
     callbacks: list[pl.Callback] = [history, best, last]
-    if cfg.trainer.patience is not None:
-        callbacks.append(EarlyStopping("val/dice", patience=cfg.trainer.patience, mode="max"))
-    if cfg.trainer.ema > 0:
-        callbacks.append(EMAWeightAveraging(decay=cfg.trainer.ema))
-    if cfg.trainer.progress:
-        callbacks.append(TrainingProgress(out))
-    trainer = pl.Trainer(
-        accelerator=machine.accelerator,
-        devices=1,
-        precision=machine.precision,
-        max_epochs=cfg.trainer.max_epochs,
-        gradient_clip_val=cfg.trainer.gradient_clip or None,
-        deterministic=cfg.trainer.deterministic,
-        callbacks=callbacks,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
-    started = time.perf_counter()
-    trainer.fit(task, module)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    seconds = time.perf_counter() - started
-    crops = trainer.global_step * cfg.data.batch_size
+    if settings.patience is not None:
+        callbacks.append(EarlyStopping("val/dice", patience=settings.patience, mode="max"))
+    if settings.ema > 0:
+        callbacks.append(EMAWeightAveraging(decay=settings.ema))
+    if progress is not None:
+        callbacks.append(TrainingProgress(progress))
+    with _quiet_lightning():
+        trainer = pl.Trainer(
+            accelerator=hardware.accelerator,
+            devices=settings.devices,
+            precision=hardware.precision,
+            max_epochs=settings.max_epochs,
+            gradient_clip_val=settings.gradient_clip or None,
+            deterministic=settings.deterministic,
+            callbacks=callbacks,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,  # our loaders share out what they draw
+        )
+        started = time.perf_counter()
+        trainer.fit(task, datamodule)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        seconds = time.perf_counter() - started
+    crops = trainer.global_step * datamodule.batch_size * trainer.world_size
     tracked.log_metrics(
         {"time/train_s": seconds, "time/images_per_s": crops / seconds, "time/epochs": len(history.rows)}
     )
@@ -81,48 +116,60 @@ def train(
     return history.rows
 
 
-def choose(
+def fit_on_validation(
     task: SegmentationTask,
     method: Classical,
-    data: Data,
-    module: SegmentationData,
-    machine: Hardware,
-    tracked: tracking.Run,
+    datamodule: SegmentationDataModule,
+    hardware: Hardware,
+    *,
+    tracked: Run,
     checkpoints: Path,
-    out: Console,
-) -> None:
-    """Settles what a method without training leaves open, by the validation images, and keeps it as a checkpoint."""
+) -> str:
+    """What a method without training chose on the validation images, in one line; it is kept as a checkpoint, too.
+
+    Args:
+        task: its network is `method`.
+        method: chooses channel, polarity and the like.
+        datamodule: its `split.val` is looked at.
+        hardware: device and precision.
+        tracked: the run that scores and times are logged to.
+        checkpoints: made for `best.ckpt` and `last.ckpt`, which are the same.
+    """
+    samples, store = datamodule.split.val, datamodule.store
     started = time.perf_counter()
-    with out.status(f"{method.name}: choosing by {len(data.split.val)} validation images"):
-        chosen = method.fit(
-            (task.normalise(task.normalise.grey(torch.from_numpy(np.array(data.store.image(s)))[None]))[0].numpy(),
-             np.asarray(data.store.mask(s)))
-            for s in data.split.val
-        )  # fmt: skip
+    chosen = method.fit(
+        (task.normalise(task.normalise.grey(torch.from_numpy(np.array(store.image(s)))[None]))[0].numpy(),
+         np.asarray(store.mask(s)))
+        for s in samples
+    )  # fmt: skip
     seconds = time.perf_counter() - started
-    out.print(f"{method.name}: {chosen}", highlight=False)
     tracked.set_tags({"lamella.chosen": chosen})
     checkpoints.mkdir(parents=True)
     for name in ("best", "last"):
         content = {"state_dict": task.state_dict(), "lamella": task.description}
         torch.save(content, checkpoints / f"{name}.ckpt")
-    table = scoring.count_all(
-        task.segmenter().on(machine.device), module.val_dataloader(), machine, num_classes=task.num_classes, tta=False
+    table = count_images(
+        task.segmenter().on(hardware.device),
+        datamodule.val_dataloader(),
+        hardware,
+        ids=[sample.id for sample in samples],
+        num_classes=task.num_classes,
+        tta=False,
     )
-    scores = {f"val/{name}": float(table.per_image(name).mean()) for name in ("dice", "iou", "accuracy")}
-    times = {"time/train_s": seconds, "time/images_per_s": len(data.split.val) / seconds}
-    tracked.log_metrics(scores | times)
+    times = {"time/train_s": seconds, "time/images_per_s": len(samples) / seconds}
+    tracked.log_metrics(validation_scores(table) | times)
+    return chosen
 
 
-class History(pl.Callback):
-    """Sends each epoch's metrics to MLflow in one call, and remembers them."""
-
-    def __init__(self, tracked: tracking.Run) -> None:
-        self.tracked = tracked
-        self.rows: list[dict[str, float]] = []
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        row = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
-        self.rows.append(row)
-        self.tracked.log_metrics(row, step=trainer.current_epoch)
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keeps Lightning's advice and banners off the screen, for as long as it trains."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,34 +1,39 @@
-"""A network, a loss and counts: what happens to one batch."""
+"""The LightningModule: a network, a loss and counts, and what happens to one batch."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-import lamella.torchvision_ops  # noqa: F401 - before Lightning and torchmetrics, which import torchvision
+import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
 from lamella.data.loaders.augment import Augmentation, augment
 from lamella.data.types import Batch
-from lamella.inference.segmenter import Inference, Normalise, Segmenter, classes, to_probability
+from lamella.inference.segmenter import Normalise, Segmenter
+from lamella.inference.settings import Inference
+from lamella.inference.tiling import classes, to_probability
+from lamella.inference.whole_images import size_of
 from lamella.losses import Loss
+from lamella.metrics.image_counts import CropScores, ImageCounts, ImageMean
 from lamella.metrics.pixels import ImageTable, count
 from lamella.training.optim import MakeOptimizer, MakeScheduler
 
 import pytorch_lightning as pl  # isort: skip
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig  # isort: skip
-from torchmetrics import MeanMetric, SumMetric  # isort: skip
 
 
 class SegmentationTask(pl.LightningModule):
-    """Trains a network on random crops and judges it on whole images.
+    """A network that is trained on random crops and validated on whole images.
 
     Args:
         network: normalised float32 (B, C, H, W) -> logits (B, K, H, W), any size.
         normalise: grey levels -> what the network takes.
         loss: see `lamella.losses.Loss`.
         num_classes: background included.
+        val_ids: the validation images.
         crop: side of the crops the network trains on.
-        frame: pixels beyond the picture that it sees.
+        context: pixels beyond the picture that it sees as its border.
         augmentation: random changes of crops.
         inference: how whole images are predicted.
         make_optimizer: parameters -> optimizer.
@@ -44,8 +49,9 @@ class SegmentationTask(pl.LightningModule):
         loss: Loss,
         *,
         num_classes: int,
+        val_ids: Sequence[str],
         crop: int,
-        frame: int,
+        context: int,
         augmentation: Augmentation,
         inference: Inference,
         make_optimizer: MakeOptimizer,
@@ -59,18 +65,16 @@ class SegmentationTask(pl.LightningModule):
         self.loss = loss
         self.num_classes = num_classes
         self.crop = crop
-        self.frame = frame
+        self.context = context
         self.augmentation = augmentation
         self.inference = inference
         self.make_optimizer = make_optimizer
         self.make_scheduler = make_scheduler
         self.seed = seed
         self.description = description
-        self.train_loss = MeanMetric()
-        self.train_overlap = SumMetric()
-        self.train_total = SumMetric()
-        self.val_loss = MeanMetric()
-        self._val_counts: list[tuple[str, torch.Tensor]] = []
+        self.crops = CropScores()
+        self.val_counts = ImageCounts(val_ids)
+        self.val_loss = ImageMean(val_ids)
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(_mix(self.seed, self.global_step))
@@ -80,43 +84,27 @@ class SegmentationTask(pl.LightningModule):
         )  # fmt: skip
         logits = self.logits(image)
         loss = self.loss(logits, mask, valid)
-        self.train_loss.update(loss.detach())
         predicted = classes(to_probability(logits.detach()), 0.5)
-        found, there = (predicted > 0) & valid, (mask > 0) & valid
-        self.train_overlap.update(2 * (found & there & (predicted == mask)).sum())
-        self.train_total.update(found.sum() + there.sum())
+        self.crops.update(loss.detach(), predicted, mask, valid)
         return loss
 
-    def live_dice(self) -> torch.Tensor:
-        """Dice of the foreground over all crops of this epoch so far, on the device; reading it waits for it."""
-        return self.train_overlap.compute() / self.train_total.compute().clamp(min=1)
-
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        probability = self.probability(batch, tta=False)
-        self.val_loss.update(self.loss(_log_odds(probability), batch.mask, batch.valid))
-        self._val_counts.append((batch.id[0], self.count(probability, batch)[0]))
+        segmenter = self.segmenter()
+        probability = segmenter.probability(batch.image, size_of(batch), tta=False)
+        self.val_loss.update(batch.id, self.loss(_log_odds(probability), batch.mask, batch.valid)[None])
+        counts = count(segmenter.classes(probability), batch.mask, batch.valid, self.num_classes)
+        self.val_counts.update(batch.id, counts)
 
     def on_validation_epoch_end(self) -> None:
-        table = image_table(self._val_counts)
-        self._val_counts = []
-        scores = {f"val/{name}": float(table.per_image(name).mean()) for name in ("dice", "iou", "accuracy")}
         # Validation closes every epoch, so that all of an epoch's metrics are there at once.
-        trained = {"train/loss": self.train_loss.compute(), "train/dice": self.live_dice()}
-        self.log_dict({**trained, "val/loss": self.val_loss.compute(), **scores})
-        for metric in (self.train_loss, self.train_overlap, self.train_total, self.val_loss):
+        trained = {f"train/{name}": value for name, value in self.crops.compute().items()}
+        self.log_dict({**trained, "val/loss": self.val_loss.mean(), **validation_scores(self.val_counts.table())})
+        for metric in (self.crops, self.val_loss, self.val_counts):
             metric.reset()
-
-    def probability(self, batch: Batch, *, tta: bool) -> torch.Tensor:
-        """Class probabilities of one whole image at the size of its truth: float32 (1, K', H, W)."""
-        return self.segmenter().probability(batch.image, (batch.mask.shape[-2], batch.mask.shape[-1]), tta=tta)
 
     def segmenter(self) -> Segmenter:
         """What turns images into classes, sharing this task's weights."""
-        return Segmenter(self.network, self.normalise, self.inference, self.frame)
-
-    def count(self, probability: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Pixel counts int64 (1, K, 4); see `lamella.metrics.pixels.count`."""
-        return count(classes(probability, self.inference.threshold), batch.mask, batch.valid, self.num_classes)
+        return Segmenter.of(self.network, self.normalise, self.inference, self.context)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self.make_optimizer(self.network.parameters())
@@ -141,9 +129,9 @@ class SegmentationTask(pl.LightningModule):
         return self.segmenter().logits(image)
 
 
-def image_table(counted: list[tuple[str, torch.Tensor]]) -> ImageTable:
-    """Joins (id, counts (K, 4)) of single images; one transfer from the device."""
-    return ImageTable([name for name, _ in counted], torch.stack([c for _, c in counted]).cpu().numpy())
+def validation_scores(table: ImageTable) -> dict[str, float]:
+    """What every epoch reports of the validation images: means over images, under `val/`."""
+    return {f"val/{name}": float(table.per_image(name).mean()) for name in ("dice", "iou", "accuracy")}
 
 
 def _log_odds(probability: torch.Tensor) -> torch.Tensor:

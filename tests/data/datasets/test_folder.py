@@ -3,6 +3,7 @@
 import functools
 import subprocess
 import sys
+from dataclasses import replace
 
 import hydra
 import numpy as np
@@ -14,7 +15,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from lamella.cli import main as cli
-from lamella.config import schema as config
+from lamella.config.check import build, check
+from lamella.config.paths import CHECKOUT
 from lamella.data.datasets.blood import blood
 from lamella.data.datasets.classes import declared, found
 from lamella.data.datasets.em import em
@@ -37,14 +39,14 @@ def defaults():
 
 def compose(*overrides):
     cli.register()
-    with hydra.initialize_config_dir(str(config.CHECKOUT / "conf"), version_base="1.3"):
-        return config.check(hydra.compose("train", ["dataset=folder", *overrides]))
+    with hydra.initialize_config_dir(str(CHECKOUT / "conf"), version_base="1.3"):
+        return check(hydra.compose("train", ["dataset=folder", *overrides]))
 
 
 def opened(tmp_path, **keys):
     """The data set that these keys give, all others as `conf/dataset/folder.yaml` has them."""
     keys = {k: str(v) if k in ("images", "masks", "pairs") else v for k, v in keys.items()}
-    return config.build(OmegaConf.merge(defaults(), {"cache": str(tmp_path / "cache")}, keys))
+    return build(replace(defaults(), arguments=defaults().arguments | {"cache": str(tmp_path / "cache")} | keys))
 
 
 def write(path, array, rgb=False):
@@ -396,9 +398,7 @@ def test_the_declaration_to_copy_works(tmp_path, pair):
         opened(tmp_path, **where)
     line = caught.value.remedy.split("'")[1]
     assert line == 'dataset.classes={background: "#000000", class 1: "#ff0000"}'
-    dataset = config.build(
-        compose(line, f"paths.cache={tmp_path}", *(f"dataset.{k}={v}" for k, v in where.items())).dataset
-    )
+    dataset = build(compose(line, f"paths.cache={tmp_path}", *(f"dataset.{k}={v}" for k, v in where.items())).dataset)
     assert dataset.card.class_names == ("background", "class 1")
     truth = read_mask(dataset.samples[0].mask, dataset.card.mask_values)
     assert truth.tolist() == [[0, 1, 1], [0, 0, 0]]
@@ -502,7 +502,7 @@ def test_the_command_line_takes_classes_as_they_are_written():
         'dataset.ignore="#ffffff"',
         "dataset.group='^([^_]+)_'",
     ]
-    done = subprocess.run(command, cwd=config.CHECKOUT, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
     dataset = OmegaConf.create(done.stdout).dataset
     assert dataset.classes == {"background": [0, 7], "red cell": 255}
     assert (dataset.images, dataset.ignore, dataset.group) == ("my images", "#ffffff", "^([^_]+)_")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lamella.cli import main as cli
-from lamella.config import schema as config
+from lamella.config.check import build, check
+from lamella.config.paths import CHECKOUT
 from lamella.data.audit.audit import audit
 from lamella.data.cache.arrays import Store
 from lamella.data.datasets.blood import blood
@@ -26,12 +27,12 @@ def where(name):
 def composed(name):
     """The configuration that users get."""
     cli.register()
-    with hydra.initialize_config_dir(str(config.CHECKOUT / "conf"), version_base="1.3"):
-        return config.check(hydra.compose("train", [f"dataset={name}"])).dataset
+    with hydra.initialize_config_dir(str(CHECKOUT / "conf"), version_base="1.3"):
+        return check(hydra.compose("train", [f"dataset={name}"])).dataset
 
 
 def default_split(name, dataset):
-    return config.build(composed(name).split, dataset.samples)
+    return build(composed(name).split, dataset.samples)
 
 
 def share(store, samples):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
 from lamella.data.loaders.crops import Draws, RandomWindows, WholeImages, collate
-from lamella.data.loaders.datamodule import SegmentationData
+from lamella.data.loaders.datamodule import SegmentationDataModule
 from lamella.data.types import IGNORE, Batch, DatasetCard, ImageRef, Sample, Split
 from lamella.errors import ConfigError
 
@@ -45,9 +45,9 @@ class Memory:
         return self.mask(sample).repeat(self.factor, 0).repeat(self.factor, 1)
 
 
-def windows(sizes, window, frame=0, seed=0):
+def windows(sizes, window, context=0, seed=0):
     store = Memory(sizes)
-    return RandomWindows(store.samples, store, window=window, frame=frame, fill=FILL, seed=seed)
+    return RandomWindows(store.samples, store, window=window, context=context, fill=FILL, seed=seed)
 
 
 def same(a: Batch, b: Batch):
@@ -60,8 +60,8 @@ def same(a: Batch, b: Batch):
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 24), st.data())
 @settings(max_examples=150, deadline=None)
 def test_a_window_is_a_piece_of_the_picture_and_fill(height, width, window, data):
-    frame = data.draw(st.integers(0, window // 2))
-    cutter = windows([(height, width)], window, frame)
+    context = data.draw(st.integers(0, window // 2))
+    cutter = windows([(height, width)], window, context)
     sample = cutter.samples[0]
     image, mask = cutter.store.image(sample), cutter.store.mask(sample)
     batch = cutter[data.draw(st.integers(0, 10_000))]
@@ -86,27 +86,27 @@ def test_a_window_is_a_piece_of_the_picture_and_fill(height, width, window, data
     assert places
     for side, inside in ((height, rows), (width, columns)):
         before, after = inside[0], window - 1 - inside[-1]
-        if window <= side + 2 * frame:
-            assert max(before, after) <= frame
+        if window <= side + 2 * context:
+            assert max(before, after) <= context
         else:  # the picture lies in the window, all of it, with at least the frame around it
             assert len(inside) == side
-            assert min(before, after) >= frame
+            assert min(before, after) >= context
 
 
-def starts(side, window, frame, draws=400):
+def starts(side, window, context, draws=400):
     """Every place, along one side, where windows of these draws begin."""
-    cutter = windows([(side, side)], window, frame)
+    cutter = windows([(side, side)], window, context)
     rng = np.random.default_rng(0)
     return {cutter._start(side, rng) for _ in range(draws)}
 
 
 def test_every_place_is_reached():
-    assert starts(side=10, window=4, frame=0) == set(range(0, 7))
-    assert starts(side=10, window=4, frame=2) == set(range(-2, 9))
-    assert starts(side=10, window=10, frame=0) == {0}
-    assert starts(side=4, window=10, frame=0) == set(range(-6, 1))  # a small picture lies anywhere inside
-    assert starts(side=4, window=10, frame=1) == set(range(-5, 0))
-    assert starts(side=4, window=6, frame=1) == {-1}
+    assert starts(side=10, window=4, context=0) == set(range(0, 7))
+    assert starts(side=10, window=4, context=2) == set(range(-2, 9))
+    assert starts(side=10, window=10, context=0) == {0}
+    assert starts(side=4, window=10, context=0) == set(range(-6, 1))  # a small picture lies anywhere inside
+    assert starts(side=4, window=10, context=1) == set(range(-5, 0))
+    assert starts(side=4, window=6, context=1) == {-1}
 
 
 def test_every_pixel_is_reached():
@@ -116,9 +116,9 @@ def test_every_pixel_is_reached():
 
 
 def test_a_frame_that_could_miss_the_picture_is_refused():
-    windows([(4, 4)], window=8, frame=4)[0]
+    windows([(4, 4)], window=8, context=4)[0]
     with pytest.raises(ConfigError, match=r"frame of 5 pixels .* windows of 8"):
-        windows([(4, 4)], window=8, frame=5)
+        windows([(4, 4)], window=8, context=5)
 
 
 # --- draws -----------------------------------------------------------------------------------------------
@@ -185,9 +185,9 @@ class Listener(pl.LightningModule):
 def trained(workers, epochs=2):
     store = Memory(SIZES)
     samples = tuple(store.samples)
-    module = SegmentationData(
+    module = SegmentationDataModule(
         Split(samples[:3], samples[3:4], samples[4:]), store,
-        batch_size=2, steps=3, window=8, frame=2, fill=FILL, seed=0, workers=workers,
+        batch_size=2, steps=3, window=8, context=2, fill=FILL, seed=0, workers=workers,
     )  # fmt: skip
     listener = Listener()
     trainer = pl.Trainer(
@@ -213,9 +213,9 @@ def test_lightning_gives_each_epoch_its_own_draws_whatever_the_workers():
 
 def test_whole_images_one_a_batch_in_order():
     store = Memory([(4, 6), (5, 3)], factor=3)
-    module = SegmentationData(
+    module = SegmentationDataModule(
         Split((), tuple(store.samples), ()), store,
-        batch_size=8, steps=1, window=2, frame=0, fill=FILL, seed=0, workers=0,
+        batch_size=8, steps=1, window=2, context=0, fill=FILL, seed=0, workers=0,
     )  # fmt: skip
     first, second = module.val_dataloader()
     assert first.id == ["0"]
@@ -235,7 +235,7 @@ def test_levels_keep_their_type(dtype):
     store = Memory([(6, 7)])
     plain = store.image
     store.image = lambda sample: plain(sample).astype(dtype) * 200
-    window = RandomWindows(store.samples, store, window=10, frame=1, fill=300, seed=0)[0].image
+    window = RandomWindows(store.samples, store, window=10, context=1, fill=300, seed=0)[0].image
     whole = WholeImages(store.samples, store)[0].image
     assert window.numpy().dtype == whole.numpy().dtype == dtype
     assert {300} < set(window.numpy().ravel().tolist()) <= {300} | set(whole.numpy().ravel().tolist())
@@ -247,7 +247,7 @@ def test_ignored_pixels_are_background_and_not_valid():
     mask[1, 2:4] = IGNORE
     store.mask = store.truth = lambda _: mask
     for batch in (WholeImages(store.samples, store)[0], RandomWindows(
-        store.samples, store, window=8, frame=1, fill=0, seed=0)[0]):  # fmt: skip
+        store.samples, store, window=8, context=1, fill=0, seed=0)[0]):  # fmt: skip
         assert batch.valid.sum() == 28
         assert (batch.mask[batch.valid] == 2).all()
         assert (batch.mask[~batch.valid] == 0).all()

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 
 from lamella.data.cache.arrays import Store
 from lamella.data.io.read import Bytes, Pixels
@@ -16,19 +16,19 @@ class RandomWindows(Dataset[Batch]):
     """Square windows at random places, for as many draws as are asked for.
 
     A draw is named by a number and depends on it and the seed alone: not on workers, order or resumption.
-    Every image is drawn once before any is drawn again. With a `frame`, windows may reach that far beyond
+    Every image is drawn once before any is drawn again. With `context`, windows may reach that far beyond
     the picture; what lies beyond is `fill` and invalid, so that the network sees where the picture ends.
 
     Args:
         samples: where windows are cut from.
         store: decoded arrays.
         window: side in pixels of the (scaled) image.
-        frame: how far, in pixels, a window may reach beyond the picture: up to half of it.
+        context: how far, in pixels, a window may reach beyond the picture: up to half of it.
         fill: level beyond the picture.
         seed: another seed gives other windows.
 
     Raises:
-        ConfigError: a frame so wide that windows could miss the picture.
+        ConfigError: so much context that windows could miss the picture.
     """
 
     def __init__(
@@ -37,19 +37,19 @@ class RandomWindows(Dataset[Batch]):
         store: Store,
         *,
         window: int,
-        frame: int,
+        context: int,
         fill: float,
         seed: int,
     ) -> None:
-        if frame > window // 2:
+        if context > window // 2:
             raise ConfigError(
-                f"a frame of {frame} pixels is too wide for training windows of {window}",
+                f"a frame of {context} pixels is too wide for training windows of {window}",
                 "Set `data.context` to at most half of `data.crop`.",
             )
         self.samples = samples
         self.store = store
         self.window = window
-        self.frame = frame
+        self.context = context
         self.fill = fill
         self.seed = seed
 
@@ -64,7 +64,7 @@ class RandomWindows(Dataset[Batch]):
 
     def _start(self, side: int, rng: np.random.Generator) -> int:
         """Where the window starts along a side; a picture smaller than the window lies anywhere inside it."""
-        ends = -self.frame, side + self.frame - self.window
+        ends = -self.context, side + self.context - self.window
         return int(rng.integers(min(ends), max(ends) + 1))
 
     def _cut(self, name: str, image: Pixels, mask: Bytes, top: int, left: int) -> Batch:
@@ -127,4 +127,42 @@ def collate(batches: list[Batch]) -> Batch:
         torch.stack([b.mask for b in batches]),
         torch.stack([b.valid for b in batches]),
         [name for b in batches for name in b.id],
+    )
+
+
+class Share(Sampler[int]):
+    """One process's share of what a sampler draws: every `processes`-th number.
+
+    All processes get as many; what is missing for that is taken from the beginning again, so that some numbers come
+    twice. See `lamella.metrics.image_counts.PerImage`, which counts them once.
+
+    Args:
+        drawn: what all processes draw together.
+        rank: this process's number, from 0.
+        processes: how many there are.
+    """
+
+    def __init__(self, drawn: Draws | SequentialSampler, rank: int, processes: int) -> None:
+        self.drawn = drawn
+        self.rank = rank
+        self.processes = processes
+
+    def set_epoch(self, epoch: int) -> None:
+        """Passes the epoch on. See `Draws`."""
+        if isinstance(self.drawn, Draws):
+            self.drawn.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return -(-len(self.drawn) // self.processes)
+
+    def __iter__(self) -> Iterator[int]:
+        numbers = list(self.drawn)
+        return (numbers[i % len(numbers)] for i in range(self.rank, len(self) * self.processes, self.processes))
+
+
+def whole(samples: Sequence[Sample], store: Store, *, rank: int = 0, processes: int = 1) -> DataLoader[Batch]:
+    """A loader of whole images, one a batch, in the samples' order; of several processes each loads its share."""
+    images = WholeImages(samples, store)
+    return DataLoader(
+        images, batch_size=1, sampler=Share(SequentialSampler(images), rank, processes), collate_fn=collate
     )

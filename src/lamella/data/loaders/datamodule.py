@@ -1,28 +1,26 @@
-"""The LightningDataModule: loaders, nothing else."""
-
-from collections.abc import Sequence
+"""The LightningDataModule: the loaders of training and validation, each process's share of them."""
 
 import torch
 from torch.utils.data import DataLoader
 
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
 from lamella.data.cache.arrays import Store
-from lamella.data.loaders.crops import Draws, RandomWindows, WholeImages, collate
-from lamella.data.types import Batch, Sample, Split
+from lamella.data.loaders.crops import Draws, RandomWindows, Share, collate, whole
+from lamella.data.types import Batch, Split
 
 import pytorch_lightning as pl  # isort: skip
 
 
-class SegmentationData(pl.LightningDataModule):
-    """Windows for training; whole images, one at a time, for validation and test.
+class SegmentationDataModule(pl.LightningDataModule):
+    """The loaders of a run: windows for training; whole images, one at a time, for validation.
 
     Args:
         split: which sample plays which part.
         store: decoded arrays.
-        batch_size: windows a step.
+        batch_size: windows a step and process.
         steps: steps an epoch.
         window: side of a training window, in pixels of the scaled image.
-        frame: how far a window may reach beyond the picture.
+        context: how far a window may reach beyond the picture.
         fill: level beyond the picture.
         seed: decides where windows are cut.
         workers: processes that cut windows; 0 cuts them between steps.
@@ -36,7 +34,7 @@ class SegmentationData(pl.LightningDataModule):
         batch_size: int,
         steps: int,
         window: int,
-        frame: int,
+        context: int,
         fill: float,
         seed: int,
         workers: int,
@@ -47,13 +45,14 @@ class SegmentationData(pl.LightningDataModule):
         self.batch_size = batch_size
         self.steps = steps
         self.workers = workers
-        self.windows = RandomWindows(split.train, store, window=window, frame=frame, fill=fill, seed=seed)
+        self.windows = RandomWindows(split.train, store, window=window, context=context, fill=fill, seed=seed)
 
     def train_dataloader(self) -> DataLoader[Batch]:
+        rank, processes = self._place()
         return DataLoader(
             self.windows,
             batch_size=self.batch_size,
-            sampler=Draws(self.steps * self.batch_size),
+            sampler=Share(Draws(self.steps * self.batch_size * processes), rank, processes),
             collate_fn=collate,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
@@ -61,9 +60,9 @@ class SegmentationData(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        return whole(self.split.val, self.store)
+        rank, processes = self._place()
+        return whole(self.split.val, self.store, rank=rank, processes=processes)
 
-
-def whole(samples: Sequence[Sample], store: Store) -> DataLoader[Batch]:
-    """Whole images of any part, one a batch, in the samples' order."""
-    return DataLoader(WholeImages(samples, store), batch_size=1, collate_fn=collate)
+    def _place(self) -> tuple[int, int]:
+        """This process's number and how many train together; one alone where no trainer is at work."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

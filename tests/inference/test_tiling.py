@@ -1,4 +1,4 @@
-"""Whole images: tiles, blending, flips and turns, the frame, the size asked for."""
+"""Whole images: tiles, blending, flips and turns, the context, the size asked for."""
 
 from itertools import pairwise
 
@@ -10,17 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from lamella.errors import ConfigError
-from lamella.inference.segmenter import (
-    Inference,
-    Normalise,
-    _dihedral,
-    _spans,
-    _undo,
-    classes,
-    predict,
-    tile_starts,
-    to_probability,
-)
+from lamella.inference.segmenter import Normalise
+from lamella.inference.settings import Inference
+from lamella.inference.tiling import _dihedral, _spans, _undo, classes, predict, tile_starts, to_probability
 
 sides = st.integers(1, 120)
 often = settings(max_examples=60, deadline=None)
@@ -83,7 +75,7 @@ def test_tile_starts_by_hand():
 @often
 def test_stitching_what_was_cut_gives_it_back(height, width, tiling):
     image = picture(height, width)
-    stitched = predict(same, image, (height, width), tiling, frame=0, tta=False)
+    stitched = predict(same, image, (height, width), tiling, context=0, tta=False)
     torch.testing.assert_close(stitched, image.sigmoid())
 
 
@@ -103,16 +95,16 @@ def test_tile_size_does_not_change_what_a_local_network_says(height, width, over
     network = local_network(radius=4)  # no further than a quarter of the overlap
     image = picture(height, width)
     with torch.no_grad():
-        whole = predict(network, image, (height, width), how(), frame=0, tta=False)
-        tiled = predict(network, image, (height, width), how(40, overlap), frame=0, tta=False)
+        whole = predict(network, image, (height, width), how(), context=0, tta=False)
+        tiled = predict(network, image, (height, width), how(40, overlap), context=0, tta=False)
     torch.testing.assert_close(tiled, whole)
 
 
 def test_nor_one_that_looks_a_little_further_by_much():
     image, network = picture(100, 130), local_network(radius=9)
     with torch.no_grad():
-        whole = predict(network, image, (100, 130), how(), frame=0, tta=False)
-        tiled = predict(network, image, (100, 130), how(64, 20), frame=0, tta=False)
+        whole = predict(network, image, (100, 130), how(), context=0, tta=False)
+        tiled = predict(network, image, (100, 130), how(64, 20), context=0, tta=False)
     assert (tiled - whole).abs().max() < 0.05
 
 
@@ -123,7 +115,7 @@ def test_tiles_are_no_larger_than_asked():
         seen.append(tuple(image.shape[-2:]))
         return image
 
-    predict(network, picture(100, 20), (100, 20), how(48, 8), frame=0, tta=False)
+    predict(network, picture(100, 20), (100, 20), how(48, 8), context=0, tta=False)
     assert seen == [(48, 20)] * 3
 
 
@@ -131,7 +123,7 @@ def test_tiles_are_no_larger_than_asked():
 @pytest.mark.parametrize("tta", [False, True])
 def test_tiny_and_thin_pictures(size, tta):
     image = picture(*size)
-    found = predict(same, image, size, how(32, 16), frame=3, tta=tta)
+    found = predict(same, image, size, how(32, 16), context=3, tta=tta)
     torch.testing.assert_close(found, image.sigmoid())
 
 
@@ -147,7 +139,7 @@ def test_overlap_beyond_half_a_tile_is_refused():
 def test_more_classes_sum_to_1():
     image, network = picture(50, 70), local_network(3, outputs=4)
     with torch.no_grad():
-        found = predict(network, image, (100, 133), how(32, 12), frame=5, tta=True)
+        found = predict(network, image, (100, 133), how(32, 12), context=5, tta=True)
     assert found.shape == (1, 4, 100, 133)
     torch.testing.assert_close(found.sum(1), torch.ones(1, 100, 133))
     assert (classes(found, 0.9) == found.argmax(1)).all()  # a threshold is for two classes
@@ -178,9 +170,9 @@ def test_the_eight_views_differ_and_come_back():
 
 @given(sides, sides, tilings(), st.integers(0, 5))
 @often
-def test_tta_of_an_equivariant_network_changes_nothing(height, width, tiling, frame):
+def test_tta_of_an_equivariant_network_changes_nothing(height, width, tiling, context):
     image = picture(height, width)
-    plain, averaged = (predict(same, image, (height, width), tiling, frame=frame, tta=tta) for tta in (False, True))
+    plain, averaged = (predict(same, image, (height, width), tiling, context=context, tta=tta) for tta in (False, True))
     torch.testing.assert_close(averaged, plain)
 
 
@@ -188,17 +180,17 @@ def test_tta_is_the_mean_over_views_by_hand():
     def column(image):  # says "foreground" in the first column alone
         return torch.where(torch.arange(image.shape[-1]) == 0, 100.0, -100.0).expand_as(image)
 
-    found = predict(column, picture(3, 3), (3, 3), how(), frame=0, tta=True)
+    found = predict(column, picture(3, 3), (3, 3), how(), context=0, tta=True)
     quarter = torch.tensor([[0.5, 0.25, 0.5], [0.25, 0.0, 0.25], [0.5, 0.25, 0.5]])
     torch.testing.assert_close(found[0, 0], quarter)
 
 
-# --- frame and size --------------------------------------------------------------------------------------
+# --- context and size ------------------------------------------------------------------------------------
 
 
 @given(sides, sides, st.integers(0, 40))
 @often
-def test_the_frame_is_zeros_and_is_cut_off_again(height, width, frame):
+def test_the_context_is_zeros_and_is_cut_off_again(height, width, context):
     seen = []
 
     def network(image):
@@ -206,14 +198,14 @@ def test_the_frame_is_zeros_and_is_cut_off_again(height, width, frame):
         return image
 
     image = picture(height, width)
-    found = predict(network, image, (height, width), how(), frame=frame, tta=False)
-    assert torch.equal(seen[0], F.pad(image, [frame] * 4))
+    found = predict(network, image, (height, width), how(), context=context, tta=False)
+    assert torch.equal(seen[0], F.pad(image, [context] * 4))
     torch.testing.assert_close(found, image.sigmoid())
 
 
 def test_another_size_is_interpolated():
     ramp = torch.linspace(-2, 2, 16).expand(1, 1, 8, 16)
-    found = predict(same, ramp, (32, 64), how(), frame=2, tta=False)
+    found = predict(same, ramp, (32, 64), how(), context=2, tta=False)
     torch.testing.assert_close(found, F.interpolate(ramp.sigmoid(), (32, 64), mode="bilinear"))
     # Pixels are areas: four new ones lie over each old one, none is shifted.
     torch.testing.assert_close(F.avg_pool2d(found, 4)[..., 1:-1], ramp.sigmoid()[..., 1:-1], atol=1e-3, rtol=0)

@@ -1,0 +1,164 @@
+"""Finished runs, read back from a store."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lamella.errors import StorageError
+from lamella.metrics.catalogue import lookup
+from lamella.tracking.store import STORE_ERRORS, first_line, require_store
+
+from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
+from mlflow.exceptions import MlflowException  # isort: skip
+
+_RUNS_A_CALL = 1000  # what MLflow gives
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A finished run as its store has it: parameters, last metrics, tags, and its files on demand."""
+
+    run_id: str
+    name: str
+    experiment: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    client: MlflowClient
+    folder: tempfile.TemporaryDirectory[
+        str
+    ]  # what a server keeps is brought here; gone with the last run that knows it
+
+    def fetch(self, name: str) -> Path:
+        """One of the run's files on this machine. Raises StorageError."""
+        place = Path(self.folder.name) / self.run_id
+        try:
+            place.mkdir(exist_ok=True)
+            return Path(self.client.download_artifacts(self.run_id, name, str(place)))
+        except STORE_ERRORS as error:
+            raise StorageError(f"run {self.run_id} has no {name} to be had: {first_line(error)}") from error
+
+    def scores(self) -> pd.DataFrame:
+        """`scores/test.csv`: one row an image, sorted by its id. Raises StorageError."""
+        text = {"id": str, "case": str, "group": str}
+        return pd.read_csv(self.fetch("scores/test.csv"), dtype=text).sort_values("id", ignore_index=True)
+
+    def curve(self) -> pd.DataFrame:
+        """One row an epoch, a column for each metric that has one value an epoch; no row where nothing was trained."""
+        names = [name for name in self.metrics if lookup(name).part in ("train", "val")]
+        history = {name: self.client.get_metric_history(self.run_id, name) for name in names}
+        steps = {name: {each.step: each.value for each in values} for name, values in history.items()}
+        epochs = max((len(values) for values in steps.values()), default=0)
+        whole = {name: values for name, values in steps.items() if epochs > 1 and len(values) == epochs}
+        return pd.DataFrame(whole).sort_index()
+
+
+def finished(
+    uri: str, *, sweep: str | None = None, experiment: str | None = None, where: str = ""
+) -> list[FinishedRun]:
+    """Finished runs in the order in which they began.
+
+    Args:
+        uri: where runs are kept.
+        sweep: only those of this sweep, of whatever experiment.
+        experiment: only those of this experiment.
+        where: only those that MLflow's filter language says, such as "params.model.name = 'unet'".
+
+    Raises:
+        StorageError: the store cannot be read, the filter cannot be understood, or there is no such experiment.
+    """
+    parts = ["attributes.status = 'FINISHED'", where, f"tags.`lamella.sweep` = '{sweep}'" if sweep else ""]
+    with _reading(uri):
+        client = MlflowClient(uri)
+        names = {each.experiment_id: each.name for each in client.search_experiments()}
+        chosen = [id_ for id_, name in names.items() if experiment in (None, name)]
+        if not chosen:
+            raise StorageError(
+                f"there is no experiment {experiment!r} in {uri}", f"There are: {', '.join(sorted(names.values()))}."
+            )
+        try:
+            found = _all_runs(client, chosen, " and ".join(filter(None, parts)))
+        except MlflowException as error:
+            if error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            raise StorageError(
+                f"filter={where!r} is not understood: {first_line(error)}",
+                "Such as: filter=\"params.`model.name` = 'unet' and metrics.`test/dice` > 0.9\".",
+            ) from error
+    folder = tempfile.TemporaryDirectory(prefix="lamella-")
+    return [_finished(run, names[run.info.experiment_id], client, folder) for run in found]
+
+
+def read(uri: str, run_id: str) -> FinishedRun:
+    """One finished run.
+
+    Raises:
+        StorageError: the store cannot be read, or has no such run, or it did not finish.
+    """
+    with _reading(uri):
+        client = MlflowClient(uri)
+        try:
+            run = client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            raise StorageError(f"there is no run {run_id!r} in {uri}", "`make ui` lists the runs.") from error
+        if run.info.status != "FINISHED":
+            raise StorageError(f"run {run_id} is {run.info.status}: only a finished run has scores to speak of")
+        name = client.get_experiment(run.info.experiment_id).name
+    return _finished(run, name, client, tempfile.TemporaryDirectory(prefix="lamella-"))
+
+
+def _all_runs(client: MlflowClient, experiments: list[str], where: str) -> list[Any]:
+    """Every run that matches, in the order in which they began, page by page: a store gives so many at a time."""
+    found: list[Any] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            experiments, where, order_by=["attributes.start_time ASC"], max_results=_RUNS_A_CALL, page_token=token
+        )
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _finished(run: Any, experiment: str, client: MlflowClient, folder: tempfile.TemporaryDirectory[str]) -> FinishedRun:
+    data = run.data
+    return FinishedRun(
+        run.info.run_id, run.info.run_name, experiment, data.params, data.metrics, data.tags, client, folder
+    )
+
+
+def checkpoint(uri: str, run_id: str) -> Path:
+    """The best checkpoint of a finished run, brought to this machine where a server keeps it.
+
+    Raises:
+        StorageError: the store cannot be read, or holds no such run or no checkpoint of it.
+    """
+    try:
+        require_store(uri)
+        return Path(MlflowClient(uri).download_artifacts(run_id, "checkpoints/best.ckpt"))
+    except STORE_ERRORS as error:
+        raise StorageError(
+            f"run {run_id} of {uri} has no checkpoints/best.ckpt to be had: {first_line(error)}",
+            "`make ui` lists the runs; `tracking.uri` says where they are kept.",
+        ) from error
+
+
+@contextmanager
+def _reading(uri: str) -> Iterator[None]:
+    """Turns what can go wrong while a store is read into StorageError."""
+    try:
+        require_store(uri)
+        yield
+    except STORE_ERRORS as error:
+        raise StorageError(
+            f"the tracking store {uri} cannot be read: {first_line(error)}",
+            "`tracking.uri` says where runs are kept; the first run makes the store.",
+        ) from error
