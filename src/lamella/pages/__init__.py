@@ -1,0 +1,1 @@
+"""Web pages, each whole in one file: templates, one stylesheet, and what fills them."""

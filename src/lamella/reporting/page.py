@@ -1,28 +1,29 @@
-"""The report as one HTML page that needs no other file, no script and no network."""
+"""The comparison report as one HTML page: what it shows, in words and numbers; `report.html.j2` has the markup."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
-from typing import NamedTuple
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from lamella.pages.style import STYLE
+from lamella.metrics.catalogue import lookup
+from lamella.pages.render import Cell, Table, render
+from lamella.plots.overlays import FALSE_NEGATIVE, FALSE_POSITIVE
 from lamella.plots.svg import Picture
-from lamella.reporting import page_parts as parts
-from lamella.reporting.cohorts import Cohort
+from lamella.reporting.cohorts import Cohort, Scores
 from lamella.reporting.gallery import Case
-from lamella.reporting.page_scores import main_table, others_table, pairs_table
-from lamella.reporting.page_table import UNKNOWN, Cell, table
-from lamella.statistics.comparison import Comparison
+from lamella.reporting.numbers import UNKNOWN, duration, number, probability, quantity, score_text
+from lamella.reporting.summary import MAIN, counted, of, scores_in, verdict_on
+from lamella.statistics.comparison import Comparison, in_order
 
-# Nothing may be loaded or run, whatever text finds its way into the page.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+_WAYS = {"higher": "; higher is better", "lower": "; lower is better", "zero": "; best at 0", "none": ""}
+_COLOURS = ((FALSE_POSITIVE, "foreground predicted, not there"), (FALSE_NEGATIVE, "foreground missed or confused"))
 
 
 @dataclass(frozen=True)
 class Section:
-    """All there is to show of one cohort.
+    """All that a report shows of one cohort.
 
     Attributes:
         cohort: the methods.
@@ -46,7 +47,7 @@ class Section:
 
 
 def page(title: str, sections: Sequence[Section], made: str) -> str:
-    """The whole page.
+    """The HTML of the whole report.
 
     Args:
         title: its heading.
@@ -54,34 +55,13 @@ def page(title: str, sections: Sequence[Section], made: str) -> str:
         made: the version that made it and when, one line.
     """
     headings = _headings(sections)
-    ids = [f"s{place}" for place in range(1, len(sections) + 1)]
-    all_parts = [_parts(id_, each) for id_, each in zip(ids, sections, strict=True)]
-    bodies = map(_section, ids, headings, sections, all_parts)
-    main = "\n".join(filter(None, [_apart(sections, headings), *bodies]))
-    return f"""<!doctype html>
-<html lang="en-GB">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{escape(title)}</title>
-<link rel="icon" href="data:,">
-<style>{STYLE}</style>
-</head>
-<body>
-<a class="skip" href="#main">Skip to the results</a>
-<header>
-<h1>{escape(title)}</h1>
-<p class="made">{escape(made)}</p>
-</header>
-{_contents(ids, headings, all_parts)}
-<main id="main" tabindex="-1">
-{main}
-</main>
-</body>
-</html>
-"""
+    return render(
+        "report.html.j2",
+        title=title,
+        made=made,
+        apart=_apart(sections, headings),
+        sections=[_shown(f"s{n}", *each) for n, each in enumerate(zip(headings, sections, strict=True), 1)],
+    )
 
 
 def _headings(sections: Sequence[Section]) -> list[str]:
@@ -93,77 +73,190 @@ def _headings(sections: Sequence[Section]) -> list[str]:
     ]
 
 
-class _Part(NamedTuple):
-    """What follows a section's verdict: its id, heading, HTML, and whether it is folded."""
-
-    id: str
-    heading: str
-    content: str
-    folded: bool = False
-
-
-def _parts(id_: str, section: Section) -> list[_Part]:
-    """In their order, without those that have nothing to show."""
-    cohort, score, summary, pairs = section.cohort, section.score, section.summary, section.comparisons
-    ranked = summary["method"].tolist()
-    compared = pairs_table(f"{id_}-pairs-table", cohort, pairs, score, ranked) if pairs else ""
-    scores = main_table(f"{id_}-scores-table", cohort, summary, score) + parts.notes(section.notes)
-    found = [
-        _Part("scores", "Scores", scores),
-        _Part("figures", "Figures", parts.figures(section.pictures)),
-        _Part("pairs", "Pairs", compared),
-        _Part("images", "Images", parts.gallery(f"{id_}-case", cohort, section.gallery, score)),
-        _Part("others", "Other scores", others_table(f"{id_}-others-table", cohort, summary), folded=True),
-        _Part("protocol", "Protocol", parts.card(cohort.protocol)),
-        _Part("data", "Data", parts.card(cohort.card)),
-        _Part("runs", "Runs", parts.runs_table(f"{id_}-runs-table", cohort, score), folded=True),
-        _Part("measures", "Measures", parts.definitions(cohort.names), folded=True),
-    ]
-    return [part._replace(id=f"{id_}-{part.id}") for part in found if part.content]
-
-
-def _section(id_: str, heading: str, section: Section, found: Sequence[_Part]) -> str:
-    pieces = [
-        f'<section aria-labelledby="{id_}">\n<h2 id="{id_}">{escape(heading)}</h2>',
-        parts.phantom_warning() if section.cohort.phantom else "",
-        parts.verdict(f"{id_}-verdict", section.verdict),
-    ]
-    for part in found:
-        title = f'<h3 id="{part.id}">{part.heading}</h3>'
-        if part.folded:
-            pieces.append(f"<details>\n<summary>{title}</summary>\n{part.content}\n</details>")
-        else:
-            pieces.append(f"{title}\n{part.content}")
-    return "\n".join(filter(None, [*pieces, "</section>"]))
-
-
-def _contents(ids: Sequence[str], headings: Sequence[str], all_parts: Sequence[Sequence[_Part]]) -> str:
-    """Links to every section and its parts."""
-    items = []
-    for id_, heading, found in zip(ids, headings, all_parts, strict=True):
-        links = [(f"{id_}-verdict", "Verdict"), *((part.id, part.heading) for part in found)]
-        inner = "".join(f'<li><a href="#{to}">{words}</a></li>' for to, words in links)
-        whole = f'<a class="to" href="#{id_}">{escape(heading)}</a>' if len(ids) > 1 else ""
-        items.append(f"<li>{whole}<ul>{inner}</ul></li>")
-    entries = "\n".join(items)
-    return f'<nav aria-label="Contents">\n<ol>\n{entries}\n</ol>\n</nav>'
-
-
-def _apart(sections: Sequence[Section], headings: Sequence[str]) -> str:
-    """That sections are not to be compared, and in what they differ; nothing for one."""
+def _apart(sections: Sequence[Section], headings: Sequence[str]) -> dict[str, Any] | None:
+    """In what sections differ, as they are not to be compared with each other; None for one."""
     if len(sections) == 1:
-        return ""
+        return None
     entries = [{"data set": each.cohort.dataset, **each.cohort.protocol} for each in sections]
     labels = dict.fromkeys(key for each in entries for key in each)
     differing = [label for label in labels if len({each.get(label) for each in entries}) > 1]
-    within = f"They differ in: {', '.join(differing)}." if differing else "They are scored on different test images."
-    said = (
-        '<p class="apart"><strong>The sections are not to be compared with each other.</strong> '
-        f"{escape(within)} Each one is a comparison of its own.</p>"
-    )
     if not differing:
-        return said
+        return {"within": "They are scored on different test images.", "table": None}
     rows = [[Cell(label), *(Cell(each.get(label, UNKNOWN), left=True) for each in entries)] for label in differing]
     head = [Cell("entry of the protocol"), *(Cell(heading, left=True) for heading in headings)]
-    shown = table("apart-table", "What differs", "A row an entry of the protocol, a column a section.", head, rows)
-    return f"{said}\n<details>\n<summary>In what they differ, word by word</summary>\n{shown}\n</details>"
+    explanation = "A row an entry of the protocol, a column a section."
+    table = Table("apart-table", "What differs", explanation, head, rows)
+    return {"within": f"They differ in: {', '.join(differing)}.", "table": table}
+
+
+def _shown(id_: str, heading: str, section: Section) -> dict[str, Any]:
+    """What the template shows of a section; it leaves out what is empty."""
+    cohort = section.cohort
+    images = {"heading": lookup(section.score).heading, "colours": _COLOURS, "groups": section.gallery}
+    return {
+        "id": id_,
+        "heading": heading,
+        "phantom": cohort.phantom,
+        "told": _told(cohort),
+        "verdict": section.verdict,
+        "notes": section.notes,
+        "scores": _main_table(f"{id_}-scores-table", section),
+        "figures": section.pictures,
+        "pairs": _pairs_table(f"{id_}-pairs-table", section) if section.comparisons else None,
+        "images": images if any(cases for _, cases in section.gallery) else None,
+        "others": _others_table(f"{id_}-others-table", section),
+        "protocol": cohort.protocol,
+        "data": cohort.card,
+        "runs": _runs_table(f"{id_}-runs-table", section),
+        "measures": _definitions(cohort.names),
+    }
+
+
+def _main_table(id_: str, section: Section) -> Table:
+    """The first scores of the summary with their intervals, beside them what was published, and what a method costs."""
+    cohort, summary = section.cohort, section.summary
+    rows = summary.to_dict("records")
+    seeds = zip(summary["seeds"], summary["deterministic"], strict=True)
+    head = [Cell("method"), Cell("seeds")]
+    columns = [
+        [Cell(label) for label in summary["method"]],
+        [Cell(str(count), ("not random",) if deterministic else ()) for count, deterministic in seeds],
+    ]
+    for name in _main(summary):
+        places = lookup(name).decimals
+        head.append(_heading(name))
+        columns.append([_mean(row, name, places) for row in rows])
+        if f"{name}_published" in summary.columns:
+            head.append(Cell(lookup(name).heading, ("published, ours minus it",)))
+            columns.append([_published(row, name, places) for row in rows])
+    for name, heading, write in (
+        ("parameters", Cell("parameters"), quantity),
+        ("train_s", Cell("training", ("time",)), duration),
+        ("images_per_s", Cell("training", ("crops / s",)), quantity),
+        ("test_images_per_s", Cell("testing", ("images / s",)), quantity),
+    ):
+        if summary[name].notna().any():
+            head.append(heading)
+            columns.append([Cell(write(value)) for value in summary[name]])
+    images, groups = len(cohort.ids), len(set(cohort.groups))
+    grouped = groups < images
+    explanation = (
+        f"Each score is the mean over images of the mean over seeds. Below it stand its 95\u00a0% "
+        f"interval over {'groups of images' if grouped else 'images'} and, after ±, the standard deviation "
+        f"over seeds where there are several. Best {lookup(section.score).heading} first."
+    )
+    title = f"{_told(cohort)}{counted(len(summary), 'method')} on {counted(images, 'test image')}"
+    of_groups = f" of {counted(groups, 'group')}" if grouped else ""
+    return Table(id_, title + of_groups, explanation, head, list(zip(*columns, strict=True)))
+
+
+def _pairs_table(id_: str, section: Section) -> Table:
+    """Every pair of methods with the verdict on it, in the order of the main table, as are the two of a pair."""
+    score, comparisons = lookup(section.score), section.comparisons
+    places = score.decimals
+    head = ["pair", "verdict", "difference", "95\u00a0% interval", "seed noise", "p, images", "p, seeds", "p, both"]
+    rows = [
+        [
+            Cell(each.first, (f"− {each.second}",)),
+            Cell(verdict_on(each), left=True),
+            Cell(number(each.difference, places, signed=True)),
+            Cell(f"{number(each.low, places, signed=True)} to {number(each.high, places, signed=True)}"),
+            Cell(UNKNOWN if each.noise is None else f"± {number(each.noise, places)}"),
+            Cell(probability(each.p_images)),
+            Cell(UNKNOWN if each.p_runs is None else probability(each.p_runs)),
+            Cell(UNKNOWN if each.p is None else probability(each.p)),
+        ]
+        for each in in_order(comparisons, section.summary["method"].tolist())
+    ]
+    better = "below 0 the first one leads" if score.lower_is_better else "above 0 the first one leads"
+    explanation = (
+        f"The first one's mean minus the second one's on the same images; {better}. Seed noise: a difference that "
+        "other seeds alone make. A method is called better where neither images nor seeds explain its lead: p of both, "
+        "by Holm's correction for all pairs, below 0.05."
+    )
+    heads = [Cell(text, left=text == "verdict") for text in head]
+    return Table(id_, f"{_told(section.cohort)}{score.heading}, pair by pair", explanation, heads, rows)
+
+
+def _others_table(id_: str, section: Section) -> Table | None:
+    """What the main table leaves out, a row a score, a column a method; None where it has all of them."""
+    cohort, summary = section.cohort, section.summary
+    by_label = {method.label: method for method in cohort.methods}
+    methods = [by_label[label] for label in summary["method"]]
+    rows = []
+    for name in (each for each in scores_in(summary) if each not in _main(summary)):
+        places = lookup(name).decimals
+        rows.append([_heading(name), *(_mean(row, name, places) for row in summary.to_dict("records"))])
+    for name in (each for each in cohort.names if each not in scores_in(summary)):
+        runs = [of(method, name).mean(axis=1) for method in methods]
+        rows.append([_heading(name), *(_with_deviation(each, lookup(name).decimals) for each in runs)])
+    if not rows:
+        return None
+    explanation = (
+        "Means, intervals and deviations as above, counts of pixels and cells without intervals. By these no "
+        "method is called better: the pairs were not tested on them."
+    )
+    head = [Cell("score"), *(Cell(method.label) for method in methods)]
+    return Table(id_, f"{_told(cohort)}scores that the first table leaves out", explanation, head, rows)
+
+
+def _runs_table(id_: str, section: Section) -> Table:
+    """Every run with its seed, its mean score and where it is found."""
+    cohort, score = section.cohort, section.score
+    means = [of(method, score).mean(axis=1) for method in cohort.methods]
+    rows = [
+        [
+            Cell(method.label),
+            Cell(str(run.seed)),
+            Cell(score_text(float(mean), score)),
+            Cell("median" if run is method.median else "", left=True),
+            Cell(run.name, left=True),
+            Cell(run.run_id, left=True),
+        ]
+        for method, of_runs in zip(cohort.methods, means, strict=True)
+        for run, mean in zip(method.runs, of_runs, strict=True)
+    ]
+    head = [Cell(text) for text in ("method", "seed", lookup(score).heading)]
+    head += [Cell(text, left=True) for text in ("shown", "name", "run id")]
+    explanation = (
+        "One row a run, its score the mean over test images. Pictures show the run marked as median, by its mean Dice."
+    )
+    return Table(id_, f"{_told(cohort)}{counted(len(rows), 'run')}", explanation, head, rows)
+
+
+def _definitions(names: Iterable[str]) -> Mapping[str, str]:
+    """What scores mean, of those that need it."""
+    found = [lookup(name) for name in names]
+    return {score.heading: score.meaning + _WAYS[score.direction] for score in found if score.meaning}
+
+
+def _told(cohort: Cohort) -> str:
+    """What stands before the name of whatever shows scores of generated images."""
+    return "Phantom: " if cohort.phantom else ""
+
+
+def _main(summary: pd.DataFrame) -> list[str]:
+    names = scores_in(summary)
+    return names[:MAIN] + [name for name in names[MAIN:] if f"{name}_published" in summary.columns]
+
+
+def _heading(name: str) -> Cell:
+    return Cell(lookup(name).heading, ("lower is better",) if lookup(name).lower_is_better else ())
+
+
+def _mean(row: dict[Any, Any], name: str, places: int) -> Cell:
+    below = [f"{number(row[f'{name}_low'], places)} to {number(row[f'{name}_high'], places)}"]
+    deviation = row[f"{name}_seed_sd"]
+    if not np.isnan(deviation):
+        below.append(f"± {number(deviation, places)}")
+    return Cell(number(row[name], places), below)
+
+
+def _published(row: dict[Any, Any], name: str, places: int) -> Cell:
+    value, difference = row[f"{name}_published"], row[f"{name}_difference"]
+    return Cell(number(value, places), () if np.isnan(value) else (number(difference, places, signed=True),))
+
+
+def _with_deviation(runs: Scores, places: int) -> Cell:
+    deviation = (f"± {number(float(runs.std(ddof=1)), places)}",) if len(runs) > 1 else ()
+    return Cell(number(float(runs.mean()), places), deviation)

@@ -2,7 +2,6 @@
 
 import base64
 import io
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -12,64 +11,11 @@ from scipy import ndimage
 from lamella.data.audit.audit import audit
 from lamella.data.audit.page import write_page
 from lamella.data.cache.arrays import Store
-from lamella.data.types import IGNORE, Dataset, DatasetCard, ImageRef, Sample, Split
 from lamella.errors import StorageError
+from support.audit_pages import audited
+from support.html import Html, can_be_heard, links_lead_somewhere, needs_nothing_else
 
 EVIL = "<script>alert('a')</script>&\"b\""
-VOID = {"meta", "img", "rect"}
-
-
-class Page(HTMLParser):
-    """Elements and text; refuses what is not nested."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.text, self.open = [], "", []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
-
-
-def made(folder, count=9, *, dtype=np.uint8, channels=1, name="{}"):
-    """A report on `count` samples, with an empty mask among them."""
-    card = DatasetCard(
-        f"toy {EVIL}",
-        f"toy {EVIL}",
-        ("ground", "cell", f"other {EVIL}"),
-        {0: 0, 1: 1, 2: 2, 9: IGNORE},
-        channels=channels,
-        source="made here",
-    )
-    samples = []
-    for number in range(count):
-        rng = np.random.default_rng(number)
-        mask = (ndimage.gaussian_filter(rng.standard_normal((60, 80)), 4) > 0.04).astype(np.uint8) * (number != 4)
-        mask[:5, :5] = 9
-        image = 40 + 100 * mask + rng.normal(0, 6, mask.shape)
-        image = (image.clip(0, 255) * (200 if dtype == np.uint16 else 1)).astype(dtype)
-        paths = []
-        for kind, array in (("image", np.stack([image] * 3, axis=-1) if channels == 3 else image), ("mask", mask)):
-            paths.append(folder / f"{kind}-{name.format(number)}.png")
-            Image.fromarray(array).save(paths[-1])
-        samples.append(Sample(name.format(number), ImageRef(paths[0]), ImageRef(paths[1]), str(number)))
-    split = Split(tuple(samples[: count // 2]), tuple(samples[count // 2 : -2]), tuple(samples[-2:]))
-    return audit(Dataset(card, samples), split, Store(folder / "cache", card, 1.0))
 
 
 def written(report, path):
@@ -77,26 +23,31 @@ def written(report, path):
     return path.read_text()
 
 
-def test_it_needs_no_other_file(tmp_path):
-    text = written(made(tmp_path), tmp_path / "new" / "audit.html")
-    page = Page(text)
-    assert "http" not in text
-    assert not page.all("link")
-    assert not page.all("script")
-    assert all(image["src"].startswith("data:image/jpeg;base64,") for image in page.all("img"))
-    assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in page.elements
+def test_it_needs_nothing_else(tmp_path):
+    text = written(audited(tmp_path), tmp_path / "new" / "audit.html")
+    needs_nothing_else(text)
+    assert "://" not in text
+    html = Html(text)
+    assert all(image["src"].startswith("data:image/jpeg;base64,") for image in html.all("img"))
+    assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in html.elements
+
+
+def test_those_who_hear_it_find_their_way(tmp_path):
+    text = written(audited(tmp_path), tmp_path / "audit.html")
+    assert links_lead_somewhere(text) == 1 + len(("Warnings", "Parts", "Classes", "Levels of the images", "Examples"))
+    assert can_be_heard(text) == 2  # its tables
 
 
 def test_it_says_what_was_found(tmp_path):
-    report = made(tmp_path)
-    page = Page(written(report, tmp_path / "audit.html"))
+    report = audited(tmp_path)
+    page = Html(written(report, tmp_path / "audit.html"))
     assert [f.kind for f in report.findings] == ["empty", "class", "class"]
     for finding in report.findings:
         assert report.brief(finding.message) in page.text
         assert report.brief(finding.remedy).replace("`", "") in page.text
     assert "mask-4.png" in page.text
     assert str(tmp_path) not in page.text
-    assert "9images0errors3warnings" in page.text
+    assert "9 images 0 errors 3 warnings" in page.text
     assert [a["aria-label"] for a in page.all("svg")] == [
         f"Histogram of levels, {part}" for part in ("train", "validation", "test")
     ]
@@ -107,8 +58,8 @@ def test_it_says_what_was_found(tmp_path):
 
 @pytest.mark.parametrize("options", [{}, {"channels": 3}, {"dtype": np.uint16}], ids=str)
 def test_pictures_show_the_image_and_its_mask(tmp_path, options):
-    report = made(tmp_path, **options)
-    page = Page(written(report, tmp_path / "audit.html"))
+    report = audited(tmp_path, **options)
+    page = Html(written(report, tmp_path / "audit.html"))
     shown = {image["alt"]: image["src"] for image in page.all("img")}
     assert len(shown) == 9
     assert all(alt.endswith(", its mask outlined") for alt in shown)
@@ -127,22 +78,23 @@ def test_pictures_show_the_image_and_its_mask(tmp_path, options):
 
 def test_names_are_no_markup(tmp_path):
     name = "{} " + EVIL.replace("/", "")
-    text = written(made(tmp_path, name=name), tmp_path / "audit.html")
-    page = Page(text)
+    text = written(audited(tmp_path, name=name, words=EVIL), tmp_path / "audit.html")
+    page = Html(text)
     assert not page.all("script")
     assert f"mask-{name.format(4)}.png" in page.text
     assert f"other {EVIL}" in page.text
+    assert f"Audit: toy {EVIL}" in page.text
 
 
 def test_a_large_set_makes_a_small_page(tmp_path):
-    report = made(tmp_path, 120)
+    report = audited(tmp_path, 120)
     text = written(report, tmp_path / "audit.html")
-    assert len(Page(text).all("img")) <= 60
+    assert len(Html(text).all("img")) <= 60
     assert len(text) < 1_000_000
 
 
 def test_pictures_are_drawn_once(tmp_path, monkeypatch):
-    report = made(tmp_path)
+    report = audited(tmp_path)
     first = written(report, tmp_path / "audit.html")
     monkeypatch.setattr(Store, "image", None)
     monkeypatch.setattr(Store, "truth", None)
@@ -150,11 +102,11 @@ def test_pictures_are_drawn_once(tmp_path, monkeypatch):
 
 
 def test_nothing_that_can_be_read(tmp_path):
-    report = made(tmp_path, 6)
+    report = audited(tmp_path, 6)
     for sample in report.dataset.samples:
         sample.image.path.write_text("no image")
     broken = audit(report.dataset, report.split, report.store)
-    page = Page(written(broken, tmp_path / "audit.html"))
+    page = Html(written(broken, tmp_path / "audit.html"))
     assert len(broken.errors) == 6
     assert page.text.count("cannot be read as an image") == 6
     assert not page.all("img")
@@ -163,4 +115,4 @@ def test_nothing_that_can_be_read(tmp_path):
 def test_where_it_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match=r"page cannot be written to .*audit\.html"):
-        write_page(made(tmp_path), tmp_path / "file" / "audit.html")
+        write_page(audited(tmp_path), tmp_path / "file" / "audit.html")

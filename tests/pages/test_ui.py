@@ -1,4 +1,4 @@
-"""The report's page in a real browser: on a phone and a desk, light and dark, by keyboard and on paper."""
+"""The pages in a real browser: on a phone and a desk, light and dark, by keyboard and on paper."""
 
 import sys
 from collections.abc import Iterator
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lamella.data.audit.page import write_page
 from lamella.reporting.page import page
+from support.audit_pages import audited
 from support.report_pages import changed, gallery, picture, section
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.ui
 
 WIDTHS = (360, 1280)
+PAGES = ("audit", "report")
 LABELS = ("unet_with_an_unbroken_name_of_sixty_letters_and_no_space_at_all", "otsu model.window=51,model.offset=0.02")
 
 # The least contrast of any text with what lies under it, and the text.
@@ -50,59 +53,71 @@ CONTRAST = """() => {
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The address of a folder that holds the page: two sections, one of phantoms, with long names."""
+    """The address of a folder that holds both pages: of two sections, one of phantoms, and of an audit; long names."""
     if chromium() is None:
         pytest.skip(NO_CHROMIUM)
     first = section(LABELS, gallery=gallery(("image", *LABELS, "a", "b", "c")))
     second = replace(changed(section(), dataset="em", phantom=True), pictures=(picture("Another"),))
     folder = tmp_path_factory.mktemp("report")
     (folder / "report.html").write_text(page("A comparison", (first, second), "lamella 1"), encoding="utf-8")
+    (folder / "data").mkdir()
+    write_page(audited(folder / "data", channels=3, name="{}_" + LABELS[0], words=LABELS[0]), folder / "audit.html")
     return folder.as_uri()
 
 
 @contextmanager
-def shown(place: str, width: int = 1280, **media: str) -> Iterator["Page"]:
-    """The page in a new browser; at the end it must have asked for nothing and complained of nothing."""
+def shown(place: str, width: int = 1280, name: str = "report", **media: str) -> Iterator["Page"]:
+    """A page in a new browser; at the end it must have asked for nothing and complained of nothing."""
     with browsing(place, width=width, height=800) as opened:
         asked, said = [], []
         opened.on("request", lambda request: asked.append(request.url))
         opened.on("console", lambda message: said.append(message.text))
         opened.on("pageerror", lambda error: said.append(str(error)))
         opened.emulate_media(reduced_motion="reduce", **media)
-        opened.goto(f"{place}/report.html")
+        opened.goto(f"{place}/{name}.html")
         opened.wait_for_load_state("load")
         yield opened
-        assert [url[:60] for url in asked if not url.startswith("data:")] == [f"{place}/report.html"[:60]]
+        assert [url[:60] for url in asked if not url.startswith("data:")] == [f"{place}/{name}.html"[:60]]
         assert said == []
 
 
+@pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_is_wider_than_the_page_and_all_pictures_are_there(place: str, width: int) -> None:
-    with shown(place, width) as opened:
+def test_nothing_is_wider_than_the_page_and_all_pictures_are_there(place: str, width: int, name: str) -> None:
+    with shown(place, width, name) as opened:
         opened.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
         assert opened.evaluate("document.documentElement.scrollWidth") == width
         loaded = opened.evaluate("[...document.images].map(each => each.complete && each.naturalWidth > 0)")
-        assert len(loaded) > 30
+        assert len(loaded) > (30 if name == "report" else 8)
         assert all(loaded)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_what_does_not_fit_scrolls_in_a_region_of_its_own(place: str, width: int) -> None:
+    with shown(place, width) as opened:
+        opened.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
         assert all(each > 200 for each in opened.evaluate(
             "[...document.querySelectorAll('.figures svg')].map(each => each.getBoundingClientRect().width)"
         ))  # fmt: skip
-        # What does not fit scrolls in a region of its own, on a phone pictures too.
+        # On a phone pictures too.
         scrolling = "[...document.querySelectorAll('{}')].map(each => each.scrollWidth > each.clientWidth)"
         assert all(opened.evaluate(scrolling.format(".case"))) == (width == 360)
         assert any(opened.evaluate(scrolling.format(".scroll"))) or width > 360
 
 
+@pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_text_can_be_read(place: str, scheme: str) -> None:
-    with shown(place, color_scheme=scheme) as opened:
+def test_all_text_can_be_read(place: str, scheme: str, name: str) -> None:
+    with shown(place, name=name, color_scheme=scheme) as opened:
         opened.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
         least, text = opened.evaluate(CONTRAST)
         assert least >= 4.5, text
         ground = opened.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
-        figure = opened.evaluate("getComputedStyle(document.querySelector('.figures svg')).backgroundColor")
-        assert figure == "rgb(255, 255, 255)"
+        drawn = opened.evaluate(
+            "[...document.querySelectorAll('.figures svg')].map(each => getComputedStyle(each).backgroundColor)"
+        )
+        assert set(drawn) == ({"rgb(255, 255, 255)"} if name == "report" else set())
 
 
 def test_a_table_scrolls_by_keyboard_and_its_first_column_stays(place: str) -> None:
@@ -129,8 +144,9 @@ def test_a_table_scrolls_by_keyboard_and_its_first_column_stays(place: str) -> N
         assert near["x"] + near["width"] <= 361
 
 
-def test_the_first_key_leads_to_the_results(place: str) -> None:
-    with shown(place) as opened:
+@pytest.mark.parametrize("name", PAGES)
+def test_the_first_key_leads_to_the_results(place: str, name: str) -> None:
+    with shown(place, name=name) as opened:
         opened.keyboard.press("Tab")
         skip = opened.locator(".skip")
         assert skip.evaluate("each => each === document.activeElement")
@@ -141,10 +157,11 @@ def test_the_first_key_leads_to_the_results(place: str) -> None:
         assert opened.evaluate("document.activeElement.id") == "main"
 
 
-def test_paper_shows_what_a_screen_folds_or_scrolls(place: str) -> None:
-    with shown(place, 760, media="print", color_scheme="dark") as opened:
+@pytest.mark.parametrize(("name", "last"), [("report", "#s1-runs-table"), ("audit", "#examples")])
+def test_paper_shows_what_a_screen_folds_or_scrolls(place: str, name: str, last: str) -> None:
+    with shown(place, 760, name, media="print", color_scheme="dark") as opened:
         assert not opened.locator("nav").is_visible()
-        assert opened.locator("#s1-runs-table").is_visible()
+        assert opened.locator(last).is_visible()
         assert opened.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert opened.evaluate("document.documentElement.scrollWidth") == 760
         assert opened.pdf(format="A4").startswith(b"%PDF")

@@ -1,0 +1,92 @@
+"""Data -> an HTML page that is whole in one file: it loads nothing, runs nothing and takes no text for markup."""
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+
+class Cell(NamedTuple):
+    """What stands in one cell of a `Table`.
+
+    Attributes:
+        text: its first line.
+        below: further lines, smaller and paler.
+        left: it is words, so that it begins at the left; numbers end at the right.
+    """
+
+    text: str
+    below: Sequence[str] = ()
+    left: bool = False
+
+
+class Table(NamedTuple):
+    """A table of a page, with its caption.
+
+    Attributes:
+        id: unique in the page.
+        title: what the table shows.
+        explanation: how to read it.
+        head: a heading a column.
+        rows: as many cells each; the first one names the row and stays in sight.
+    """
+
+    id: str
+    title: str
+    explanation: str
+    head: Sequence[Cell]
+    rows: Sequence[Sequence[Cell]]
+
+
+def render(template: str, **values: object) -> str:
+    """The HTML of a page.
+
+    Args:
+        template: the name of a file of this folder, such as "audit.html.j2".
+        values: what its names stand for. Text is escaped, whatever it holds.
+
+    Raises:
+        jinja2.UndefinedError: the template asks for a name that has no value.
+    """
+    return _environment().get_template(template).render(values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"breakable": _breakable, "capital": _capital, "code": _code, "drawing": _drawing}
+    return environment
+
+
+def _breakable(text: str) -> Markup:
+    """A name such as `optimizer.lr=0.01`, which may be broken after its signs, where it has to."""
+    return Markup("<wbr>").join(re.split(r"(?<=[=/_,])(?=\w)", text))
+
+
+def _capital(text: str) -> str:
+    """The text with a capital at its start, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def _code(text: str) -> Markup:
+    """A sentence; what stands between backticks is code."""
+    pieces = text.split("`")
+    return Markup().join(Markup("<code>{}</code>").format(each) if n % 2 else each for n, each in enumerate(pieces))
+
+
+def _drawing(svg: str, words: str) -> Markup:
+    """An `<svg>` element of ours (`lamella.plots.svg`), one image to a screen reader, with words that tell of it.
+
+    It is the only text of a page that is not escaped.
+    """
+    return Markup('<svg role="img" aria-label="{}"{}').format(words, Markup(svg.removeprefix("<svg")))
