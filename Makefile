@@ -5,7 +5,7 @@ STORE := mlflow/lamella.db
 PORT ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo ui zoo test test-slow test-ui lint format pictures clean
+.PHONY: help install demo ui methods docs test test-slow test-ui lint format pictures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,8 +23,8 @@ ui: .venv/installed ## MLflow's pages over the local runs, on http://127.0.0.1:5
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false "$(BIN)/mlflow" server --workers 1 \
 		--host 127.0.0.1 --port $(PORT) --backend-store-uri "sqlite:///$(STORE)"
 
-zoo: .venv/installed ## every method: parameters, FLOPs, source
-	$(BIN)/python scripts/zoo.py
+methods: .venv/installed ## every method: parameters, FLOPs, source
+	$(BIN)/python scripts/methods.py
 
 test: .venv/developing ## the tests; minutes
 	$(BIN)/python -m pytest
@@ -34,6 +34,9 @@ test-slow: .venv/developing ## the tests that train on real data; an hour
 
 test-ui: .venv/browsing ## MLflow's pages in a real browser; needs Chromium on the PATH
 	$(BIN)/python -m pytest -m ui
+
+docs: .venv/developing ## check the pages of docs/: links, files, commands
+	$(BIN)/python -m pytest tests/test_docs.py
 
 lint: .venv/developing ## ruff and mypy
 	$(BIN)/ruff check .

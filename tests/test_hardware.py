@@ -1,9 +1,13 @@
-"""Memory that a run keeps for its next step goes back to the kernel when the run is over."""
+"""Which device a run takes; and the memory that it keeps for its next step goes back to the kernel when it is over."""
 
 import subprocess
 import sys
 
 import pytest
+import torch
+
+from lamella import hardware
+from lamella.errors import ConfigError
 
 PROGRAM = """
 import os
@@ -36,3 +40,17 @@ def test_freed_memory_is_kept_within_a_run_and_given_back_after_it() -> None:
     assert inside > 390  # MiB
     assert after < 60
     assert untouched < 60  # what is allocated and never touched takes no memory
+
+
+def test_hardware_follows_what_is_asked_for():
+    assert hardware.resolve("cpu", "32-true") == hardware.Hardware(torch.device("cpu"), "32-true")
+    assert hardware.resolve("cpu", "bf16-mixed").precision == "bf16-mixed"
+    assert hardware.resolve("auto", "auto").device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert hardware.resolve("cpu", "auto").accelerator == "cpu"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_gpu_that_is_not_there_is_said_so():
+    with pytest.raises(ConfigError, match="=gpu, but torch sees no CUDA device") as caught:
+        hardware.resolve("gpu", "auto")
+    assert "trainer=cpu" in caught.value.remedy

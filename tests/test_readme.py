@@ -6,13 +6,18 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
+from lamella import tracking
 from lamella.data.datasets.phantom import write_blood, write_em
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+SCORES = (ROOT / "docs" / "scores.md").read_text()
+FORMATS = (ROOT / "docs" / "formats.md").read_text()
 COMMANDS = [line.strip() for line in re.findall(r"^    (\S.*)$", README, re.MULTILINE)]
 TRAIN = [c.split("#")[0].strip() for c in COMMANDS if "train.py" in c and not c.startswith("$")]
 OTHERS = [c.split("#")[0].strip() for c in COMMANDS if "scripts/" in c]
@@ -68,7 +73,7 @@ def run(command: str, place: Path, *extra: str) -> subprocess.CompletedProcess[s
 def test_the_readme_has_the_commands_this_file_runs() -> None:
     assert len(TRAIN) >= 8
     assert len(OTHERS) >= 4
-    assert {"demo", "ui", "test", "lint", "test-ui"} <= set(MAKE)
+    assert {"demo", "ui", "test", "lint", "docs", "test-ui"} <= set(MAKE)
 
 
 @pytest.mark.parametrize("command", TRAIN)
@@ -85,13 +90,33 @@ def test_train_commands(command: str, place: Path) -> None:
     done = run(command, place, *([] if shows else [*fewer, *SHORT, *store.split(), kept]))
     assert done.returncode == 0, done.stderr
     if not shows:
+        runs = re.findall(r"^run ([0-9a-f]{32})$", done.stdout, re.MULTILINE)
         jobs = 1
         asked = dict(word.split("=", 1) for word in [*shlex.split(command), *fewer] if "=" in word)
         for values in asked.values() if " -m " in command else []:
             jobs *= len(values.split(","))
-        assert len(set(re.findall(r"^run ([0-9a-f]{32})$", done.stdout, re.MULTILINE))) == jobs
+        assert len(set(runs)) == jobs
         assert done.stdout.count("test/dice ") == jobs
         assert ("report.html" in done.stdout) == (jobs > 1)
+        for run_id in set(runs):
+            all_that_a_run_leaves_is_explained(run_id, place)
+
+
+def all_that_a_run_leaves_is_explained(run_id: str, place: Path) -> None:
+    """Every metric and every column of a run stands in docs/scores.md, every file and every tag in docs/formats.md."""
+    kept = tracking.read(f"sqlite:///{place}/runs.db", run_id)
+    (folder,) = place.glob(f"artifacts/*/{run_id}/artifacts")
+    tables = {path: pd.read_csv(path, nrows=1) for path in folder.glob("scores/*.csv")}
+    for name in {*kept.metrics, *(column for table in tables.values() for column in table.columns)}:
+        plain = re.sub(r"^(test/)?(pooled/)?(watershed/)?|/(low|high)$", "", name)
+        plain = re.sub(r"^class/[^/]+/", "class/NAME/", plain)
+        assert f"`{plain}`" in SCORES or f"`test/{plain}`" in SCORES, name
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        file = re.sub(r"^model/.*", "model/", path.relative_to(folder).as_posix())
+        first = re.sub(r"prediction_\d+", "prediction_1", re.sub(r"/\d{4}\.", "/0000.", file))
+        assert f"`{first}`" in FORMATS, file
+    for tag in kept.tags:
+        assert not tag.startswith("lamella.") or f"`{tag}`" in FORMATS, tag
 
 
 @pytest.mark.parametrize("command", JUDGING)
@@ -123,16 +148,6 @@ def test_other_commands(command: str, place: Path, request: pytest.FixtureReques
     assert made.stat().st_size > 1000
 
 
-def test_the_mistake_it_shows() -> None:
-    shown = re.search(r"^    \$ python (train\.py .*)\n    (error: .*)\n      (.*)\n", README, re.MULTILINE)
-    assert shown
-    done = subprocess.run(
-        [sys.executable, *shlex.split(shown[1])], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert done.stderr.splitlines() == [shown[2], f"  {shown[3]}"]
-
-
 @pytest.mark.parametrize("target", MAKE)
 def test_make_targets_exist_and_explain_themselves(target: str) -> None:
     dry = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -142,19 +157,23 @@ def test_make_targets_exist_and_explain_themselves(target: str) -> None:
 
 
 def test_the_python_it_shows(place: Path, trained: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs the README's snippets on the runs, the checkpoint and an image of a run above."""
+    """Runs the snippets of README.md and docs/ on the runs, the checkpoint and an image of a run above."""
     import numpy as np
     from PIL import Image
 
     checkpoint = next((place / "one").rglob("checkpoints/best.ckpt"))
     image = np.asarray(Image.open(next((place / "data/blood/test/original").glob("*.png"))))
-    comparing, predicting = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    names: dict[str, object] = {"image": image}
-    exec(predicting.replace("best.ckpt", str(checkpoint)), names)
-    mask = names["mask"]
-    assert isinstance(mask, np.ndarray)
-    assert mask.shape == image.shape[:2]
-    assert set(np.unique(mask)) <= {0, 1}
+    (short,), (longer,), (comparing,) = (
+        re.findall(r"```python\n(.*?)```", page, re.DOTALL) for page in (README, FORMATS, SCORES)
+    )
+    names: dict[str, Any] = {"image": image}
+    for predicting in (longer, short):
+        exec(predicting.replace("best.ckpt", str(checkpoint)), names)
+        mask = names["mask"]
+        assert mask.shape == image.shape[:2]
+        assert mask.dtype == np.uint8
+        assert set(np.unique(mask)) <= {0, 1}
+    assert names["share"].shape == (1, *image.shape[:2])
     monkeypatch.chdir(place)
     exec(comparing.replace("sqlite:///mlflow/lamella.db", trained), names)
     assert names["page"] == Path("out/report.html")

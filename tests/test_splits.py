@@ -1,7 +1,13 @@
-"""Splits: disjoint, covering, the same everywhere, whole groups, and steady when images are added."""
+"""Splits: disjoint, covering, the same everywhere, whole groups, and steady when images are added.
 
+Folds besides: every sample judges exactly once.
+"""
+
+import contextlib
 import hashlib
 import json
+import random
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +23,20 @@ from lamella.config.paths import CHECKOUT
 from lamella.config.schema import Target
 from lamella.data.datasets import phantom
 from lamella.data.datasets.blood import blood
+from lamella.data.manifest import split_ids, split_sha256
 from lamella.data.types import ImageRef, Sample
 from lamella.errors import ConfigError, DataError
-from lamella.splits import blocks, draw, file, found, hashed, published
+from lamella.splits import (
+    blocks,
+    blocks_folds,
+    draw,
+    file,
+    found,
+    hashed,
+    hashed_folds,
+    published,
+    published_folds,
+)
 
 CONF = CHECKOUT / "conf"
 
@@ -41,22 +58,23 @@ def samples(train, test=("t",)):
 
 
 def stack(count, name="stack.tif", group=None):
-    """The pages of one file, each its own group unless said otherwise."""
+    """The neighbouring pages of one file, each its own group unless said otherwise."""
     refs = [ImageRef(Path(name), page) for page in range(count)]
-    return [Sample(f"{name}-{r.page:03d}", r, r, group or f"{name}-{r.page:03d}") for r in refs]
+    ids = [f"{name}-{page:03d}" for page in range(count)]
+    return [Sample(i, r, r, group or i, stack=name, place=r.page) for i, r in zip(ids, refs, strict=True)]
 
 
-def of(groups):
-    return [sample(name, group=f"group {number}") for name, number in sorted(groups.items())]
+def of(groups, part=""):
+    return [sample(name, part, f"group {number}") for name, number in sorted(groups.items())]
 
 
 def ids(part):
     return [s.id for s in part]
 
 
-def split_ids(split):
-    """As runs save it."""
-    return {name: ids(getattr(split, name)) for name in ("train", "val", "test")}
+def places(split):
+    """Of the sections of train, val and test."""
+    return [[s.place for s in part] for part in (split.train, split.val, split.test)]
 
 
 def parts(split):
@@ -215,10 +233,22 @@ def test_hashed_refuses_what_cannot_be_split():
 def test_blocks_are_contiguous_in_order_and_apart(train, val, test, gap):
     sections = stack(train + val + test + 2 * gap)
     split = blocks(sections, val=val, test=test, gap=gap)
-    pages = [[s.image.page for s in part] for part in (split.train, split.val, split.test)]
-    assert pages[0] == list(range(train))
-    assert pages[1] == list(range(train + gap, train + gap + val))
-    assert pages[2] == list(range(train + gap + val + gap, len(sections)))
+    held = range(train + gap, train + gap + val)
+    assert places(split) == [list(range(train)), list(held), list(range(held.stop + gap, len(sections)))]
+
+
+def test_sections_in_files_of_their_own_are_a_stack():
+    """In whatever order they come; what has no neighbours stays where it is."""
+    sections = [replace(sample(f"section {n}", group="block"), stack="block", place=n) for n in range(10)]
+    mixed = random.Random(0).sample(sections, 10)
+    assert mixed != sections
+    split = blocks(mixed, val=2, test=3, gap=1)
+    assert places(split) == [[0, 1, 2], [4, 5], [7, 8, 9]]
+    assert found(mixed, val=0.2, test=0.3, seed=0) == blocks(sections, val=2, test=3, gap=0)
+    assert places(blocks_folds(mixed, folds=5, fold=1, val=1, gap=0)) == [[0, 4, 5, 6, 7, 8, 9], [1], [2, 3]]
+    two = [*mixed[:5], sample("alone"), *stack(3, "other"), *mixed[5:]]
+    assert ids(blocks(two, val=1, test=3, gap=0).test) == ids(stack(3, "other"))
+    assert ids(blocks(two, val=1, test=3, gap=0).val) == ["alone"]
 
 
 def test_too_few_sections():
@@ -239,6 +269,8 @@ def test_blocks_cut_a_stack_but_no_group_of_several_files():
         blocks(files, val=1, test=2, gap=0)
     with pytest.raises(DataError, match="the group specimen lies in"):  # two stacks of one specimen
         blocks(stack(3, "a.tif", "specimen") + stack(3, "b.tif", "specimen"), val=1, test=1, gap=0)
+    with pytest.raises(DataError, match="the group stack lies in"):  # pages that are no neighbours
+        blocks([replace(page, stack="", place=None) for page in pages], val=1, test=2, gap=0)
 
 
 # --- found: what suits a folder --------------------------------------------------------------------------
@@ -250,7 +282,7 @@ def test_found_takes_published_parts_then_blocks_of_one_stack_then_the_hash():
     assert found(everything, **arguments) == published(everything, val_fraction=0.15, seed=3)
     pages = stack(30, group="stack")
     assert found(pages, **arguments) == blocks(pages, val=4, test=6, gap=0)
-    assert found(stack(30), **arguments) == hashed(stack(30), **arguments)  # pages that are no neighbours
+    assert found(stack(30), **arguments) == hashed(stack(30), **arguments)  # each page a group of its own
     stacks = [page for name in "abcdef" for page in stack(4, name, group=name)]
     assert found(stacks, **arguments) == hashed(stacks, **arguments)
     assert [len(part) for part in vars(found(stack(3, group="s"), **arguments)).values()] == [1, 1, 1]
@@ -260,6 +292,147 @@ def test_found_takes_published_parts_then_blocks_of_one_stack_then_the_hash():
         found([sample("a")], **arguments)
     with pytest.raises(ConfigError, match="leave nothing"):
         found(pages, val=0.5, test=0.6, seed=0)
+
+
+# --- folds ----------------------------------------------------------------------------------------------
+
+named_groups = st.dictionaries(
+    st.text("abcdef0123", min_size=1, max_size=6), st.integers(0, 15), min_size=6, max_size=40
+)
+
+
+def whole(split):
+    where = {}
+    return all(where.setdefault(s.group, name) == name for name in vars(split) for s in getattr(split, name))
+
+
+def every(strategy, everything, count, **arguments):
+    """The splits of all folds, or None where a fold is empty."""
+    with contextlib.suppress(DataError):
+        return [strategy(everything, folds=count, fold=n, **arguments) for n in range(count)]
+    return None
+
+
+@given(named_groups, st.integers(3, 5), seeds, st.randoms())
+@settings(max_examples=60)
+def test_hashed_folds_judge_each_sample_once(named, count, seed, random):
+    everything = of(named)
+    splits = every(hashed_folds, everything, count, seed=seed)
+    assume(splits is not None)
+    assert sorted(s.id for split in splits for s in split.test) == sorted(named)
+    for fold, split in enumerate(splits):
+        assert parts(split).keys() == named.keys()
+        assert whole(split)
+        assert split.train
+        assert set(split.val) == set(splits[(fold + 1) % count].test)
+    shuffled = random.sample(everything, len(everything))
+    assert parts(hashed_folds(shuffled, folds=count, fold=1, seed=seed)) == parts(splits[1])
+
+
+@given(named_groups, named_groups, st.integers(3, 4), seeds)
+@settings(max_examples=60)
+def test_hashed_folds_move_none_when_some_are_added(named, more, count, seed):
+    before = every(hashed_folds, of(named), count, seed=seed)
+    assume(before is not None)
+    after = every(hashed_folds, of(more | named), count, seed=seed)
+    for one, other in zip(before, after, strict=True):
+        assert parts(one).items() <= parts(other).items()
+
+
+@given(named_groups, st.integers(2, 4), seeds)
+@settings(max_examples=60)
+def test_published_folds_choose_by_each_training_sample_once(named, count, seed):
+    everything = [*of(named, "train"), sample("t", "test")]
+    splits = every(published_folds, everything, count, seed=seed)
+    assume(splits is not None)
+    assert sorted(s.id for split in splits for s in split.val) == sorted(named)
+    for split in splits:
+        assert [s.id for s in split.test] == ["t"]
+        assert parts(split).keys() == {"t", *named}
+        assert whole(split)
+        assert split.train
+
+
+def test_folds_are_about_equally_large():
+    everything = [sample(f"{i:04d}") for i in range(1000)]
+    sizes = [len(hashed_folds(everything, folds=5, fold=n, seed=0).test) for n in range(5)]
+    assert sum(sizes) == 1000
+    assert all(150 < size < 250 for size in sizes)
+    assert sizes[2] == sum(0.4 <= draw(s.group, 0) < 0.6 for s in everything)
+
+
+def test_an_empty_fold_is_refused_with_a_seed_that_fills_all():
+    everything = [sample(c) for c in "abcdef"]
+    with pytest.raises(DataError, match=r"fold \d of 5 is empty: 6 group\(s\) are few") as caught:
+        [hashed_folds(everything, folds=5, fold=n, seed=0) for n in range(5)]
+    seed = int(re.search(r"dataset\.split\.seed=(\d+)", caught.value.remedy)[1])
+    assert every(hashed_folds, everything, 5, seed=seed) is not None
+    with pytest.raises(DataError) as caught:  # no seed makes five folds of three
+        hashed_folds(everything[:3], folds=5, fold=0, seed=0)
+    assert "seed" not in caught.value.remedy
+
+
+def test_folds_leave_a_published_validation_part_alone():
+    everything = [*of({"a": 1, "b": 2, "c": 3}, "train"), sample("v", "val"), sample("t", "test")]
+    with pytest.raises(DataError, match="such as v, are published for validation"):
+        published_folds(everything, folds=2, fold=0, seed=0)
+    with pytest.raises(DataError, match="belong to no published part"):
+        published_folds([sample("a")], folds=2, fold=0, seed=0)
+
+
+@given(st.integers(2, 60), st.integers(2, 6), st.integers(1, 5), st.integers(0, 3))
+@settings(max_examples=100)
+def test_runs_judge_each_section_once_and_stay_apart(count, number, val, gap):
+    sections = stack(count, group="stack")
+    tested = []
+    for fold in range(number):
+        run = range(fold * count // number, (fold + 1) * count // number)
+        before, after = (range(n, n + val) for n in (run.start - gap - val, run.stop + gap))
+        held = before if before.start >= 0 else after
+        rest = [n for n in range(count) if all(abs(n - m) > gap for m in (*run, *held))]
+        if not run or held.stop > count or not rest:
+            with pytest.raises(DataError, match="too few for fold"):
+                blocks_folds(sections, folds=number, fold=fold, val=val, gap=gap)
+            return
+        split = blocks_folds(sections, folds=number, fold=fold, val=val, gap=gap)
+        assert places(split) == [rest, list(held), list(run)]
+        tested += run
+    assert tested == list(range(count))
+
+
+def test_runs_of_a_block_of_thirty():
+    split = blocks_folds(stack(30, group="stack"), folds=5, fold=4, val=4, gap=0)
+    assert [part[0] for part in places(split)] == [0, 20, 24]
+    first = blocks_folds(stack(30, group="stack"), folds=5, fold=0, val=4, gap=1)
+    assert places(first) == [list(range(12, 30)), [7, 8, 9, 10], [0, 1, 2, 3, 4, 5]]
+
+
+def test_runs_that_do_not_fit():
+    for arguments in (
+        {"folds": 4, "fold": 0, "val": 1, "gap": 0},
+        {"folds": 2, "fold": 0, "val": 2, "gap": 0},
+        {"folds": 3, "fold": 1, "val": 1, "gap": 1},
+    ):
+        with pytest.raises(DataError, match=r"3 section\(s\) are too few for fold"):
+            blocks_folds(stack(3, group="stack"), **arguments)
+    with pytest.raises(DataError, match="the group x lies in"):
+        blocks_folds([sample(c, group="x") for c in "abcdef"], folds=3, fold=0, val=1, gap=0)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "more"),
+    [
+        (published_folds, {"seed": 0}),
+        (hashed_folds, {"seed": 0}),
+        (blocks_folds, {"val": 1, "gap": 0}),
+    ],
+)
+def test_there_is_no_fold_beyond_the_last(strategy, more):
+    everything = [sample(c, "train") for c in "abcdefghijklmnopqrstuvwxyz"] + [sample("last", "test")]
+    assert strategy(everything, folds=3, fold=2, **more).train
+    with pytest.raises(ConfigError, match=r"dataset\.split\.fold=3, but there are 3 folds") as caught:
+        strategy(everything, folds=3, fold=3, **more)
+    assert "fold=2" in caught.value.remedy
 
 
 # --- file ------------------------------------------------------------------------------------------------
@@ -329,10 +502,14 @@ def test_a_file_may_not_tear_a_group(tmp_path):
 # --- as users choose them --------------------------------------------------------------------------------
 
 
-def chosen(*overrides):
+def composed(*overrides):
     cli.register()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return check(hydra.compose("train", list(overrides))).dataset.split
+        return check(hydra.compose("train", list(overrides))).dataset
+
+
+def chosen(*overrides):
+    return composed(*overrides).split
 
 
 def test_the_default_splits_are_what_is_promised():
@@ -350,10 +527,20 @@ def test_the_default_splits_are_what_is_promised():
     assert ids(split.val) == held
     assert ids(split.test) == ["test-x", "test-y", "test-z"]
     assert chosen("dataset=phantom_blood") == Target("lamella.splits.published", {"val_fraction": 0.2, "seed": 3})
-    assert chosen("dataset=phantom_em") == {"_target_": "lamella.splits.blocks", "val": 2, "test": 3, "gap": 0}
+    assert chosen("dataset=phantom_em") == Target("lamella.splits.blocks", {"val": 2, "test": 3, "gap": 0})
 
 
-def test_the_phantom_is_split_as_ever():
+def test_the_phantoms_are_split_as_ever(tmp_path):
+    """What runs keep of their split; computed before stacks had places."""
+    for name, sha256 in (
+        ("phantom_em", "7c144a9bcbd1c4117f68508a0e1265c9d30148a878a751bf1d19b004899e8512"),
+        ("phantom_blood", "d306c91bbd892cfcb96fc81f36f96f34f418642dd351b736ad9b5cd7276d1684"),
+    ):
+        dataset = composed(f"dataset={name}", f"paths.cache={tmp_path}")
+        assert split_sha256(build(dataset.split, build(dataset).samples)) == sha256
+
+
+def test_the_phantom_blood_is_split_as_ever():
     smears = []
     for part, count, stream, letters in (("train", 20, 2, "0123456789abcd"), ("test", 8, 3, "ef")):
         drawn = [phantom._uuid(np.random.default_rng((0, stream, index)), letters) for index in range(count)]

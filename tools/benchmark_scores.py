@@ -36,12 +36,14 @@ from lamella.data.datasets.em import em
 from lamella.data.datasets.phantom import phantom_em
 from lamella.data.types import Dataset
 from lamella.errors import DataError
-from lamella.hardware import Precision, choose, freed_memory_kept
-from lamella.inference.segmenter import Inference, Normalise, classes, predict
+from lamella.hardware import Precision, freed_memory_kept, resolve
+from lamella.inference import Inference
+from lamella.inference.segmenter import Normalise
+from lamella.inference.tiling import classes, predict
+from lamella.metrics.image_counts import ImageCounts
 from lamella.metrics.neurites import THRESHOLDS, scores_at
 from lamella.metrics.pixels import ALL_SCORE_NAMES, count
 from lamella.models.smp.networks import unet
-from lamella.training.task import image_table
 
 SIDE = 512
 MOST_SHARE, MOST_MILLISECONDS = 0.03, 50
@@ -79,7 +81,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         sections = read(Path(folder), options.images)
     with freed_memory_kept(torch.device("cpu")):  # as in every run
-        for precision in dict.fromkeys(("32-true", choose("cpu", "auto").precision)):
+        for precision in dict.fromkeys(("32-true", resolve("cpu", "auto").precision)):
             time_pixels(sections, precision, options.repetitions)
         time_neurites(sections[0], options.repetitions)
 
@@ -128,15 +130,15 @@ def validate(sections: Sequence[Section], network: torch.nn.Module, precision: P
         found: torch.Tensor = network(normalise(grey).to(memory_format=torch.channels_last))
         return found
 
-    counted, scoring, whole = [], Clock(), Clock()
+    counts, scoring, whole = ImageCounts([section.id for section in sections]), Clock(), Clock()
     with whole, torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
         for section, image, mask in zip(sections, images, masks, strict=True):
             valid = torch.ones_like(mask, dtype=torch.bool)
-            probability = predict(logits, normalise.grey(image), (SIDE, SIDE), WHOLE, frame=0, tta=False)
+            probability = predict(logits, normalise.grey(image), (SIDE, SIDE), WHOLE, context=0, tta=False)
             with scoring:
-                counted.append((section.id, count(classes(probability, WHOLE.threshold), mask, valid, 2)[0]))
+                counts.update([section.id], count(classes(probability, WHOLE.threshold), mask, valid, 2))
         with scoring:
-            table = image_table(counted)
+            table = counts.table()
             for name in ALL_SCORE_NAMES:
                 table.per_image(name).mean()
                 table.pooled(name)

@@ -1,4 +1,4 @@
-"""Hydra finds its plugins in this package, and only here."""
+"""A sweep whose jobs are all checked before the first begins. Hydra finds its plugins in this package alone."""
 
 import contextlib
 import copy
@@ -49,7 +49,7 @@ class CheckedSweeper(BasicSweeper):
 
 
 def _compare(checked: Any, sweep: str) -> None:
-    """Of a sweep of experiments; other commands have nothing to compare."""
+    """Compares the runs of a sweep of experiments; other commands have nothing to compare."""
     if isinstance(checked, Config):
         from lamella.commands import compare as comparing  # late: the jobs have imported what it needs
 

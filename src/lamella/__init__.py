@@ -5,10 +5,9 @@ A sample flows one way, and so do imports:
     files -> Samples -> audit -> split -> store -> crop -> batch -> augment -> network -> loss / counts
           -> per-image scores -> MLflow run -> report
 
-`data`, `models`, `metrics` and `losses` know nothing of each other; `task` joins a network, a loss and counts for
-one batch, `scoring` a network and every measure for whole images. `experiment` is one run from start to end: it reads
-its data (`loading`), fits (`fitting`), lets validation decide (`deciding`), judges (`judging`) and describes itself
-(`description`) in the modules of these names. `evaluation`, `comparing`, `prepare` and `convert` are the other
-commands; `report` makes tables and a page of finished runs. Only these, `config`, `checkpoint` and `model` know
-Hydra's configuration, only `tracking` knows MLflow.
+`data`, `models`, `metrics` and `losses` know nothing of each other; `training.task` joins a network, a loss and counts
+for one batch, `evaluation` a segmenter and every measure for whole images, which `inference.whole_images` predicts.
+Each file of `commands` is a command that a user types; `commands.setup` turns its configuration into objects, and
+nothing below it takes one. `reporting` makes tables and a page of finished runs; only `tracking` knows MLflow.
+`docs/house.md` shows the rooms on one page, and a test walks all imports: they go one way.
 """

@@ -59,11 +59,12 @@ def _cpu_has_bfloat16() -> bool:
 
 @contextmanager
 def freed_memory_kept(device: torch.device) -> Iterator[None]:
-    """Has glibc keep large freed blocks for the next step, and gives them all back to the kernel at the end.
+    """Keeps memory that is freed for the next step of a run, and gives it all back to the kernel at the end.
 
-    A training step on the CPU frees and takes the same hundreds of megabytes again and again; without this the
-    kernel clears every page anew each time. It must end with the run: a process that goes on like this never shrinks,
-    and what is allocated and hardly touched (an array for a huge image, say) then takes its whole size.
+    glibc is told so: a training step on the CPU frees and takes the same hundreds of megabytes again and again;
+    without this the kernel clears every page anew each time. It must end with the run: a process that goes on like
+    this never shrinks, and what is allocated and hardly touched (an array for a huge image, say) then takes its whole
+    size.
     Does nothing on a GPU, or where the C library is not glibc.
     """
     libc = ctypes.CDLL(None) if sys.platform.startswith("linux") and device.type == "cpu" else None

@@ -1,7 +1,7 @@
-"""Which images train, choose (validation) and judge (test): deterministic, and the same on every machine.
+"""Splits of a data set into train, validation and test: deterministic, and the same on every machine.
 
-Those that end in `_folds` make one fold of several: each sample judges once over all of them, a run is one fold, and
-a sweep over `fold` is all.
+A function that ends in `_folds` makes one fold of several: over all folds each sample judges once, a run is one fold,
+and a sweep over `fold` is all.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ def published(
     val_fraction: Annotated[float, Key("share of the published train part held out to choose by", above=0, most=0.9)],
     seed: Annotated[int, Key("another seed holds out other images", least=0)],
 ) -> Split:
-    """Test is the published test part; validation the published one, else carved from train by whole groups.
+    """The published split: test as published; validation as published, else whole groups held out of train.
 
     A group's place follows from its name and the seed alone, so images added later move no earlier one. Only
     where that would hold out none of the groups, or all of them, the nearest one is moved over. The share is
@@ -53,7 +53,7 @@ def hashed(
     test: Annotated[float, Key("share of the groups that judges", above=0, most=0.9)],
     seed: Annotated[int, Key("another seed draws other groups", least=0)],
 ) -> Split:
-    """Whole groups are drawn by a hash of their name and the seed; published parts are not heeded.
+    """A random split by whole groups, drawn by a hash of their name and the seed; published parts are not heeded.
 
     Images added later move no earlier one, only where a part would otherwise be empty (a handful of groups) the
     nearest group is moved over. The shares are met on average over seeds, seldom exactly.
@@ -90,13 +90,13 @@ def found(
     test: Annotated[float, Key("share that judges, where none is published", above=0, most=0.9)],
     seed: Annotated[int, Key("another seed draws other groups", least=0)],
 ) -> Split:
-    """What suits the samples: their `published` parts, `blocks` of a single stack of sections, else `hashed`.
+    """The split that suits the samples: `published` parts, `blocks` of a single stack of sections, else `hashed`.
 
     Raises ConfigError and DataError as those do.
     """
     if any(s.part for s in samples):
         return published(samples, val_fraction=val, seed=seed)
-    one_stack = len({(s.group, s.image.path) for s in samples}) == 1 < len(samples)
+    one_stack = len({(s.group, s.stack) for s in samples}) == 1 < len(samples) and samples[0].stack
     if one_stack and val + test < 1:
         count = len(samples)
         return blocks(samples, val=max(1, round(val * count)), test=max(1, round(test * count)), gap=0)
@@ -110,14 +110,16 @@ def blocks(
     test: Annotated[int, Key("sections at the end of the block that judge", least=1)],
     gap: Annotated[int, Key("sections between two parts that are left out", least=0)],
 ) -> Split:
-    """Contiguous blocks of sections: train first, then validation, then test.
+    """A split into contiguous blocks of sections: train first, then validation, then test.
 
     Neighbouring sections look alike, so a random split would leak; here only the blocks' borders touch, and not
-    even those with a gap. The one strategy that cuts a stack; a group of several files stays whole.
+    even those with a gap. A stack's sections are taken in their places. The one strategy that cuts a stack; any
+    other group stays whole.
 
     Raises:
-        DataError: too few sections, or a border runs through a group of several files.
+        DataError: too few sections, or a border runs through a group that is not one stack.
     """
+    samples = _in_place(samples)
     first_test = len(samples) - test
     first_val = first_test - gap - val
     end_train = first_val - gap
@@ -143,7 +145,7 @@ def file(
     path: Annotated[str, Key('a split.json as runs save it: {"train": [ids], "val": [ids], "test": [ids]}')],
     allow_unused: Annotated[bool, Key("images that the file does not name are left out")],
 ) -> Split:
-    """The parts that a file names.
+    """The split that a file spells out, as runs save it.
 
     Raises:
         DataError: the file is missing or of another form, a part is empty, an id is unknown, missing or named twice,
@@ -179,7 +181,7 @@ def published_folds(
     fold: Annotated[int, Key("the fold held out to choose by, counted from 0", least=0)],
     seed: Annotated[int, Key("another seed makes other folds", least=0)],
 ) -> Split:
-    """Test is the published test part, in every fold; `fold` of the train part is validation, the rest trains.
+    """One fold of the published train part: `fold` is validation, the rest trains; test is the published test part.
 
     A group's fold follows from its name and the seed alone, so images added later move no earlier one.
 
@@ -207,7 +209,7 @@ def hashed_folds(
     fold: Annotated[int, Key("the fold that judges, counted from 0", least=0)],
     seed: Annotated[int, Key("another seed makes other folds", least=0)],
 ) -> Split:
-    """Whole groups in folds: `fold` is test, the one after it validation, the rest trains.
+    """One fold of whole groups: `fold` is test, the one after it validation, the rest trains.
 
     A group's fold follows from its name and the seed alone, so images added later move no earlier one; folds are
     equally large on average over seeds, seldom exactly. Published parts are not heeded.
@@ -234,15 +236,16 @@ def blocks_folds(
     val: Annotated[int, Key("sections beside it, held out to choose by", least=1)],
     gap: Annotated[int, Key("sections between two parts that are left out", least=0)],
 ) -> Split:
-    """Runs of sections: `fold` is test, the `val` sections before it (after it where it is early) validation.
+    """One fold of contiguous runs: run `fold` is test, the `val` sections before it (or else after it) validation.
 
-    The rest trains, on either side. A stack is cut, a group of several files stays whole.
+    The rest trains, on either side. A stack is cut, any other group stays whole.
 
     Raises:
         ConfigError: there is no such fold.
-        DataError: too few sections, or a border runs through a group of several files.
+        DataError: too few sections, or a border runs through a group that is not one stack.
     """
     _in_range(fold, folds)
+    samples = _in_place(samples)
     count = len(samples)
     start, end = fold * count // folds, (fold + 1) * count // folds
     # Validation and its gap fit before the test run, or else lie after it.
@@ -266,7 +269,7 @@ def blocks_folds(
 
 
 def published_parts(samples: Sequence[Sample]) -> tuple[tuple[Sample, ...], tuple[Sample, ...], tuple[Sample, ...]]:
-    """Train, val (may be empty) and test as published.
+    """The samples of the published train, val (may be empty) and test parts.
 
     Raises:
         DataError: a sample has no published part, or there is too little in train or test.
@@ -288,19 +291,19 @@ def published_parts(samples: Sequence[Sample]) -> tuple[tuple[Sample, ...], tupl
 
 
 def whole_groups(split: Split) -> Split:
-    """The split, if no group lies in two parts. A group that is the pages of one file may: `blocks` cuts stacks.
+    """The split as it is, if no group lies in two parts. A group that is one stack may: `blocks` cuts stacks.
 
     Raises:
         DataError: names a group and its parts.
     """
     parts: dict[str, dict[str, Sample]] = {}
-    files: dict[str, set[Path]] = {}
+    stacks: dict[str, set[str]] = {}
     for name in PARTS:
         for s in getattr(split, name):
             parts.setdefault(s.group, {}).setdefault(name, s)
-            files.setdefault(s.group, set()).add(s.image.path)
+            stacks.setdefault(s.group, set()).add(s.stack)
     for group, first in parts.items():
-        if len(first) > 1 and len(files[group]) > 1:
+        if len(first) > 1 and (len(stacks[group]) > 1 or "" in stacks[group]):
             where = " and ".join(f"{name} ({s.id})" for name, s in first.items())
             raise DataError(
                 f"the group {group} lies in {where}",
@@ -310,9 +313,16 @@ def whole_groups(split: Split) -> Split:
 
 
 def draw(group: str, seed: int) -> float:
-    """A number in [0, 1) that depends on the name and the seed alone."""
+    """A number in [0, 1), evenly spread over groups, that depends on the group's name and the seed alone."""
     digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _in_place(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples, those of a stack in their places; stacks, and images of none, as they come."""
+    first: dict[str, int] = {}
+    order = [(first.setdefault(s.stack, n) if s.stack else n, s.place or 0) for n, s in enumerate(samples)]
+    return [samples[n] for n in sorted(range(len(samples)), key=lambda n: order[n])]
 
 
 def _in_range(fold: int, folds: int) -> None:

@@ -1,35 +1,24 @@
 """The table of models: what it counts, where it takes the source from, and that every model's file serves."""
 
-import importlib.util
 import re
 import subprocess
 import sys
-from types import ModuleType
 
 import pytest
 import torch
 from torch import nn
 
+from lamella.commands import methods
 from lamella.config.paths import CHECKOUT
 from lamella.errors import ConfigError
 
-SCRIPT = CHECKOUT / "scripts" / "zoo.py"
-NAMES = sorted(path.stem for path in (CHECKOUT / "conf" / "model").glob("*.yaml"))
-
-
-@pytest.fixture(scope="module")
-def zoo() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("zoo", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+SCRIPT = CHECKOUT / "scripts" / "methods.py"
+NAMES = methods.model_names()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_model_is_built_as_its_file_says_and_runs(zoo: ModuleType, name: str) -> None:
-    row = zoo.measure(name)
+def test_every_model_is_built_as_its_file_says_and_runs(name: str) -> None:
+    row = methods.measure(name)
     assert row.name == name
     if name in ("otsu", "bht", "kmeans", "watershed"):
         assert row.parameters == row.flops == 0
@@ -39,23 +28,23 @@ def test_every_model_is_built_as_its_file_says_and_runs(zoo: ModuleType, name: s
         assert re.search(r"\b(19|20)\d\d\b", row.source), "the first line of the file names the publication"
 
 
-def test_the_numbers_of_ternausnet_are_those_of_its_layers(zoo: ModuleType) -> None:
-    row = zoo.measure("ternausnet")
+def test_the_numbers_of_ternausnet_are_those_of_its_layers() -> None:
+    row = methods.measure("ternausnet")
     # The paper's 22,927,393, and two parameters a channel of normalisation for one bias in the decoder.
     encoder = 2 * (64 + 128 + 2 * 256 + 4 * 512)
     decoder = 512 + 256 + 512 + 256 + 512 + 128 + 256 + 64 + 128 + 32 + 32
     assert row.parameters == 22_927_393 + encoder + decoder
 
 
-def test_flops_are_two_a_multiply_add(zoo: ModuleType) -> None:
+def test_flops_are_two_a_multiply_add() -> None:
     network = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.ConvTranspose2d(5, 7, 2, stride=2))
     convolution, transposed = 256 * 256 * 3 * 5 * 9, 256 * 256 * 5 * 7 * 4
-    assert zoo.forward_flops(network) == 2 * (convolution + transposed)
+    assert methods.forward_flops(network) == 2 * (convolution + transposed)
 
 
-def test_an_unknown_model_is_refused_with_the_names(zoo: ModuleType) -> None:
+def test_an_unknown_model_is_refused_with_the_names() -> None:
     with pytest.raises(ConfigError, match="there is no model 'fpm'") as caught:
-        zoo.measure("fpm")
+        methods.measure("fpm")
     assert "Did you mean fpn? Allowed: attention_r2unet" in caught.value.remedy
 
 
@@ -64,13 +53,13 @@ def test_an_unknown_model_is_refused_with_the_names(zoo: ModuleType) -> None:
     [
         (["model=linknet"], ["linknet", "11.66", "GFLOPs", "arXiv:1707.03718"]),
         (["encoders=convnext_atto"], ["tu-convnext_atto", "yes"]),
-        (["--help"], ["python scripts/zoo.py encoders=resnet"]),
+        (["--help"], ["python scripts/methods.py encoders=resnet"]),
     ],
 )
 def test_what_is_asked_for_is_printed(
-    zoo: ModuleType, arguments: list[str], wanted: list[str], capsys: pytest.CaptureFixture[str]
+    arguments: list[str], wanted: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert zoo.main(arguments) == 0
+    assert methods.run(arguments) == 0
     printed = capsys.readouterr().out
     assert all(word in printed for word in wanted)
 
@@ -84,9 +73,9 @@ def test_what_is_asked_for_is_printed(
     ],
 )
 def test_a_mistake_is_one_message_and_exit_code_1(
-    zoo: ModuleType, arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert zoo.main(arguments) == 1
+    assert methods.run(arguments) == 1
     assert capsys.readouterr().err.startswith(problem)
 
 
@@ -98,10 +87,10 @@ def test_the_command_runs_from_any_folder(tmp_path: object) -> None:
     assert "mit_b5" in done.stdout
 
 
-def test_meta_tensors_do_the_counting(zoo: ModuleType) -> None:
+def test_meta_tensors_do_the_counting() -> None:
     class Seen(nn.Module):
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             assert image.is_meta
             return image
 
-    assert zoo.forward_flops(Seen()) == 0
+    assert methods.forward_flops(Seen()) == 0

@@ -1,9 +1,6 @@
 """Whole experiments in this process, on phantoms: they learn, repeat, and leave checkpoints that mean what they say."""
 
-import ast
 import csv
-import pickle
-import subprocess
 from pathlib import Path
 
 import hydra
@@ -24,7 +21,6 @@ from lamella.config.paths import CHECKOUT
 from lamella.console import console
 from lamella.errors import ConfigError, DataError, StorageError
 from lamella.inference import checkpoint
-from lamella.tracking import environment
 from lamella.training.fit import FitSettings, fit
 
 PACKAGE = CHECKOUT / "src" / "lamella"
@@ -180,33 +176,6 @@ def test_a_checkpoint_is_the_trained_task(configured, root, tmp_path, overrides)
         assert torch.equal(trained.segmenter.logits(image.float()), task.logits(image.float()))
 
 
-class Mischief:
-    """What a checkpoint from a stranger may hold."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_what_is_no_checkpoint_is_said_so_and_never_run(tmp_path):
-    with pytest.raises(StorageError, match=r"missing\.ckpt is missing"):
-        checkpoint.load(tmp_path / "missing.ckpt")
-    (tmp_path / "empty.ckpt").touch()
-    (tmp_path / "text.ckpt").write_text("hello")
-    (tmp_path / "pickle.ckpt").write_bytes(pickle.dumps({"lamella": Mischief(tmp_path / "done")}))
-    torch.save({"lamella": Mischief(tmp_path / "done")}, tmp_path / "torch.ckpt")
-    for name in ("empty", "text", "pickle", "torch"):
-        with pytest.raises(StorageError, match=rf"{name}\.ckpt cannot be read as a checkpoint: "):
-            checkpoint.load(tmp_path / f"{name}.ckpt")
-    assert not (tmp_path / "done").exists()
-    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
-    with pytest.raises(StorageError, match="is no checkpoint of Lamella"):
-        checkpoint.load(tmp_path / "other.ckpt")
-
-
 def test_weights_that_do_not_fit_are_said_so(runs, tmp_path):
     saved = torch.load(artifacts(runs["phantom_blood"][0]) / "checkpoints/best.ckpt", weights_only=True)
     saved["state_dict"].popitem()
@@ -234,120 +203,6 @@ def test_a_run_leaves_nothing_but_its_artifacts(runs, root):
     assert list((root / "outputs").iterdir()) == []
     (run,) = runs["phantom_em"]
     assert not list((artifacts(run) / "figures").glob("prediction_*.png"))  # tracking.figures=0
-
-
-# The machine and the code
-
-
-def test_hardware_follows_what_is_asked_for():
-    assert hardware.resolve("cpu", "32-true") == hardware.Hardware(torch.device("cpu"), "32-true")
-    assert hardware.resolve("cpu", "bf16-mixed").precision == "bf16-mixed"
-    assert hardware.resolve("auto", "auto").device.type == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert hardware.resolve("cpu", "auto").accelerator == "cpu"
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_a_gpu_that_is_not_there_is_said_so():
-    with pytest.raises(ConfigError, match="=gpu, but torch sees no CUDA device") as caught:
-        hardware.resolve("gpu", "auto")
-    assert "trainer=cpu" in caught.value.remedy
-
-
-def test_the_environment_names_machine_and_packages():
-    text = environment.describe()
-    assert text.startswith("# python 3.")
-    assert f"torch=={torch.__version__}" in text
-    assert "None" not in text
-
-
-def test_the_state_of_the_code_is_told(tmp_path):
-    def git(*arguments):
-        command = ["git", "-C", tmp_path, "-c", "user.name=n", "-c", "user.email=e@x.y", *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    assert environment.code(tmp_path / "nowhere") == environment.Code("", "")
-    git("init", "--quiet")
-    (tmp_path / ".gitignore").write_text("data\n")
-    assert environment.code(tmp_path) == environment.Code("", "# new, not in git: .gitignore\n")  # no commit yet
-    git("add", ".")
-    git("commit", "--quiet", "-m", "m")
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/image.png").write_text("x")
-    assert environment.code(tmp_path) == environment.Code(git("rev-parse", "HEAD"), "")
-    (tmp_path / ".gitignore").write_bytes(b"data\ncaf\xe9\n")  # not UTF-8
-    (tmp_path / "new.py").write_text("x")
-    diff = environment.code(tmp_path).diff
-    assert "+caf" in diff
-    assert "# new, not in git: new.py" in diff
-
-
-# One direction
-
-
-def imports(path):
-    """The modules a file imports, wherever in it."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute"
-            assert node.module
-            submodules = {f"{node.module}.{alias.name}" for alias in node.names}
-            files = {name: PACKAGE.parent / f"{name.replace('.', '/')}.py" for name in submodules}
-            found |= {node.module} | {name for name, file in files.items() if file.exists()}
-    return found
-
-
-IMPORTS = {
-    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): imports(path)
-    for path in PACKAGE.rglob("*.py")
-}
-
-
-def users_of(*packages):
-    return {m for m, used in IMPORTS.items() if any(u == p or u.startswith(p + ".") for u in used for p in packages)}
-
-
-def test_only_the_edge_knows_hydra():
-    commands = (
-        *("experiment", "loading", "fitting", "judging", "description"),
-        *("evaluation", "comparing", "prepare", "convert"),
-    )
-    allowed = {f"lamella.{name}" for name in ("cli", "config", "checkpoint", *commands)}
-    assert users_of("hydra", "omegaconf") <= allowed
-
-
-def test_only_tracking_knows_mlflow():
-    assert users_of("mlflow") == {"lamella.tracking.runs"}
-
-
-@pytest.mark.parametrize("part", ["data", "models", "metrics", "losses"])
-def test_parts_know_nothing_of_each_other(part):
-    shared = {"lamella.errors", "lamella.config.key", "lamella.torchvision_ops", "lamella.version", "lamella"}
-    modules = [m for m in IMPORTS if m == f"lamella.{part}" or m.startswith(f"lamella.{part}.")]
-    assert modules
-    for module in modules:
-        ours = {used for used in IMPORTS[module] if used.partition(".")[0] == "lamella"} - shared
-        assert all(used == f"lamella.{part}" or used.startswith(f"lamella.{part}.") for used in ours), module
-
-
-def test_no_import_turns_back():
-    """Modules can be put in an order in which each knows only earlier ones."""
-    rest = {m: {used for used in IMPORTS[m] & IMPORTS.keys() if used != "lamella"} for m in IMPORTS}
-    while rest:
-        first = {m for m, used in rest.items() if not used & rest.keys()}
-        assert first, f"these import each other: {sorted(rest)}"
-        rest = {m: used for m, used in rest.items() if m not in first}
-
-
-def test_the_flow_has_its_order():
-    """What comes late in a sample's way is unknown to what comes early."""
-    assert users_of("lamella.commands.train") == users_of("lamella.cli.main") == set()
-    users = ("experiment", "fitting", "evaluation", "comparing", "report.gather")
-    assert users_of("lamella.tracking.runs") == {f"lamella.{name}" for name in users}
-    users = ("description", "experiment", "fitting", "scoring", "progress")
-    assert users_of("lamella.training.task") == {f"lamella.{name}" for name in users}
 
 
 # The user's own images

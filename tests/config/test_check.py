@@ -1,10 +1,7 @@
 """The real files of conf/, composed by Hydra and held to the schema: what is right passes, nothing else does."""
 
 import dataclasses
-import math
-import typing
 from pathlib import Path
-from typing import Annotated, Any
 
 import hydra
 import pytest
@@ -13,13 +10,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from lamella.cli import main as cli
 from lamella.config.check import _keyword_only, build, check, flat, kept, plain, settle
-from lamella.config.key import Key, hold
+from lamella.config.key import Key
 from lamella.config.paths import CHECKOUT, CONF
-from lamella.config.schema import SCHEMAS, Config, DatasetKeys, Target
-from lamella.config.words import expected, meanings, names_at, suggestion
+from lamella.config.schema import SCHEMAS, Config, Target
+from lamella.config.words import meanings
 from lamella.data.loaders.augment import Augmentation
 from lamella.errors import ConfigError, DataError
-from lamella.inference.segmenter import Inference
+from lamella.inference import Inference
 from lamella.splits import blocks
 
 CHOICES = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml"))
@@ -66,9 +63,14 @@ def test_every_choice_composes_and_passes(group: str, choice: str) -> None:
         assert get_object(getattr(cfg, node).target).__module__.startswith("lamella.")
 
 
-@pytest.mark.parametrize("dataset", [c for g, c in CHOICES if g == "dataset"])
-@pytest.mark.parametrize("model", [c for g, c in CHOICES if g == "model"])
-def test_every_dataset_goes_with_every_model(dataset: str, model: str) -> None:
+DATASETS = [c for g, c in CHOICES if g == "dataset"]
+MODELS = [c for g, c in CHOICES if g == "model"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model"), [(DATASETS[place % len(DATASETS)], model) for place, model in enumerate(MODELS)]
+)
+def test_every_model_follows_its_dataset(dataset: str, model: str) -> None:
     cfg = checked(f"dataset={dataset}", f"model={model}")
     assert cfg.model.arguments["in_channels"] == (
         cfg.dataset.in_channels or 1
@@ -254,16 +256,6 @@ def test_build_refuses_a_foreign_target_as_a_checkpoint_may_hold() -> None:
         kept({"_target_": "os.system"})
 
 
-def test_meanings_name_every_plain_key_with_its_bounds() -> None:
-    text = meanings(Config)
-    for node in ("data", "trainer", "tracking", "paths"):
-        for name in names_at(node, Config):
-            assert f"{node}.{name}" in text
-    assert "seed" in text
-    assert "(a whole number or null, at least 1)" in text
-    assert all(len(line) < 150 for line in text.splitlines())
-
-
 def test_every_argument_a_user_can_set_says_what_it_means() -> None:
     for group, choice in CHOICES:
         node = OmegaConf.load(CONF / group / f"{choice}.yaml")
@@ -274,22 +266,6 @@ def test_every_argument_a_user_can_set_says_what_it_means() -> None:
             assert any(isinstance(part, Key) and part.meaning for part in getattr(hint, "__metadata__", ())), (
                 f"{node['_target_']}: {name}"
             )
-
-
-def test_names_and_expectations_follow_the_schema() -> None:
-    assert "max_epochs" in names_at("trainer", Config)
-    assert "trainer" in names_at("", Config)
-    assert names_at("trainer.max_epochs", Config) == names_at("nosuch.key", Config) == []
-    assert expected("trainer.max_epochs", Config) == "a whole number, at least 1"
-    assert expected("trainer.patience", Config) == "a whole number or null, at least 1"
-    assert expected("trainer", Config) == expected("model", Config) == "a group of keys"
-    assert expected("model.encoder", Config) == expected("nosuch", Config) == ""
-
-
-def test_suggestions_name_the_nearest_and_all() -> None:
-    assert suggestion("modle", ["seed", "model"]) == "Did you mean model? Allowed: model, seed."
-    assert suggestion("xyz", ["seed"]) == "Allowed: seed."
-    assert suggestion("xyz", []) == ""
 
 
 def test_what_only_the_data_can_say_is_settled_later() -> None:
@@ -317,51 +293,3 @@ def test_every_command_composes_and_passes(command: str) -> None:
     checked = plain(check(composed, schema))
     assert set(checked) == {field.name for field in dataclasses.fields(schema)}
     assert all(name in meanings(schema) for name in checked if name not in ("dataset", "paths"))
-
-
-# Bounds, for those who build things without a configuration
-
-
-@pytest.mark.parametrize(
-    ("key", "good", "bad"),
-    [
-        (Key("", least=1), [1, 5, None, [1, 2]], [0, -1, math.nan, math.inf, [1, 0]]),
-        (Key("", above=0, most=1), [0.001, 1], [0, 1.001]),
-        (Key("", choices=("a", "b")), ["a", None, ["a", "b"]], ["c", "", ["a", "c"]]),
-        (Key(""), [0, "x", True, -1.5], [math.nan, -math.inf]),
-        (Key("", least=1), [True, False], []),  # a truth value is no number
-        (Key("", least=0, length=2), [[1, 2], None], [[], [1], [1, 2, 3], [1, -1]]),
-    ],
-)
-def test_bounds(key: Key, good: list[Any], bad: list[Any]) -> None:
-    assert all(key.allows(value) for value in good)
-    assert not any(key.allows(value) for value in bad)
-
-
-def test_bounds_in_words() -> None:
-    assert Key("", above=0, most=2**32 - 1).allowed() == "above 0 and at most 4294967295"
-    assert Key("", least=0.25).allowed() == "at least 0.25"
-    assert Key("").allowed() == ""
-    assert Key("", least=0, length=2).allowed() == "2 of them and at least 0"
-
-
-def test_hold_names_the_field() -> None:
-    @dataclasses.dataclass
-    class Thing:
-        share: Annotated[float, Key("a share", least=0, most=1)]
-        size: Annotated[float, Key("no bounds")] = 0
-
-    hold(Thing(1))
-    with pytest.raises(ConfigError, match=r"^Thing\.share must be at least 0 and at most 1; got 2"):
-        hold(Thing(2))
-    with pytest.raises(ConfigError, match=r"^Thing\.size must be a finite number; got nan"):
-        hold(Thing(1, math.nan))
-
-
-def test_what_may_be_allowed_is_what_the_audit_knows():
-    """The schema repeats the kinds, so that `--help` need not import the audit."""
-    from lamella.data.audit.audit import ALLOWABLE
-
-    hint = typing.get_type_hints(DatasetKeys, include_extras=True)["allow"]
-    (key,) = hint.__metadata__
-    assert set(key.choices) == set(ALLOWABLE)

@@ -71,6 +71,35 @@ def test_terms_must_be_given() -> None:
 
 
 @pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("+loss.parts.tversky.gama=1", "there is no key 'loss.parts.tversky.gama'"),
+        ("~loss.parts.tversky.beta", "loss.parts.tversky.beta has no value"),
+        ("loss.parts.tversky.beta=0", "loss.parts.tversky.beta must be a number, above 0; got 0"),
+        ("loss.parts.tversky.beta=x", "loss.parts.tversky.beta must be a number, above 0; got 'x'"),
+        ("loss.parts.tversky.beta=true", "loss.parts.tversky.beta must be a number, above 0; got True"),
+        ("loss.parts.tversky.alpha=null", "loss.parts.tversky.alpha must be a number, above 0; got None"),
+        ("loss.parts.tversky=3", "loss.parts.tversky must be a group of keys; got 3"),
+        ("loss.parts.tversky._target_=os.system", "loss.parts.tversky._target_ must name a function of lamella"),
+        ("~loss.parts.tversky._target_", "loss.parts.tversky._target_ must name a function of lamella, got None"),
+        (
+            "loss.parts.bce._target_=lamella.losses.cross_entropy",
+            "loss.parts.bce._target_ must name a function that makes a Loss, got 'lamella.losses.cross_entropy'",
+        ),
+        *(
+            (f"loss.parts.weighted_bce.weights={wrong}", "loss.parts.weighted_bce.weights must be a list of numbers")
+            for wrong in ("3.0", "'3'", "[x]", "[0.0]")
+        ),
+        ("loss.parts=3", "loss.parts must be a group of keys; got 3"),
+    ],
+)
+def test_a_part_of_a_sum_is_held_to_its_keys(override: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        configured("loss=weighted_sum", "loss.terms={bce:1}", override)
+    assert caught.value.problem.startswith(says)
+
+
+@pytest.mark.parametrize(
     ("overrides", "says"),
     [
         (["loss=focal", "loss.gamma=-1"], "loss.gamma must be a number, at least 0; got -1"),

@@ -19,8 +19,8 @@ from lamella.losses import (
 )
 
 PARTS = {
-    "bce": {"_target_": "lamella.losses.bce"},
-    "cldice": {"_target_": "lamella.losses.cldice", "alpha": 1.0, "iterations": 3},
+    "bce": bce(),
+    "cldice": cldice(alpha=1.0, iterations=3),
 }
 MAKE = {
     "bce": lambda _: bce(),

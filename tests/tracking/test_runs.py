@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 
 from lamella import tracking
 from lamella.errors import StorageError
+from lamella.tracking.store import undisturbed
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ def test_a_signal_waits_until_the_run_is_closed():
     written = []
 
     def close():
-        with tracking._undisturbed():
+        with undisturbed():
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.05)
             written.append("the state")
@@ -154,6 +155,25 @@ def test_runs_may_be_written_from_another_thread(begin, client):
     thread.start()
     thread.join()
     assert client.get_run(ids[0]).info.status == "FINISHED"
+
+
+# Several processes
+
+
+@pytest.mark.parametrize("variable", ["RANK", "LOCAL_RANK"])
+def test_of_processes_that_train_together_only_the_first_writes(begin, client, tmp_path, monkeypatch, variable):
+    monkeypatch.setenv(variable, "1")
+    with begin(uri=f"sqlite:///{tmp_path}/none.db", params={"a": 1}, tags={"t": "x"}) as run:
+        run.log_metrics({"m": 0.5}, step=3)
+        run.log_folder(tmp_path)
+    assert run.run_id == "process-1"
+    with pytest.raises(ZeroDivisionError), begin(uri=f"sqlite:///{tmp_path}/none.db"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv(variable, "0")
+    with begin() as run:
+        run.log_metrics({"m": 0.5})
+    assert client.get_run(run.run_id).data.metrics == {"m": 0.5}
 
 
 # How much it takes

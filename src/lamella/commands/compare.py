@@ -84,7 +84,7 @@ def make(found: Sequence[tracking.FinishedRun], uri: str, *, score: str, k: int,
         cohorts, notes = report.cohorts(found)
         if not cohorts:
             raise StorageError("there is nothing to compare", " ".join(notes))
-        said = _published(found[0])
+        said = _literature(found[0])
         sections = [report.section(cohort, score, said, notes=notes, k=k) for cohort in cohorts]
         title = f"{found[0].experiment}: {counted(sum(len(c.methods) for c in cohorts), 'method')}"
         page = report.write(folder, title, sections)
@@ -108,7 +108,7 @@ def make(found: Sequence[tracking.FinishedRun], uri: str, *, score: str, k: int,
     out.print(f"report {page}", highlight=False, soft_wrap=True)
 
 
-def _published(run: tracking.FinishedRun) -> dict[str, Any]:
+def _literature(run: tracking.FinishedRun) -> dict[str, Any]:
     """What others found, as the run's configuration has it."""
     config: Any = OmegaConf.to_container(OmegaConf.load(run.fetch("config.yaml")))
     return dict(translated(config, 0)["literature"] or {})

@@ -1,4 +1,4 @@
-"""Evaluation: a finished run's best checkpoint on test images again, its own or another data set's."""
+"""The command `evaluate`: a finished run's best checkpoint on test images again, its own or another data set's."""
 
 import copy
 import dataclasses
@@ -25,7 +25,7 @@ from lamella.tracking.provenance import describe
 
 
 def run(cfg: DictConfig) -> None:
-    """Scores a checkpoint as configured, and logs the scores as a child of its run.
+    """Scores a finished run's best checkpoint again, and logs the scores as a child of that run.
 
     Raises:
         LamellaError: anything a user can mend.

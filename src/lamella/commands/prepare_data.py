@@ -15,14 +15,14 @@ from rich.console import Console
 from lamella.config.check import check
 from lamella.config.schema import PrepareData
 from lamella.console import console, transfer
+from lamella.data.download.archives import PUBLISHED, PublishedArchive
 from lamella.data.download.fetch import fetch
-from lamella.data.download.places import PUBLISHED, Place
 from lamella.data.download.unpack import Unpacked, in_bytes, is_litter, not_written, unpack
 from lamella.errors import ConfigError, DataError
 
 
-def run(cfg: DictConfig, published: Mapping[str, Place] = PUBLISHED) -> None:
-    """Provides the data set that `cfg.dataset` names where it is missing, verifies and audits it.
+def run(cfg: DictConfig, published: Mapping[str, PublishedArchive] = PUBLISHED) -> None:
+    """Provides a data set: fetched and unpacked where it is missing, then verified and audited.
 
     Args:
         cfg: as Hydra composed it.
@@ -50,11 +50,11 @@ def run(cfg: DictConfig, published: Mapping[str, Place] = PUBLISHED) -> None:
         audit(checked, out)
 
 
-def install(cfg: PrepareData, place: Place, folder: Path, out: Console) -> None:
-    """Fetches the archive where the user named none, and unpacks it: the folder is then whole, or not there."""
+def install(cfg: PrepareData, place: PublishedArchive, folder: Path, out: Console) -> None:
+    """Fills a data set's folder from an archive, fetched where the user named none: whole, or not at all."""
     if _holds_something(folder):  # another process was first
         return
-    archive = Path(cfg.archive) if cfg.archive else fetched(cfg, place, folder.parent / place.archive, out)
+    archive = Path(cfg.archive) if cfg.archive else fetched(cfg, place, folder.parent / place.file_name, out)
     new = folder.with_name(f".{folder.name}.unpacking")
     try:
         _require_hash(archive, cfg.sha256, out)
@@ -87,8 +87,8 @@ def install(cfg: PrepareData, place: Place, folder: Path, out: Console) -> None:
         out.print(f"{archive} ({in_bytes(archive.stat().st_size)}) is no longer needed", highlight=False)
 
 
-def fetched(cfg: PrepareData, place: Place, archive: Path, out: Console) -> Path:
-    """The archive beside the data set's folder: fetched now, by an earlier call, or put there by hand."""
+def fetched(cfg: PrepareData, place: PublishedArchive, archive: Path, out: Console) -> Path:
+    """The path of the archive: fetched now, there from an earlier call, or put there by hand."""
     if archive.is_file():
         out.print(f"taking {archive}, which is there already", highlight=False)
         return archive
@@ -104,8 +104,8 @@ def fetched(cfg: PrepareData, place: Place, archive: Path, out: Console) -> Path
     return archive
 
 
-def verify(cfg: PrepareData, place: Place, folder: Path, out: Console) -> None:
-    """Holds what lies in the folder to what was published, and says what it is."""
+def verify(cfg: PrepareData, place: PublishedArchive, folder: Path, out: Console) -> None:
+    """Compares what lies in the folder with what was published, and prints what it is. Raises DataError."""
     try:
         notes = place.layout.verify(folder, cfg.partial)
     except DataError as error:
@@ -116,10 +116,10 @@ def verify(cfg: PrepareData, place: Place, folder: Path, out: Console) -> None:
 
 
 def audit(cfg: PrepareData, out: Console) -> None:
-    """Audits the samples, writes the page about them and stops where a fault is found."""
+    """Audits the samples and writes the page about them. Raises DataError where a fault is found."""
     from lamella.commands.setup import inspect
-    from lamella.data.audit.audit import raise_errors  # late: torch takes seconds, which a missing network should not
-    from lamella.data.audit.page import write_page
+    from lamella.data.audit.page import write_page  # late: torch takes seconds, which a missing network should not
+    from lamella.data.audit.report import raise_errors
 
     report = inspect(cfg, out).report
     page = Path(cfg.html)

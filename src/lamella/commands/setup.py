@@ -10,7 +10,8 @@ from rich.console import Console
 
 from lamella.config.check import as_yaml, build
 from lamella.config.schema import Config, PrepareData
-from lamella.data.audit.audit import audit, raise_errors
+from lamella.data.audit.audit import audit
+from lamella.data.audit.report import raise_errors
 from lamella.data.cache.arrays import Store
 from lamella.data.io.intensity import levels
 from lamella.data.io.read import header
@@ -18,16 +19,14 @@ from lamella.data.loaders.augment import window_size
 from lamella.data.prepared import PreparedData
 from lamella.data.types import Dataset, DatasetCard, Split
 from lamella.errors import ConfigError
-from lamella.evaluation.evaluator import evaluate_test
-from lamella.evaluation.image_scores import ScoreSettings
 from lamella.hardware import Hardware
-from lamella.inference import checkpoint
-from lamella.inference.segmenter import Normalise, Segmenter
-from lamella.inference.settings import OperatingPoint
 from lamella.models import weights
 
-if TYPE_CHECKING:  # imported below where they are needed: Lightning and MLflow take seconds that an audit can spare
+if TYPE_CHECKING:  # imported below where they are needed: they take seconds, which an audit can spare
     from lamella.data.loaders.datamodule import SegmentationDataModule
+    from lamella.evaluation.image_scores import ScoreSettings
+    from lamella.inference.segmenter import Segmenter
+    from lamella.inference.settings import OperatingPoint
     from lamella.training.task import SegmentationTask
 
 
@@ -78,6 +77,8 @@ def inspect(cfg: Config | PrepareData, out: Console) -> PreparedData:
 def assemble(cfg: Config, data: PreparedData) -> "tuple[SegmentationTask, SegmentationDataModule]":
     """Network, loss and loaders, from the configuration and the training images' statistics."""
     from lamella.data.loaders.datamodule import SegmentationDataModule
+    from lamella.inference import checkpoint
+    from lamella.inference.segmenter import Normalise
     from lamella.training.task import SegmentationTask
 
     found = levels(data.store.image(sample) for sample in data.split.train)
@@ -130,8 +131,10 @@ def started(cfg: Config) -> torch.nn.Module:
     return network
 
 
-def score_settings(cfg: Config, card: DatasetCard) -> ScoreSettings:
+def score_settings(cfg: Config, card: DatasetCard) -> "ScoreSettings":
     """What whole images are scored by."""
+    from lamella.evaluation.image_scores import ScoreSettings
+
     keys = cfg.score
     return ScoreSettings(
         num_classes=len(card.class_names),
@@ -164,14 +167,16 @@ def identity(cfg: Config, data: PreparedData, sweep: str | None) -> dict[str, st
 def test(
     cfg: Config,
     data: PreparedData,
-    segmenter: Segmenter,
-    operating_point: OperatingPoint,
+    segmenter: "Segmenter",
+    operating_point: "OperatingPoint",
     hardware: Hardware,
     folder: Path,
     heading: str,
     out: Console,
 ) -> dict[str, float]:
     """The scores of the test images: see `lamella.evaluation.evaluator.evaluate_test`."""
+    from lamella.evaluation.evaluator import evaluate_test
+
     said = "scoring the test images"
     with out.status(said) as status:
         return evaluate_test(

@@ -1,4 +1,4 @@
-"""One run from start to end: data, training, scores, tracking."""
+"""The command `train`: one run from start to end, from files to scores in MLflow."""
 
 import shutil
 from pathlib import Path

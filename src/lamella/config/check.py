@@ -159,6 +159,14 @@ def _target(node: Any, schema: type[Target], path: str) -> Target:
     return schema(node["_target_"], arguments, **{name: values[name] for name in shared})
 
 
+def _made(node: Any, made: Any, path: str) -> Target:
+    """One mapping with a `_target_` that must return what an argument takes: a loss among the parts of a sum."""
+    target = _target(node, Target, path)
+    if typing.get_type_hints(_function(target.target, f"{path}.")).get("return") is not made:
+        raise ConfigError(f"{path}._target_ must name a function that makes a {made.__name__}, got {target.target!r}")
+    return target
+
+
 def _values(node: Any, hints: dict[str, Any], path: str) -> dict[str, Any]:
     """The values of one mapping, each held to its annotation; all must be there, and nothing else."""
     if not isinstance(node, Mapping):
@@ -182,10 +190,11 @@ def _value(value: Any, hint: Any, full: str) -> Any:
         return None if value is None and type(None) in typing.get_args(hint) else _target(value, target, full)
     kind, key = kind_and_key(hint)
     refused = ConfigError(f"{full} must be {in_words(kind, key)}; got {value!r}")
-    if kind == dict[str, Any]:
+    if typing.get_origin(kind) is dict:
         if not isinstance(value, Mapping):
             raise refused
-        return dict(value)
+        made = typing.get_args(kind)[1]
+        return {name: each if made is Any else _made(each, made, f"{full}.{name}") for name, each in value.items()}
     holder = OmegaConf.structured(_holder(kind))
     try:
         holder["value"] = value

@@ -10,9 +10,10 @@ from lamella.errors import ConfigError
 
 @dataclass(frozen=True)
 class Key:
-    """Goes into `Annotated[type, Key(...)]` on a dataclass field or a keyword-only argument.
+    """The meaning and the bounds of one value, written as `Annotated[type, Key(...)]` where its type stands.
 
-    `lamella.config.check` reads it: the bounds before anything starts, the meaning for `--help`.
+    That is at a dataclass field or a keyword-only argument. `lamella.config.check` holds values to the bounds before
+    anything starts; `--help` shows the meaning.
 
     Attributes:
         meaning: one line, shown by `--help`.
@@ -63,7 +64,7 @@ class Key:
 
 
 def hold(instance: Any) -> None:
-    """Holds a dataclass to its fields' keys, for those who build it without a configuration.
+    """Refuses a dataclass with a value out of its key's bounds: for those who build one without a configuration.
 
     Raises:
         ConfigError: names the first field whose value is out of bounds.

@@ -10,6 +10,11 @@ from typing import Annotated, Any, Literal
 
 from lamella.config.key import Key
 
+ALLOWABLE = ("mixed", "swapped", "inverted", "conflict", "leak", "neighbours")
+"""The kinds of faults that `dataset.allow` may name; `lamella.data.audit` finds them."""
+Accelerator = Literal["auto", "cpu", "gpu"]
+Precision = Literal["auto", "32-true", "bf16-mixed"]
+
 
 @dataclass(frozen=True)
 class Target:
@@ -17,8 +22,8 @@ class Target:
 
     Attributes:
         target: what `_target_` says, a package and a name in it.
-        arguments: the function's keyword-only arguments, each held to its annotation; `Target`s in them are built
-            first.
+        arguments: the function's keyword-only arguments, each held to its annotation. A `Target` among them, as the
+            parts of a sum of losses are, stands for what its function returns.
     """
 
     target: str
@@ -27,7 +32,7 @@ class Target:
 
 @dataclass(frozen=True)
 class DatasetKeys(Target):
-    """What every dataset says beside its own arguments."""
+    """`dataset`: where images and masks come from. These keys every data set has, beside its function's arguments."""
 
     name: Annotated[str, Key("short name; also the default MLflow experiment")]
     in_channels: Annotated[int | None, Key("channels of every image; null: found in the data", least=1)]
@@ -42,7 +47,7 @@ class DatasetKeys(Target):
         list[str],
         Key(
             "faults the audit may find without stopping anything",
-            choices=("mixed", "swapped", "inverted", "conflict", "leak", "neighbours"),
+            choices=ALLOWABLE,
         ),
     ]
     split: Target
@@ -50,7 +55,7 @@ class DatasetKeys(Target):
 
 @dataclass(frozen=True)
 class ModelKeys(Target):
-    """What every model says beside its own arguments."""
+    """`model`: the network or method. These keys every model has, beside its function's arguments."""
 
     name: Annotated[str, Key("short name, for tables and run names")]
     init_from: Annotated[str | None, Key("start from this run, checkpoint or state dict; null: from scratch")]
@@ -59,7 +64,7 @@ class ModelKeys(Target):
 
 @dataclass(frozen=True)
 class DataKeys:
-    """How training windows are drawn."""
+    """`data`: how training crops are drawn."""
 
     crop: Annotated[int, Key("side of a training crop in pixels of the scaled image", least=16)]
     batch_size: Annotated[int, Key("crops a step", least=1)]
@@ -70,12 +75,10 @@ class DataKeys:
 
 @dataclass(frozen=True)
 class TrainerKeys:
-    """Where and how long training runs."""
+    """`trainer`: where and how long training runs."""
 
-    accelerator: Annotated[str, Key("auto: CUDA where there is one", choices=("auto", "cpu", "gpu"))]
-    precision: Annotated[
-        str, Key("auto: bfloat16 where the hardware has it", choices=("auto", "32-true", "bf16-mixed"))
-    ]
+    accelerator: Annotated[Accelerator, Key("auto: CUDA where there is one")]
+    precision: Annotated[Precision, Key("auto: bfloat16 where the hardware has it")]
     max_epochs: Annotated[int, Key("epochs at most", least=1)]
     patience: Annotated[int | None, Key("epochs without a better val/dice before stopping; null: never", least=1)]
     gradient_clip: Annotated[float, Key("largest norm of the gradient; 0: no clipping", least=0)]
@@ -86,14 +89,14 @@ class TrainerKeys:
 
 @dataclass(frozen=True)
 class StoreKeys:
-    """Where runs are kept."""
+    """`tracking`, for commands that read finished runs: where runs are kept."""
 
     uri: Annotated[str, Key("MLflow tracking store: sqlite:////absolute/path.db or http://server")]
 
 
 @dataclass(frozen=True)
 class TrackingKeys(StoreKeys):
-    """Where a run is kept, and how."""
+    """`tracking`, for training: where a run is kept, under which names, with how many pictures."""
 
     artifacts: Annotated[str | None, Key("folder of a local store's files; null: the server decides")]
     experiment: Annotated[str, Key("MLflow experiment")]
@@ -103,7 +106,7 @@ class TrackingKeys(StoreKeys):
 
 @dataclass(frozen=True)
 class ScoreKeys:
-    """What is measured on whole images."""
+    """`score`: what is measured on whole images."""
 
     choose_threshold: Annotated[
         bool, Key("take the threshold that is best on the validation images, not inference.threshold (two classes)")
@@ -120,7 +123,7 @@ class ScoreKeys:
 
 @dataclass(frozen=True)
 class PathsKeys:
-    """Folders. What a user types is relative to where they stand; defaults lie in the checkout."""
+    """`paths`: folders. What a user types is relative to where they stand; defaults lie in the checkout."""
 
     data: Annotated[str, Key("holds em/ and blood/")]
     cache: Annotated[str, Key("decoded images and phantoms")]
@@ -129,7 +132,7 @@ class PathsKeys:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything one experiment needs."""
+    """All keys of `train.py`: what one experiment needs."""
 
     dataset: DatasetKeys
     model: ModelKeys
@@ -150,7 +153,7 @@ class Config:
 
 @dataclass(frozen=True)
 class PrepareData:
-    """Everything that fetching and auditing a data set needs."""
+    """All keys of `scripts/prepare_data.py`, which fetches and audits a data set."""
 
     dataset: DatasetKeys
     archive: Annotated[str | None, Key("an archive on disk; null: fetch it from where it was published")]
@@ -167,7 +170,7 @@ class PrepareData:
 
 @dataclass(frozen=True)
 class TiffToPng:
-    """Everything that turning TIFF into PNG needs."""
+    """All keys of `scripts/tiff_to_png.py`, which turns TIFF into PNG."""
 
     input: Annotated[str, Key("a TIFF file, a folder of them, or a glob in quotes")]
     output: Annotated[str, Key("folder for the PNG files; made where it is missing")]
@@ -183,13 +186,13 @@ class TiffToPng:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Everything that scoring a finished run again needs."""
+    """All keys of `scripts/evaluate.py`, which scores a finished run again."""
 
     run: Annotated[str, Key("the MLflow run whose best checkpoint is scored")]
     dataset: DatasetKeys | None
-    part: Annotated[str, Key("the images that are scored: the test's, or all of them", choices=("test", "all"))]
-    accelerator: Annotated[str | None, Key("null: as the run", choices=("auto", "cpu", "gpu"))]
-    precision: Annotated[str | None, Key("null: as the run", choices=("auto", "32-true", "bf16-mixed"))]
+    part: Annotated[Literal["test", "all"], Key("the images that are scored: the test's, or all of them")]
+    accelerator: Annotated[Accelerator | None, Key("null: as the run")]
+    precision: Annotated[Precision | None, Key("null: as the run")]
     tracking: StoreKeys
     paths: PathsKeys
     debug: Annotated[bool, Key("show tracebacks")]
@@ -197,7 +200,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Compare:
-    """Everything that comparing finished runs needs."""
+    """All keys of `scripts/compare.py`, which compares finished runs."""
 
     experiment: Annotated[str | None, Key("the MLflow experiment whose runs are compared")]
     runs: Annotated[list[str] | None, Key("or these runs, by their ids")]

@@ -57,7 +57,7 @@ _KEYS_OF_0 = {
 
 
 def lazily(name: str, homes: Mapping[str, str], package: str) -> Any:
-    """What a package exports under a name, its module imported now: for the package's own `__getattr__`.
+    """What a package exports under a name, its module imported only now: for the package's own `__getattr__`.
 
     Args:
         name: what is asked for.

@@ -1,4 +1,4 @@
-"""What a run was made of: every file with its hash, and one hash each for the data and for the split."""
+"""The manifest of a run: every file of its data with its hash, and one hash each for the data and the split."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from lamella.data.types import Dataset, ImageRef, Split
 
 
 def manifest(dataset: Dataset, split: Split, facts: Facts) -> list[dict[str, Any]]:
-    """One entry a sample: files, hashes, sizes in bytes, group, and the part it plays ("" for none).
+    """The rows of manifest.json, one a sample: files, hashes, sizes in bytes, group, and its part ("" for none).
 
     Files go by name, without folders, so that the manifest is the same on every machine. Raises DataError.
     """
@@ -29,7 +29,7 @@ def manifest(dataset: Dataset, split: Split, facts: Facts) -> list[dict[str, Any
 
 
 def data_sha256(dataset: Dataset, store: Store) -> str:
-    """One hash over names, content and meaning of all samples; file paths do not enter it. Raises DataError."""
+    """One hash over the ids, files and mask values of all samples; file paths do not enter it. Raises DataError."""
     files = [
         [s.id, *((store.facts.sha256(ref.path), ref.page, ref.axes) for ref in (s.image, s.mask))]
         for s in dataset.samples
@@ -39,12 +39,12 @@ def data_sha256(dataset: Dataset, store: Store) -> str:
 
 
 def split_sha256(split: Split) -> str:
-    """One hash over which sample plays which part."""
+    """One hash over the ids of train, val and test, in order."""
     return hashlib.sha256(json.dumps(split_ids(split), sort_keys=True).encode()).hexdigest()
 
 
 def split_ids(split: Split) -> dict[str, list[str]]:
-    """The ids of each part."""
+    """The ids of train, val and test, as split.json holds them."""
     return {
         "train": [s.id for s in split.train],
         "val": [s.id for s in split.val],

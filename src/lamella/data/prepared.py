@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lamella.data.audit.audit import Report
+from lamella.data.audit.report import Report
 from lamella.data.cache.arrays import Store
 from lamella.data.types import Dataset, Split
 

@@ -1,4 +1,4 @@
-"""The contracts of the data: what a data set is, and what flows from files to the network."""
+"""The types that all of the data code shares: samples, data sets, splits and batches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,13 @@ from typing import Literal, NamedTuple
 import torch
 
 MaskValue = int | tuple[int, int, int]  # a grey level, a palette's index, or an RGB colour
+Role = Literal["train", "val", "test", ""]  # the part a sample plays; "" for none
 IGNORE = 255  # the class id of pixels that count in neither loss nor score
 
 
 @dataclass(frozen=True)
 class ImageRef:
-    """One picture in a file.
+    """Where one picture is: a file, or a page of one.
 
     Attributes:
         path: the file.
@@ -31,26 +32,32 @@ class ImageRef:
 
 @dataclass(frozen=True)
 class Sample:
-    """One image with its mask.
+    """One image with its mask, as files; no pixel is read yet.
 
     Attributes:
         id: unique in the data set and stable from run to run; names the image in tables and figures.
         image: where the image is.
         mask: where its mask is.
-        group: what must never be split across train and test (a volume block, a slide, a patient).
+        group: what must never be split across train and test (a slide, a patient); a group that is one stack may be.
         part: the published part this sample belongs to; "" where nothing was published.
+        stack: the run of neighbouring sections (or frames) this image is one of; "" where it has no neighbours.
+        place: its number in the stack: neighbours are one apart; None where `stack` is "".
+        objects: where int32 ids of single objects (0 for none) are, for scoring only; None where there are none.
     """
 
     id: str
     image: ImageRef
     mask: ImageRef
     group: str
-    part: Literal["train", "val", "test", ""] = ""
+    part: Role = ""
+    stack: str = ""
+    place: int | None = None
+    objects: ImageRef | None = None
 
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """What a reader of a score must know about the data behind it.
+    """What a data set is: its classes, channels and source, which a reader of a score must know.
 
     Attributes:
         name: the data set's short name.
@@ -62,7 +69,6 @@ class DatasetCard:
         phantom: True where a program made the images; said wherever a score appears.
         spacing_nm: pixel size (height, width) in nanometres where it is known.
         objects: what connected regions stand for, which decides the scores beyond pixels.
-        serial: True where consecutive pages of a file are neighbouring sections of one piece.
     """
 
     name: str
@@ -74,12 +80,11 @@ class DatasetCard:
     phantom: bool = False
     spacing_nm: tuple[float, float] | None = None
     objects: Literal["neurites", "cells", ""] = ""
-    serial: bool = False
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A card and its samples, in a stable order."""
+    """A data set: its card and its samples, in a stable order."""
 
     card: DatasetCard
     samples: Sequence[Sample]
@@ -87,7 +92,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Split:
-    """Which samples train the network, which choose it, and which judge it."""
+    """Which samples train the network, which choose it (validation) and which judge it (test)."""
 
     train: tuple[Sample, ...]
     val: tuple[Sample, ...]
@@ -95,7 +100,7 @@ class Split:
 
 
 class Batch(NamedTuple):
-    """What the loaders give. Bytes, not floats: conversion and normalisation happen on the device.
+    """The crops that a loader gives at a time. Bytes, not floats: conversion and normalisation happen on the device.
 
     Attributes:
         image: (B, C, H, W), uint8, uint16 or float32 as stored.

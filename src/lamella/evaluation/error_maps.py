@@ -87,7 +87,7 @@ def write(folder: Path, case: str, image: Pixels, truth: Bytes, predicted: Bytes
 
 
 def read_error_map(path: Path) -> Bytes:
-    """The codes (H, W) that `write` wrote. Raises StorageError."""
+    """The error map (H, W) of codes that `write` wrote. Raises StorageError."""
     return _read(path, "PNG", "P")
 
 

@@ -43,7 +43,7 @@ class ScoreSettings:
 
 
 class ImageScores(NamedTuple):
-    """The scores of one image, and what pools into those of all.
+    """The scores of one image, and the counts behind them, which add up over images to pooled scores.
 
     Attributes:
         columns: score -> value.

@@ -122,7 +122,7 @@ def _resized_sums(share: torch.Tensor, batch: Batch, side: int) -> torch.Tensor:
 
 
 def columns(scored: TestScores, class_names: Sequence[str], neurite_threshold: float | None) -> dict[str, Column]:
-    """Every score, one value an image.
+    """The column of every score: one value an image.
 
     Args:
         scored: the images.
@@ -180,7 +180,7 @@ def summary(
 
 
 def cell_rows(scored: TestScores) -> list[dict[str, Any]]:
-    """How well cells are found at each IoU: one row for each way of cutting regions apart and each threshold.
+    """The table of how well cells are found: one row for each way of cutting regions apart and each IoU threshold.
 
     Returns:
         `cells` ("components" or "watershed"), `iou`, then precision, recall, F1 and AP: means over images, and pooled.
@@ -209,7 +209,7 @@ def _count_errors(name: str, error: Column, groups: Sequence[str]) -> dict[str, 
 
 
 def oracle(scored: TestScores) -> dict[str, float]:
-    """What challenges report: scores at the threshold that is best on the very images they judge.
+    """Scores at the threshold that is best on the very test images they are taken from, as challenges report them.
 
     `test/pixel_error/isbi2012` is that challenge's pixel error, the measure of the 6.11 % in U-Net's paper: 1 - the
     highest F-score of the interior's pixels, all sections pooled, as Fiji's `PixelError` counts it. It is no share of
@@ -226,13 +226,13 @@ def oracle(scored: TestScores) -> dict[str, float]:
 
 
 def with_interval(name: str, column: Column, groups: Sequence[str]) -> dict[str, float]:
-    """{name: mean, name/low: ..., name/high: ...}; groups of images are drawn as one."""
+    """The mean and its 95 % interval, {name, name/low, name/high}; the images of a group are drawn as one."""
     found = interval(column, groups=groups)
     return {name: found.mean, f"{name}/low": found.low, f"{name}/high": found.high}
 
 
 def rows(scored: TestScores, found: dict[str, Column]) -> list[dict[str, Any]]:
-    """One row an image: id, number of its pictures, group, scores, and pixel counts (numbered for more classes)."""
+    """The table of images, a row each: id, number, group, scores, and pixel counts (numbered for more classes)."""
     table, result = scored.table, []
     for i, name in enumerate(table.ids):
         row: dict[str, Any] = {"id": name, "case": case(i), "group": scored.groups[i]}
@@ -246,5 +246,5 @@ def rows(scored: TestScores, found: dict[str, Column]) -> list[dict[str, Any]]:
 
 
 def case(place: int) -> str:
-    """The number of an image in the order it was scored in, which names its pictures."""
+    """What names the pictures of an image: its number in the order of scoring, four digits."""
     return f"{place:04d}"

@@ -1,4 +1,4 @@
-"""An image of any size -> class probabilities of any size."""
+"""A trained network and all that belongs to it: an image of any size -> class probabilities of any size."""
 
 import sys
 from dataclasses import dataclass, replace
@@ -45,7 +45,7 @@ class Normalise(nn.Module):
 
 @dataclass(frozen=True)
 class Segmenter:
-    """A trained network with all that turns images into classes as its run did.
+    """A trained network with the normalisation and the settings that turn images into classes as its run did.
 
     Attributes:
         network: normalised float32 (B, C, h, w) -> logits (B, K, h, w), any size.
@@ -89,11 +89,11 @@ class Segmenter:
         return classes(probability, self.inference.threshold)
 
     def at(self, threshold: float) -> "Segmenter":
-        """The same with another threshold."""
+        """This segmenter with another threshold; the network is shared."""
         return replace(self, inference=replace(self.inference, threshold=threshold))
 
     def on(self, device: torch.device) -> "Segmenter":
-        """Itself, in evaluation mode, with its weights on a device."""
+        """This segmenter itself, in evaluation mode, its weights moved to a device."""
         self.network.eval().to(device)
         self.normalise.to(device)
         return self

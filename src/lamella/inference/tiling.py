@@ -1,4 +1,4 @@
-"""One image of any size through a network: logits, probabilities, classes; in tiles and views where it has to be."""
+"""One image of any size through a network, in tiles and views where asked: logits, probabilities, classes."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ Network = Callable[[torch.Tensor], torch.Tensor]
 def predict(
     network: Network, image: torch.Tensor, size: tuple[int, int], inference: Inference, *, context: int, tta: bool
 ) -> torch.Tensor:
-    """Class probabilities of one image.
+    """Class probabilities of one image of any size, predicted in tiles and blended where it is large.
 
     Args:
         network: float32 (B, C, h, w) -> logits (B, K, h, w), any size.

@@ -4,7 +4,7 @@ What logits and ids hold at invalid pixels changes nothing, and without one vali
 stands for two classes. Everything is computed in float32, whatever the logits are and whatever autocast says.
 
 `entropy` counts pixels one by one, `overlap` compares areas, `ranking` does both through a sort, `border` weighs
-pixels by where they lie, `skeleton` compares centre lines, `sums` adds several.
+pixels by where they lie, `skeleton` compares centre lines, `combined` adds several.
 """
 
 from lamella.losses.border import boundary_weighted

@@ -18,7 +18,7 @@ class Code(NamedTuple):
 
 
 def code(checkout: Path) -> Code:
-    """Reads the commit and the uncommitted change: a diff of known files, and the names of new ones."""
+    """The state of a checkout: its commit, and the uncommitted change as a diff and the names of new files."""
     commit = _git(checkout, "rev-parse", "--verify", "--quiet", "HEAD").strip()
     change = _git(checkout, "diff", "HEAD") if commit else ""
     new = _git(checkout, "ls-files", "--others", "--exclude-standard").splitlines()
@@ -26,7 +26,7 @@ def code(checkout: Path) -> Code:
 
 
 def describe() -> str:
-    """Python, machine and every installed package with its version, one a line."""
+    """The text of `environment.txt`: Python, machine and every installed package with its version, one a line."""
     head = [f"python {sys.version.split()[0]}", f"platform {platform.platform()}", f"processor {_processor()}",
             f"threads {torch.get_num_threads()}"]  # fmt: skip
     if torch.cuda.is_available():

@@ -61,7 +61,7 @@ class FinishedRun:
 def finished(
     uri: str, *, sweep: str | None = None, experiment: str | None = None, where: str = ""
 ) -> list[FinishedRun]:
-    """Finished runs in the order in which they began.
+    """All finished runs that match, in the order in which they began.
 
     Args:
         uri: where runs are kept.
@@ -95,7 +95,7 @@ def finished(
 
 
 def read(uri: str, run_id: str) -> FinishedRun:
-    """One finished run.
+    """The finished run of an id.
 
     Raises:
         StorageError: the store cannot be read, or has no such run, or it did not finish.

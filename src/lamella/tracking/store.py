@@ -37,7 +37,10 @@ _PATIENCE_S = 10
 
 
 def open_store(uri: str, artifacts: str | None, experiment: str) -> tuple[MlflowClient, str]:
-    """The client and the experiment's id. One process at a time: creating a SQLite store twice at once breaks it."""
+    """The client of a store and the id of an experiment in it; both are made where they are missing.
+
+    One process at a time: creating a SQLite store twice at once breaks it. Raises StorageError and what MLflow does.
+    """
     address = urlsplit(uri)
     if uri.startswith("sqlite:///"):
         path = Path(uri.removeprefix("sqlite:///")).absolute()
@@ -100,7 +103,7 @@ def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Holds SIGINT and SIGTERM back for a moment: an impatient second Ctrl-C must not leave a run RUNNING."""
+    """Holds SIGINT and SIGTERM back until its end: an impatient second Ctrl-C must not leave a run RUNNING."""
     if threading.current_thread() is not threading.main_thread():  # signals only ever reach the main one
         yield
         return
@@ -119,6 +122,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
+    """What an error says, in one line; of a file's error its name and the reason."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

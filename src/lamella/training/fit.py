@@ -69,7 +69,7 @@ def fit(
         progress: where it is shown; None: nowhere.
 
     Raises:
-        KeyboardInterrupt: somebody stopped it; Lightning keeps that to itself.
+        KeyboardInterrupt: somebody stopped it, and this version of Lightning kept that to itself; others exit.
     """
     history = History(tracked)
     best = ModelCheckpoint(

@@ -11,7 +11,9 @@ import tifffile
 from PIL import Image
 from scipy import ndimage
 
-from lamella.data.audit.audit import ALLOWABLE, audit, raise_errors
+from lamella.config.schema import ALLOWABLE
+from lamella.data.audit.audit import audit
+from lamella.data.audit.report import raise_errors
 from lamella.data.cache import arrays as store_module
 from lamella.data.cache.arrays import Store
 from lamella.data.datasets.blood import blood
@@ -340,7 +342,7 @@ def stack(tmp_path_factory):
 
 def loose(dataset):
     """The same, its pages said to be no neighbours."""
-    return Dataset(replace(dataset.card, serial=False), dataset.samples)
+    return Dataset(dataset.card, [replace(sample, stack="", place=None) for sample in dataset.samples])
 
 
 def parts(dataset, letters):
@@ -378,6 +380,21 @@ def test_sections_on_either_side_of_a_split(stack, tmp_path, letters, severity, 
 def test_pages_that_are_no_neighbours_may_be_split_anyhow(stack, tmp_path):
     split = parts(stack, "tTtvtTttvTtT")
     assert audit(loose(stack), split, Store(tmp_path, stack.card, 1.0)).findings == ()
+
+
+def test_sections_in_files_of_their_own_are_neighbours_too(stack, tmp_path):
+    samples = []
+    for sample in stack.samples:
+        refs = [ImageRef(tmp_path / f"{kind}-{sample.place}.tif") for kind in ("image", "mask")]
+        for ref, of in zip(refs, (sample.image, sample.mask), strict=True):
+            tifffile.imwrite(ref.path, tifffile.imread(of.path, key=of.page), photometric="minisblack")
+        samples.append(replace(sample, image=refs[0], mask=refs[1], stack="block"))
+    split = parts(Dataset(stack.card, samples), "ttTtttvvvTTT")
+    report = audit(Dataset(stack.card, samples[::-1]), split, Store(tmp_path / "cache", stack.card, 1.0))
+    assert [f.kind for f in report.errors] == ["neighbours"]
+    assert "block sections 1 and 2 (train and test), 2 and 3 (test and train)" in report.errors[0].message
+    report = audit(loose(report.dataset), split, report.store)
+    assert "neighbours" not in [f.kind for f in report.errors]
 
 
 def test_sections_that_hardly_differ_are_neighbours_not_copies(stack, tmp_path):

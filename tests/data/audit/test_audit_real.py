@@ -9,7 +9,7 @@ from PIL import Image
 
 from lamella.data.audit.audit import audit
 from lamella.data.audit.registration import label_offset
-from lamella.data.audit.sample_stats import measure
+from lamella.data.audit.sample_stats import sample_stats
 from lamella.data.audit.similarity import twins
 from lamella.data.cache.arrays import Store
 from lamella.data.datasets.blood import blood
@@ -76,7 +76,7 @@ def test_no_section_of_either_em_volume_is_a_copy(lamella_data, cache):
     ]
     assert len(others) == 30
     store = Store(cache, dataset.card, 1.0)
-    assert twins([measure(sample, store) for sample in (*dataset.samples, *others)]) == []
+    assert twins([sample_stats(sample, store) for sample in (*dataset.samples, *others)]) == []
 
 
 # --- blood, with a fault ---------------------------------------------------------------------------------

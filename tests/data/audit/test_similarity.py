@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lamella.data.audit.sample_stats import CELLS, REACH, Measures
+from lamella.data.audit.sample_stats import CELLS, REACH, SampleStats
 from lamella.data.audit.similarity import Misfit, Twins, alike, misfits, polarity, twins
 
 MANY = 1328
 
 
 def pattern(noise):
-    """(N, CELLS, CELLS) of blobs a few cells wide, in the steps of 1/32 deviation that measures are kept in."""
+    """(N, CELLS, CELLS) of blobs a few cells wide, in the steps of 1/32 deviation that stats are kept in."""
     smooth = ndimage.gaussian_filter(noise, (0, 1.2, 1.2))
     fine = smooth - ndimage.gaussian_filter(smooth, (0, 2, 2))
     return np.clip(32 * fine / fine.std(axis=(1, 2), keepdims=True), -127, 127).astype(np.int8)
@@ -26,7 +26,7 @@ def measured(count, fit=0.8, seed=0):
     image, other = rng.standard_normal((2, count, CELLS, CELLS))
     textures, layouts = pattern(image), pattern(-fit * image + np.sqrt(1 - fit**2) * other)
     return [
-        Measures(
+        SampleStats(
             image=f"image {number}",
             mask=f"mask {number}",
             image_size=(90, 120),
@@ -52,10 +52,10 @@ def many():
     return measured(MANY)
 
 
-def exchanged(measures, pairs):
-    changed = list(measures)
+def exchanged(stats, pairs):
+    changed = list(stats)
     for to, of in pairs:
-        changed[to] = replace(measures[to], layout=measures[of].layout)
+        changed[to] = replace(stats[to], layout=stats[of].layout)
     return changed
 
 
@@ -74,54 +74,54 @@ def test_among_many_the_swapped_ones_are_found(many):
 
 @pytest.mark.parametrize("fit", [0.5, 0.65, 0.95])
 def test_swapped_ones_are_found_however_well_masks_fit(fit):
-    measures = measured(20, fit)
-    assert misfits(measures) == []
-    assert {m.sample: m.better for m in misfits(exchanged(measures, [(3, 7), (7, 3)]))} == {3: 7, 7: 3}
+    stats = measured(20, fit)
+    assert misfits(stats) == []
+    assert {m.sample: m.better for m in misfits(exchanged(stats, [(3, 7), (7, 3)]))} == {3: 7, 7: 3}
 
 
 @pytest.mark.parametrize("fit", [0.0, 0.15])
 def test_where_masks_hardly_fit_nothing_is_said(fit):
-    measures = measured(60, fit)
-    assert misfits(exchanged(measures, [(3, 7), (7, 3)])) == []
+    stats = measured(60, fit)
+    assert misfits(exchanged(stats, [(3, 7), (7, 3)])) == []
 
 
 def test_where_all_are_alike_nothing_is_said():
     """As with slices through one organ, each in the middle of the picture."""
-    measures = measured(20)
+    stats = measured(20)
     common = pattern(np.random.default_rng(9).standard_normal((1, CELLS, CELLS)))[0].astype(float)
 
     def mixed(own):
         return np.clip(0.9 * common + 0.43 * own, -127, 127).astype(np.int8)
 
-    measures = [replace(m, texture=mixed(m.texture), layout=-mixed(-m.layout.astype(float))) for m in measures]
-    assert misfits(measures) == []
-    assert misfits(exchanged(measures, [(3, 7), (7, 3)])) == []
+    stats = [replace(m, texture=mixed(m.texture), layout=-mixed(-m.layout.astype(float))) for m in stats]
+    assert misfits(stats) == []
+    assert misfits(exchanged(stats, [(3, 7), (7, 3)])) == []
 
 
 def test_a_foreign_mask_has_no_better():
-    measures = measured(20)
+    stats = measured(20)
     foreign = measured(1, seed=5)[0]
-    measures[4] = replace(measures[4], layout=foreign.layout)
-    (found,) = misfits(measures)
+    stats[4] = replace(stats[4], layout=foreign.layout)
+    (found,) = misfits(stats)
     assert found == Misfit(4, pytest.approx(0, abs=0.2))
 
 
 def test_what_is_blank_is_not_judged():
-    measures = measured(20)
+    stats = measured(20)
     blank = np.zeros((CELLS, CELLS), np.int8)
-    measures[4] = replace(measures[4], layout=blank[None])
-    measures[5] = replace(measures[5], texture=blank)
-    measures[6] = replace(measures[6], texture=blank)
-    assert misfits(measures) == []
-    assert twins(measures) == []
-    assert not alike(measures[5], measures[6])
-    assert misfits([replace(m, texture=blank) for m in measures]) == []
+    stats[4] = replace(stats[4], layout=blank[None])
+    stats[5] = replace(stats[5], texture=blank)
+    stats[6] = replace(stats[6], texture=blank)
+    assert misfits(stats) == []
+    assert twins(stats) == []
+    assert not alike(stats[5], stats[6])
+    assert misfits([replace(m, texture=blank) for m in stats]) == []
 
 
 def test_polarity():
-    measures = measured(20, 0.9)
-    measures[3] = replace(measures[3], layout=-measures[3].layout)
-    sign = polarity(measures)
+    stats = measured(20, 0.9)
+    stats[3] = replace(stats[3], layout=-stats[3].layout)
+    sign = polarity(stats)
     assert sign[3] > 0.8
     assert (np.delete(sign, 3) < -0.8).all()
 
@@ -149,10 +149,10 @@ def test_among_many_a_turned_copy_is_found(many, turn):
 
 
 def test_copies_to_the_pixel_are_paired_with_the_first():
-    measures = measured(6)
+    stats = measured(6)
     for place in (3, 5):
-        measures[place] = measures[1]
-    assert twins(measures) == [Twins(1, 3, same=True), Twins(1, 5, same=True)]
+        stats[place] = stats[1]
+    assert twins(stats) == [Twins(1, 3, same=True), Twins(1, 5, same=True)]
 
 
 def test_one_sample_has_nothing_to_be_compared_with():

@@ -91,10 +91,10 @@ def test_two_folders_and_nothing_else(tmp_path, pair):
     assert [s.id for s in dataset.samples] == ["cell1", "cell9", "cell10"]
     assert [(s.image.path.name, s.mask.path.name) for s in dataset.samples][1] == ("cell9.jpg", "cell9.bmp")
     assert dataset.samples[0].group == "cell1"
-    assert dataset.samples[0].part == ""
+    assert (dataset.samples[0].part, dataset.samples[0].stack, dataset.samples[0].place) == ("", "", None)
     card = dataset.card
     assert (card.name, card.class_names, card.mask_values) == ("folder", ("background", "foreground"), {0: 0, 255: 1})
-    assert (card.channels, card.serial, card.phantom) == (1, False, False)
+    assert (card.channels, card.phantom) == (1, False)
     assert card.title == f"{tmp_path.name}/images: foreground against background"
 
 
@@ -194,7 +194,7 @@ def test_stacks_give_a_sample_a_page(tmp_path):
     dataset = opened(tmp_path, images=stacks[0], masks=stacks[1])
     assert [s.id for s in dataset.samples][:2] == ["volume-000", "volume-001"]
     assert {s.group for s in dataset.samples} == {"volume"}
-    assert dataset.card.serial
+    assert [(s.stack, s.place) for s in dataset.samples] == [("volume", page) for page in range(12)]
     assert dataset.card.mask_values == {0: 0, 1: 1}
     pages = [read_image(s.image, 1)[0] for s in dataset.samples]
     assert np.array_equal(pages, tifffile.imread(stacks[0]))
@@ -202,7 +202,7 @@ def test_stacks_give_a_sample_a_page(tmp_path):
     assert [[s.image.page for s in part] for part in (split.val, split.test)] == [[7, 8], [9, 10, 11]]
     unrelated = opened(tmp_path, images=stacks[0], masks=stacks[1], serial=False)
     assert [s.group for s in unrelated.samples] == [s.id for s in unrelated.samples]
-    assert not unrelated.card.serial
+    assert {(s.stack, s.place) for s in unrelated.samples} == {("", None)}
 
 
 def test_folders_of_stacks_and_single_images(tmp_path):
@@ -213,6 +213,9 @@ def test_folders_of_stacks_and_single_images(tmp_path):
     assert [(s.id, s.group) for s in dataset.samples] == [
         ("flat", "flat"), ("one-000", "one"), ("one-001", "one"), ("one-002", "one"), ("two-000", "two"),
         ("two-001", "two"),
+    ]  # fmt: skip
+    assert [(s.stack, s.place) for s in dataset.samples] == [
+        ("", None), ("one", 0), ("one", 1), ("one", 2), ("two", 0), ("two", 1),
     ]  # fmt: skip
     write(tmp_path / "m" / "two.tif", image(1, (3, 4, 5)) % 2)
     with pytest.raises(DataError, match=r"two\.tif gives 2 image\(s\), .*two\.tif 3 mask\(s\)"):
@@ -271,6 +274,7 @@ def test_a_csv_with_all_columns(data):
         ("stack-001", 1, 1, "left", "train"),
         ("i/a", None, None, "right", "test"),
     ]
+    assert [(s.stack, s.place) for s in samples] == [("stack", 0), ("stack", 1), ("", None)]
     assert [s.id for s in table(data, "image,mask\nstack.tif,labels.tif").samples][-1] == "stack-002"
 
 
@@ -542,6 +546,7 @@ def test_em_read_as_a_stack_is_em(tmp_path, lamella_data):
     known = em(root=str(root))
     assert [(s.image, s.mask) for s in dataset.samples] == [(s.image, s.mask) for s in known.samples]
     assert (dataset.card.class_names, dataset.card.mask_values) == (known.card.class_names, known.card.mask_values)
-    assert (dataset.card.channels, dataset.card.serial) == (1, True)
+    assert [(s.stack, s.place) for s in dataset.samples] == [(s.stack, s.place) for s in known.samples]
+    assert dataset.card.channels == 1
     split = split_found(dataset.samples, val=0.15, test=0.2, seed=0)
     assert [s.image.page for s in split.test] == list(range(24, 30))

@@ -1,6 +1,7 @@
 """What published data sets look like: which files of an archive belong, and what is found wrong on disk."""
 
 import hashlib
+import shutil
 import subprocess
 
 import numpy as np
@@ -8,15 +9,14 @@ import pytest
 import tifffile
 from PIL import Image
 
-from lamella.data.download.archives import Pairs, Stack, Stacks
-from lamella.data.download.places import BLOOD, EM
+from lamella.data.download.archives import BLOOD, EM, PairsLayout, PublishedTiff, VolumeLayout
 from lamella.errors import DataError
 
 PAGES, SIDE = 3, 16
 RNG = np.random.default_rng(0)
 VOLUME = RNG.integers(0, 256, (PAGES, SIDE, SIDE), np.uint8)
 LABELS = np.where(RNG.random((PAGES, SIDE, SIDE)) < 0.2, 0, 255).astype(np.uint8)
-PAIRS = Pairs(
+PAIRS = PairsLayout(
     parts={"train": 3, "test": 2},
     pictures={("PNG", (8, 6)): 3, ("JPEG", (10, 7)): 1, ("PNG", (10, 7)): 1},
 )
@@ -33,16 +33,16 @@ def write(folder, volume=VOLUME, labels=LABELS, **how):
 
 
 @pytest.fixture
-def stacks(tmp_path):
-    """A layout of two stacks, as the organisers of this test wrote them."""
+def sections(tmp_path):
+    """A layout of two files, as the organisers of this test wrote them."""
     original = tmp_path / "original"
     original.mkdir()
     write(original)
     published = [
-        Stack(name, git_blob(original / name), hashlib.sha256(array.tobytes()).hexdigest(), values)
+        PublishedTiff(name, git_blob(original / name), hashlib.sha256(array.tobytes()).hexdigest(), values)
         for name, array, values in (("volume.tif", VOLUME, None), ("labels.tif", LABELS, frozenset({0, 255})))
     ]
-    return Stacks(tuple(published), extras=("more.tif",), pages=PAGES, side=SIDE)
+    return VolumeLayout(tuple(published), extras=("more.tif",), pages=PAGES, side=SIDE)
 
 
 @pytest.fixture
@@ -69,81 +69,58 @@ def write_pairs(folder, layout=PAIRS, image_mode="RGB"):
             Image.new(image_mode, size).save(path)
 
 
-class TestStacks:
-    def test_the_organisers_own_files_are_known(self, stacks, folder):
-        write(folder)
-        assert stacks.verify(folder, partial=False) == [
-            "volume.tif, labels.tif: 3 pages of 16x16 pixels each",
-            "these are the organisers' own files, byte for byte",
-        ]
+class TestVolume:
+    @pytest.mark.parametrize(
+        ("volume", "how", "note"),
+        [
+            (VOLUME, {}, "these are the organisers' own files, byte for byte"),
+            (VOLUME, {"compression": "zlib"}, "packed otherwise than the organisers' files; the pixels are"),
+            (VOLUME ^ 1, {}, "NOT THE PUBLISHED PIXELS: volume.tif."),
+        ],
+    )
+    def test_the_organisers_files_and_pixels_are_known(self, sections, folder, volume, how, note):
+        write(folder, volume, **how)
+        notes = sections.verify(folder, partial=False)
+        assert notes[0] == "volume.tif, labels.tif: 3 pages of 16x16 pixels each"
+        assert notes[1].startswith(note)
 
-    def test_the_same_pixels_packed_otherwise_are_known(self, stacks, folder):
-        write(folder, compression="zlib")
-        assert "the pixels are the published ones" in stacks.verify(folder, partial=False)[1]
+    @pytest.mark.parametrize(
+        ("arrays", "problem"),
+        [
+            ({"labels": LABELS[1:]}, "labels.tif has 2 pages; 3 were published"),
+            ({"volume": np.zeros((PAGES, SIDE, SIDE + 1), np.uint8)}, "volume.tif is 16x17 uint8; 16x16 uint8 was"),
+            ({"volume": VOLUME.astype(np.uint16)}, "volume.tif is 16x16 uint16; 16x16 uint8 was"),
+            ({"labels": LABELS - (LABELS == 255)}, "holds the value(s) 254; labels are 0 and 255"),
+        ],
+    )
+    def test_what_was_not_published_is_named(self, sections, folder, arrays, problem):
+        write(folder, **arrays)
+        assert problem in wrong(sections, folder)
 
-    def test_other_pixels_are_said_aloud(self, stacks, folder):
-        write(folder, volume=VOLUME ^ 1)
-        note = stacks.verify(folder, partial=False)[1]
-        assert note.startswith("NOT THE PUBLISHED PIXELS: volume.tif.")
-
-    def test_a_page_too_few(self, stacks, folder):
-        write(folder, labels=LABELS[1:])
-        assert "labels.tif has 2 pages; 3 were published" in wrong(stacks, folder)
-
-    def test_another_size(self, stacks, folder):
-        write(folder, volume=np.zeros((PAGES, SIDE, SIDE + 1), np.uint8))
-        assert "page 0 of" in wrong(stacks, folder)
-        assert "volume.tif is 16x17 uint8; 16x16 uint8 was published" in wrong(stacks, folder)
-
-    def test_a_stray_value(self, stacks, folder):
-        labels = LABELS.copy()
-        labels[2, 5, 5] = 254
-        write(folder, labels=labels)
-        assert "page 2 of" in wrong(stacks, folder)
-        assert "holds the value(s) 254; labels are 0 and 255" in wrong(stacks, folder)
-
-    def test_16_bits(self, stacks, folder):
-        write(folder, volume=VOLUME.astype(np.uint16))
-        assert "volume.tif" in wrong(stacks, folder)
-
-    def test_a_damaged_file(self, stacks, folder):
-        write(folder)
-        path = folder / "labels.tif"
-        path.write_bytes(path.read_bytes()[:400])
-        assert "labels.tif" in wrong(stacks, folder)
-
-    def test_a_missing_file_needs_leave(self, stacks, folder):
+    def test_a_missing_file_needs_leave(self, sections, folder):
         write(folder, labels=None)
-        message = wrong(stacks, folder)
+        message = wrong(sections, folder)
         assert f"{folder} lacks labels.tif" in message
         assert "partial=true" in message
-        assert "left out: labels.tif" in stacks.verify(folder, partial=True)
+        assert "left out: labels.tif" in sections.verify(folder, partial=True)
+        (folder / "volume.tif").unlink()
+        assert "lacks volume.tif, labels.tif" in wrong(sections, folder, partial=True)  # nothing is no part
 
-    def test_nothing_is_no_part(self, stacks, folder):
-        assert "lacks volume.tif, labels.tif" in wrong(stacks, folder, partial=True)
-
-    @pytest.mark.parametrize("root", ["", "a/", "a b/c/"])
-    def test_files_are_found_below_any_folder(self, stacks, root):
-        names = [f"{root}{name}" for name in ("volume.tif", "labels.tif", "more.tif", "README")]
-        assert stacks.pick([*names, "other/more.tif"], "a.zip", partial=False) == {
-            f"{root}volume.tif": "volume.tif",
-            f"{root}labels.tif": "labels.tif",
-            f"{root}more.tif": "more.tif",
-        }
-
-    def test_an_archive_may_lack_the_extras_alone(self, stacks):
-        assert len(stacks.pick(["volume.tif", "labels.tif"], "a.zip", partial=False)) == 2
+    def test_an_archive_may_lack_the_extras_alone(self, sections):
+        inside = {f"a b/{name}": name for name in ("volume.tif", "labels.tif", "more.tif")}
+        assert sections.pick([*inside, "a b/README", "other/more.tif"], "a.zip", partial=False) == inside
+        assert len(sections.pick(["volume.tif", "labels.tif"], "a.zip", partial=False)) == 2
         with pytest.raises(DataError, match=r"a\.zip lacks labels\.tif"):
-            stacks.pick(["volume.tif", "more.tif"], "a.zip", partial=False)
-        assert len(stacks.pick(["volume.tif", "more.tif"], "a.zip", partial=True)) == 2
+            sections.pick(["volume.tif", "more.tif"], "a.zip", partial=False)
+        assert len(sections.pick(["volume.tif", "more.tif"], "a.zip", partial=True)) == 2
 
-    def test_two_copies_are_ambiguous(self, stacks):
+    def test_two_copies_are_ambiguous(self, sections):
         with pytest.raises(DataError, match="more than once: in a and in b"):
-            stacks.pick(["a/volume.tif", "b/labels.tif"], "a.zip", partial=True)
+            sections.pick(["a/volume.tif", "b/labels.tif"], "a.zip", partial=True)
 
-    def test_another_archive_is_described(self, stacks):
+    def test_another_archive_is_described(self, sections):
         with pytest.raises(DataError, match=r"a\.zip holds no volume\.tif, in any folder; it holds cats, more\.tif"):
-            stacks.pick(["cats/1.jpg", "cats/2.jpg", "more.tif"], "a.zip", partial=True)
+            sections.pick(["cats/1.jpg", "cats/2.jpg", "more.tif"], "a.zip", partial=True)
 
     def test_the_published_volume_is_within_its_limits(self):
         limits = EM.layout.limits
@@ -161,72 +138,25 @@ class TestPairs:
             "5 pairs (3 train, 2 test); the images are 3 PNG 8x6, 1 JPEG 10x7, 1 PNG 10x7"
         ]
 
-    @pytest.mark.parametrize("lost", ["train/original/0.png", "test/mask/3.png"])
-    def test_a_lost_file_is_counted(self, folder, lost):
+    def test_a_lost_file_is_counted(self, folder):
         write_pairs(folder)
-        (folder / lost).unlink()
-        message = wrong(PAIRS, folder)
-        assert "published are 3 pairs to train and 2 pairs to test" in message
-        assert ("train: 2 images, 3 masks" if "train" in lost else "test: 2 images, 1 masks") in message
-        assert "partial=true" in message
+        (folder / "test" / "mask" / "3.png").unlink()
+        assert "holds train: 3 images, 3 masks; test: 2 images, 1 masks; published are 3 pairs" in wrong(PAIRS, folder)
 
-    def test_a_part_needs_leave(self, folder):
-        write_pairs(folder)
-        for sub in ("original", "mask"):
-            (folder / "train" / sub / "0.png").unlink()
-        wrong(PAIRS, folder)
-        assert PAIRS.verify(folder, partial=True) == [
-            "4 pairs (2 train, 2 test); the images are 2 PNG 8x6, 1 JPEG 10x7, 1 PNG 10x7",
-            "A PART of the published 5: scores on it are not comparable.",
-        ]
-
-    def test_another_format_is_counted(self, folder):
+    def test_other_formats_and_sizes_are_counted(self, folder):
         write_pairs(folder)
         (folder / "test" / "original" / "3.jpg").unlink()
         Image.new("RGB", (10, 7)).save(folder / "test" / "original" / "3.png")
-        message = wrong(PAIRS, folder)
-        assert "holds 3 PNG 8x6, 2 PNG 10x7; published are 3 PNG 8x6, 1 JPEG 10x7, 1 PNG 10x7" in message
-
-    def test_another_size_is_counted(self, folder):
-        write_pairs(folder)
         Image.new("RGB", (9, 6)).save(folder / "train" / "original" / "1.png")
-        assert "2 PNG 8x6, 1 PNG 9x6" in wrong(PAIRS, folder)
+        message = wrong(PAIRS, folder)
+        assert "2 PNG 8x6, 2 PNG 10x7, 1 PNG 9x6; published are 3 PNG 8x6, 1 JPEG 10x7, 1 PNG 10x7" in message
 
-    def test_a_missing_folder(self, folder):
-        write_pairs(folder)
-        for path in (folder / "test" / "mask").iterdir():
-            path.unlink()
-        (folder / "test" / "mask").rmdir()
-        assert "test/mask cannot be read: No such file or directory" in wrong(PAIRS, folder)
-
-    def test_a_file_that_is_no_picture(self, folder):
+    def test_what_cannot_be_read_is_named(self, folder):
         write_pairs(folder)
         (folder / "train" / "original" / "1.png").write_bytes(b"?")
         assert "1.png cannot be read as an image" in wrong(PAIRS, folder)
-
-    @pytest.mark.parametrize("root", ["", "BCCD Dataset with mask/", "a/b/"])
-    def test_files_are_found_below_any_folder(self, folder, root):
-        write_pairs(folder)
-        names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-        inside = [root + name for name in names]
-        others = [f"{root}README.md", f"{root}train/x.png", f"{root}val/original/x.png"]
-        assert PAIRS.pick(inside + others, "a.zip", partial=False) == dict(zip(inside, names, strict=True))
-
-    def test_a_part_of_an_archive_needs_leave(self):
-        names = ["train/original/1.png", "train/mask/1.png"]
-        with pytest.raises(
-            DataError, match=r"a\.zip holds train: 1 images, 1 masks; test: 0 images, 0 masks; published"
-        ):
-            PAIRS.pick(names, "a.zip", partial=False)
-        assert list(PAIRS.pick(names, "a.zip", partial=True)) == names
-
-    def test_another_archive_is_described(self):
-        with pytest.raises(DataError, match="holds no train/original/, in any folder; it holds cats"):
-            PAIRS.pick(["cats/1.jpg"], "a.zip", partial=True)
-
-    def test_an_empty_archive_is_described(self):
-        with pytest.raises(DataError, match="it holds nothing"):
-            PAIRS.pick([], "a.zip", partial=True)
+        shutil.rmtree(folder / "test" / "mask")
+        assert "test/mask cannot be read: No such file or directory" in wrong(PAIRS, folder)
 
     def test_the_published_set_is_within_its_limits(self):
         limits = BLOOD.layout.limits

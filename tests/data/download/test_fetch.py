@@ -1,22 +1,15 @@
 """Fetching, against a real server on this machine that misbehaves in every way servers do."""
 
-import datetime
-import ipaddress
 import json
 import os
 import re
-import signal
 import ssl
 import subprocess
-import sys
 import time
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from lamella.data.download.fetch import fetch
 from lamella.errors import DataError, StorageError
@@ -63,36 +56,17 @@ def refused(web, target, **keywords):
     return str(caught.value)
 
 
-def test_a_file_comes_whole_and_leaves_nothing_beside_it(web, target):
-    web.answers = [sends(ARCHIVE)]
+@pytest.mark.parametrize("length", [len(ARCHIVE), None])
+def test_a_file_comes_whole_and_leaves_nothing_beside_it(web, target, length):
+    web.answers = [sends(ARCHIVE, length=length or "none")]
     seen = []
     get(web, target, progress=lambda done, total: seen.append((done, total)))
     assert target.read_bytes() == ARCHIVE
     assert left(target) == ["archive.zip"]
     assert seen == sorted(seen)
-    assert seen[-1] == (len(ARCHIVE), len(ARCHIVE))
+    assert seen[-1] == (len(ARCHIVE), length)
     assert web.headers(0)["Accept-Encoding"] == "identity"
     assert web.headers(0)["User-Agent"].startswith("lamella/")
-
-
-def test_a_server_may_leave_out_the_length(web, target):
-    web.answers = [sends(ARCHIVE, length="none")]
-    seen = []
-    get(web, target, progress=lambda done, total: seen.append((done, total)))
-    assert target.read_bytes() == ARCHIVE
-    assert seen[-1] == (len(ARCHIVE), None)
-
-
-def test_redirects_are_followed(web, target):
-    web.answers = [status(302, Location="/elsewhere.zip"), sends(ARCHIVE)]
-    get(web, target)
-    assert target.read_bytes() == ARCHIVE
-    assert web.asked[1][0] == "/elsewhere.zip"
-
-
-def test_redirects_in_a_circle_are_an_error(web, target):
-    web.answers = [status(302, Location="/archive.zip")]
-    assert "redirects" in refused(web, target)
 
 
 @pytest.mark.parametrize(
@@ -131,70 +105,55 @@ def test_many_cuts_are_mended_as_long_as_it_gets_further(web, target):
     assert target.read_bytes() == ARCHIVE
 
 
-def test_a_server_that_cannot_resume_is_asked_for_all(web, target):
-    web.answers = [sends(ARCHIVE, cut=HALF), sends(ARCHIVE, ranges=False)]
-    get(web, target)
-    assert target.read_bytes() == ARCHIVE
-
-
 @pytest.mark.parametrize(
     ("new", "changed"),
     [
+        (ARCHIVE, {"ranges": False}),
         (OTHER, {"etag": '"two"'}),  # the server sees it by If-Range
         (TWIN, {"etag": '"two"', "heeds_if_range": False}),
         (OTHER, {"etag": None, "heeds_if_range": False}),  # only the size tells
+        (ARCHIVE[:100_000], {"etag": None}),  # shorter than what has come
     ],
+    ids=["no ranges", "If-Range", "ETag", "size", "shorter"],
 )
-def test_a_file_that_changed_meanwhile_is_fetched_anew(web, target, new, changed):
-    first = {"etag": None} if changed["etag"] is None else {}
+def test_where_a_server_cannot_go_on_or_its_file_changed_all_is_fetched_anew(web, target, new, changed):
+    first = {"etag": None} if changed.get("etag", "") is None else {}
     web.answers = [sends(ARCHIVE, cut=HALF, **first), sends(new, **changed)]
     get(web, target)
     assert target.read_bytes() == new
 
 
-def test_a_file_that_became_shorter_than_what_has_come_is_fetched_anew(web, target):
-    short = ARCHIVE[:100_000]
-    web.answers = [sends(ARCHIVE, cut=HALF, etag=None), sends(short, etag=None)]
-    get(web, target)
-    assert target.read_bytes() == short
-
-
-def part_of_archive(start, end, said):
-    """A 206 with the bytes from `start` to `end`, which says that they begin at `said`."""
+def gives(first, last):
+    """A 206 from `first` bytes after what was asked for, up to `last` after it."""
 
     def answer(request):
+        asked = int(request.headers["Range"][6:-1])
+        body = ARCHIVE[asked + first : asked + last]
         request.send_response(206)
-        request.send_header("Content-Range", f"bytes {said}-{said + end - start - 1}/{len(ARCHIVE)}")
-        request.send_header("Content-Length", str(end - start))
+        request.send_header("Content-Range", f"bytes {asked + first}-{asked + first + len(body) - 1}/{len(ARCHIVE)}")
+        request.send_header("Content-Length", str(len(body)))
         request.end_headers()
-        request.wfile.write(ARCHIVE[start:end])
+        request.wfile.write(body)
 
     return answer
 
 
 def test_another_part_than_asked_for_is_not_taken(web, target):
-    def earlier(request):
-        start = int(request.headers["Range"][6:-1]) - 7
-        part_of_archive(start, len(ARCHIVE) - 7, said=start)(request)
-
-    web.answers = [sends(ARCHIVE, cut=HALF), earlier, sends(ARCHIVE)]
+    web.answers = [sends(ARCHIVE, cut=HALF), gives(-7, len(ARCHIVE)), sends(ARCHIVE)]
     get(web, target)
     assert target.read_bytes() == ARCHIVE
+    assert "Range" not in web.headers(2)
 
 
 def test_less_than_asked_for_is_taken_and_the_rest_asked_for(web, target):
-    def short(request):
-        start = int(request.headers["Range"][6:-1])
-        part_of_archive(start, start + 1000, said=start)(request)
-
-    web.answers = [sends(ARCHIVE, cut=HALF), short, sends(ARCHIVE)]
+    web.answers = [sends(ARCHIVE, cut=HALF), gives(0, 1000), sends(ARCHIVE)]
     get(web, target)
     assert target.read_bytes() == ARCHIVE
     starts = [int(web.headers(number)["Range"][6:-1]) for number in (1, 2)]
     assert starts[1] == starts[0] + 1000
 
 
-@pytest.mark.parametrize("note", ["", "{", "[]", '{"url": "http://elsewhere/", "size": 5}', '{"size": "many"}'])
+@pytest.mark.parametrize("note", ["{", "[]", '{"url": "http://elsewhere/", "size": 5}'])
 def test_a_part_of_unknown_origin_is_not_built_upon(web, target, note):
     target.parent.mkdir()
     target.with_name("archive.zip.part").write_bytes(b"PK\x03\x04 something else")
@@ -218,36 +177,6 @@ def test_a_whole_part_is_not_fetched_again(web, target):
     assert left(target) == ["archive.zip"]
 
 
-def test_killed_and_called_again(web, target):
-    web.answers = [sends(ARCHIVE, slowly=0.3), sends(ARCHIVE)]
-    code = (
-        "import sys; from pathlib import Path; from lamella.data.download.fetch import fetch; "
-        "fetch(sys.argv[1], Path(sys.argv[2]), timeout=60, retries=0)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, web.url, str(target)])
-    part = target.with_name("archive.zip.part")
-    try:
-        deadline = time.monotonic() + 60
-        while not (part.exists() and part.stat().st_size > 60_000):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    have = part.stat().st_size
-    assert 0 < have < len(ARCHIVE)
-    get(web, target)
-    assert web.headers(1)["Range"] == f"bytes={have}-"
-    assert target.read_bytes() == ARCHIVE
-
-
-def test_a_slow_server_is_tried_again(web, target):
-    web.answers = [waits(0.6), sends(ARCHIVE)]
-    get(web, target, timeout=0.2)
-    assert target.read_bytes() == ARCHIVE
-
-
 def test_a_stall_in_the_middle_is_mended(web, target):
     def stalls(request):
         sends(ARCHIVE, cut=HALF)(request)
@@ -268,45 +197,28 @@ def test_a_server_that_never_answers_is_given_up(web, target):
     assert len(web.asked) == 3
 
 
-def test_too_long_a_length_is_given_up(web, target):
-    web.answers = [sends(ARCHIVE, length=len(ARCHIVE) + 1000, ranges=False)]
-    assert "the connection was cut" in refused(web, target, retries=2)
-    assert len(web.asked) == 3
-
-
 def test_a_passing_fault_of_the_server_is_tried_again(web, target):
-    web.answers = [status(500), status(503), sends(ARCHIVE)]
+    web.answers = [status(500), status(503), status(429, Retry_After="1"), sends(ARCHIVE)]
     said = []
+    begun = time.monotonic()
     get(web, target, say=said.append)
     assert said == [
         "the server answers 500 Internal Server Error: trying again in 0.01 s",
         "the server answers 503 Service Unavailable: trying again in 0.02 s",
+        "the server answers 429 Too Many Requests: trying again in 1 s",
     ]
+    assert time.monotonic() - begun >= 1
     assert target.read_bytes() == ARCHIVE
 
 
-def test_the_server_says_how_long_to_wait(web, target):
-    web.answers = [status(429, Retry_After="1"), sends(ARCHIVE)]
-    begun = time.monotonic()
-    get(web, target)
-    assert time.monotonic() - begun >= 1
-
-
-def test_a_lasting_fault_of_the_server_is_named(web, target):
-    web.answers = [status(502)]
-    assert "502" in refused(web, target, retries=2)
-    assert len(web.asked) == 3
-
-
-@pytest.mark.parametrize("code", [403, 404, 410])
-def test_what_is_not_there_is_not_asked_for_again(web, target, code):
-    web.answers = [status(code)]
-    assert f"archive.zip answers {code}" in refused(web, target)
+def test_what_is_not_there_is_not_asked_for_again(web, target):
+    web.answers = [status(404)]
+    assert "archive.zip answers 404" in refused(web, target)
     assert len(web.asked) == 1
     assert left(target) == []
 
 
-@pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/zip", "application/octet-stream"])
+@pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/zip"])
 def test_a_login_page_is_no_archive(web, target, kind):
     web.answers = [page(LOGIN, kind)]
     message = refused(web, target)
@@ -387,8 +299,10 @@ def test_no_network_is_said_within_seconds(web, target, address):
     assert re.match(r"(127\.0\.0\.1|nowhere\.invalid) cannot be reached: .*(refused|resolve|known)", message)
 
 
-def test_an_address_that_is_none_is_named(web, target):
-    assert "archive" in refused(web, target, url="archive")
+def test_addresses_that_lead_nowhere_are_named(web, target):
+    assert "archive cannot be fetched" in refused(web, target, url="archive")
+    web.answers = [status(302, Location="/archive.zip")]
+    assert "redirects" in refused(web, target)
 
 
 def test_a_disk_too_small_is_known_beforehand(web, target):
@@ -407,37 +321,13 @@ def test_a_disk_that_fills_up_is_named(web, target):
         get(web, target)
 
 
-def test_a_folder_that_cannot_be_made_is_named(web, tmp_path):
-    (tmp_path / "file").touch()
-    web.answers = [sends(ARCHIVE)]
-    with pytest.raises(StorageError, match="cannot be written"):
-        get(web, tmp_path / "file" / "archive.zip")
-
-
 @pytest.fixture
 def secure(tmp_path):
     """A server that speaks TLS, and the certificate to trust."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
     file = tmp_path / "certificate.pem"
-    file.write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(pem)
-    )
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run([*make.split(), "-keyout", file, "-out", tmp_path / "public"], check=True, capture_output=True)
+    file.write_text(file.read_text() + (tmp_path / "public").read_text())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
     with serving(scheme="https") as web:
@@ -451,14 +341,6 @@ def test_an_untrusted_certificate_is_named(secure, target):
     message = refused(web, target)
     assert "no encrypted connection: certificate verify failed" in message
     assert "REQUESTS_CA_BUNDLE=FILE" in message
-
-
-def test_a_trusted_certificate_will_do(secure, target, monkeypatch):
-    web, certificate = secure
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    web.answers = [sends(ARCHIVE)]
-    get(web, target)
-    assert target.read_bytes() == ARCHIVE
 
 
 def test_encryption_is_not_given_up_on_the_way(secure, web, target, monkeypatch):

@@ -1,7 +1,7 @@
 """Unpacking archives that mean no good, or that came to harm on the way."""
 
-import io
 import resource
+import shutil
 import stat
 import struct
 import zipfile
@@ -9,10 +9,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from lamella.data.download.unpack import Limits, in_bytes, is_litter, kind, unpack
+from lamella.data.download.unpack import ArchiveLimits, in_bytes, is_litter, kind, unpack
 from lamella.errors import DataError, StorageError
 
-LIMITS = Limits(entries=50, each=4_000_000, total=6_000_000, ratio=20)
+LIMITS = ArchiveLimits(entries=50, each=4_000_000, total=6_000_000, ratio=20)
 PICTURE = np.random.default_rng(0).bytes(50_000)
 
 
@@ -53,7 +53,7 @@ def test_what_is_wanted_is_unpacked_where_it_is_wanted(tmp_path, folder):
     archive = pack(
         tmp_path / "a.zip",
         ("root/", b""),
-        ("root/train/x.png", PICTURE),
+        ("root\\train\\x.png", PICTURE),  # as some programs under Windows write it
         ("root/train/.DS_Store", b"?"),
         ("__MACOSX/root/train/._x.png", b"?"),
         ("root/Thumbs.db", b"?"),
@@ -75,28 +75,14 @@ def test_what_is_wanted_is_unpacked_where_it_is_wanted(tmp_path, folder):
     assert seen[-1] == (len(PICTURE), len(PICTURE))
 
 
-def test_backslashes_of_windows_are_slashes(tmp_path, folder):
-    archive = pack(tmp_path / "a.zip", ("train\\original\\x.png", PICTURE))
-    unpack(archive, folder, all_of, LIMITS)
-    assert (folder / "train" / "original" / "x.png").read_bytes() == PICTURE
-
-
-def test_rights_in_an_archive_are_not_taken_over(tmp_path, folder):
-    entry = zipfile.ZipInfo("x.png")
-    entry.external_attr = (stat.S_IFREG | 0o6777) << 16
-    unpack(pack(tmp_path / "a.zip", (entry, PICTURE)), folder, all_of, LIMITS)
-    assert not (folder / "x.png").stat().st_mode & (stat.S_ISUID | stat.S_ISGID | stat.S_IXUSR)
-
-
 @pytest.mark.parametrize(
     "name",
     ["../evil", "a/../../evil", "/evil", "..\\evil", "C:\\evil", "c:evil", "\\\\host\\share\\evil", "a/..", "//evil"],
 )
-@pytest.mark.parametrize("wanted", [True, False])
-def test_nothing_is_written_outside(tmp_path, folder, name, wanted):
+def test_nothing_is_written_outside(tmp_path, folder, name):
+    """Nor is an archive trusted that would, though nobody wants that file."""
     archive = pack(tmp_path / "a.zip", ("good.png", PICTURE), (name, b"evil"))
-    pick = all_of if wanted else only_the_good
-    assert "would write outside its folder" in refused(archive, folder, pick=pick)
+    assert "would write outside its folder" in refused(archive, folder, pick=only_the_good)
 
 
 @pytest.mark.parametrize("what", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFBLK])
@@ -114,29 +100,23 @@ def test_one_name_is_not_unpacked_twice(tmp_path, folder, second):
     assert "two files of one name" in refused(archive, folder)
 
 
-def test_a_bomb_is_known_by_its_ratio(tmp_path, folder):
-    archive = pack(tmp_path / "a.zip", ("x.png", bytes(3_000_000)))
-    assert "would unpack 'x.png' to 3.0 MB out of" in refused(archive, folder)
+@pytest.mark.parametrize(
+    ("entries", "problem"),
+    [
+        ([("x.png", bytes(3_000_000))], "would unpack 'x.png' to 3.0 MB out of"),
+        ([("x.png", np.random.default_rng(1).bytes(4_000_001))], "would unpack 'x.png' to 4.0 MB"),
+        ([(f"{n}.png", bytes(1_000_000)) for n in range(7)], "would unpack to 7.0 MB, and at most 6.0 MB make sense"),
+        ([(f"{n}.png", b"") for n in range(51)], "holds 51 entries, more than 50"),
+    ],
+    ids=["ratio", "one file", "all files", "number of files"],
+)
+def test_a_bomb_is_known(tmp_path, folder, entries, problem):
+    assert problem in refused(pack(tmp_path / "a.zip", *entries), folder)
 
 
 def test_small_files_may_be_compressed_well(tmp_path, folder):
     unpack(pack(tmp_path / "a.zip", ("x.png", bytes(1_000_000))), folder, all_of, LIMITS)
     assert (folder / "x.png").stat().st_size == 1_000_000
-
-
-def test_a_bomb_is_known_by_one_file(tmp_path, folder):
-    archive = pack(tmp_path / "a.zip", ("x.png", np.random.default_rng(1).bytes(4_000_001)))
-    assert "would unpack 'x.png' to 4.0 MB" in refused(archive, folder)
-
-
-def test_a_bomb_is_known_by_all_files_together(tmp_path, folder):
-    archive = pack(tmp_path / "a.zip", *((f"{n}.png", bytes(1_000_000)) for n in range(7)))
-    assert "would unpack to 7.0 MB, and at most 6.0 MB make sense" in refused(archive, folder)
-
-
-def test_a_bomb_is_known_by_its_number_of_files(tmp_path, folder):
-    archive = pack(tmp_path / "a.zip", *((f"{n}.png", b"") for n in range(51)))
-    assert "holds 51 entries, more than 50" in refused(archive, folder)
 
 
 def rewrite(archive, central, local, new):
@@ -169,15 +149,6 @@ def test_a_compression_that_python_lacks_is_named(tmp_path, folder):
     assert "another program" in caught.value.remedy
 
 
-def test_a_wrong_checksum_is_found(tmp_path, folder):
-    archive = pack(tmp_path / "a.zip", ("x.png", PICTURE), method=zipfile.ZIP_STORED)
-    data = bytearray(archive.read_bytes())
-    data[20_000] ^= 1
-    archive.write_bytes(data)
-    with pytest.raises(DataError, match=r"a\.zip is damaged or cut off: Bad CRC-32 for file 'x\.png'"):
-        unpack(archive, folder, all_of, LIMITS)
-
-
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_damaged_compressed_data_is_found(tmp_path, folder, method):
     archive = pack(tmp_path / "a.zip", ("x.png", PICTURE), method=method)
@@ -188,21 +159,12 @@ def test_damaged_compressed_data_is_found(tmp_path, folder, method):
         unpack(archive, folder, all_of, LIMITS)
 
 
-def test_a_cut_off_archive_is_found(tmp_path, folder):
-    archive = pack(tmp_path / "a.zip", ("x.png", PICTURE))
-    archive.write_bytes(archive.read_bytes()[:-30])
-    assert "damaged or cut off" in refused(archive, folder)
-
-
 @pytest.mark.parametrize(
     ("content", "name"),
     [
         (b"\xef\xbb\xbf \n<!DOCTYPE html><html><title>Sign in</title>", "a web page"),
         (b"<HTML><head>", "a web page"),
         (b"Rar!\x1a\x07\x00", "a RAR archive"),
-        (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
-        (b"\x1f\x8b\x08", "a gzip file"),
-        (b"", ""),
         (b"some text", ""),
     ],
 )
@@ -213,31 +175,16 @@ def test_what_is_no_archive_is_named(tmp_path, folder, content, name):
     assert kind(content) == name
 
 
-def test_a_folder_is_no_archive(tmp_path, folder):
+def test_what_cannot_be_read_is_named(tmp_path, folder):
     assert "is a folder, not a ZIP archive" in refused(tmp_path, folder)
-
-
-def test_a_missing_archive_is_named(tmp_path, folder):
     assert "none.zip cannot be read: No such file" in refused(tmp_path / "none.zip", folder)
 
 
-def test_room_is_looked_for_beforehand(tmp_path, folder):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive, archive.open("x.png", "w", force_zip64=True) as file:
-        file.write(PICTURE)
-    data = bytearray(buffer.getvalue())
-    at = data.index(b"PK\x01\x02")
-    length = struct.unpack("<H", data[at + 28 : at + 30])[0]
-    size = struct.pack("<HHQ", 1, 8, 10**15)  # the size in a ZIP64 field
-    data[at + 24 : at + 28] = b"\xff\xff\xff\xff"
-    data[at + 30 : at + 32] = struct.pack("<H", len(size))
-    data[at + 46 + length : at + 46 + length] = size
-    end = data.index(b"PK\x05\x06")
-    data[end + 12 : end + 16] = struct.pack("<L", struct.unpack("<L", data[end + 12 : end + 16])[0] + len(size))
-    (tmp_path / "a.zip").write_bytes(data)
-    endless = Limits(entries=5, each=10**18, total=10**18, ratio=10**18)
-    message = refused(tmp_path / "a.zip", folder, limits=endless, error=StorageError)
-    assert "unpacking a.zip needs 1000.0 TB" in message
+def test_room_is_looked_for_beforehand(tmp_path, folder, monkeypatch):
+    usage = shutil.disk_usage(folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    message = refused(pack(tmp_path / "a.zip", ("x.png", PICTURE)), folder, error=StorageError)
+    assert "unpacking a.zip needs 50.0 kB" in message
     assert "paths.data=FOLDER" in message
 
 
@@ -278,26 +225,11 @@ def test_no_damage_goes_unnoticed_or_does_harm(tmp_path, folder):
     assert list((tmp_path / "outside").iterdir()) == [folder]
 
 
-@pytest.mark.parametrize(
-    ("name", "litter"),
-    [
-        ("train/original/x.png", False),
-        ("__MACOSX/train/original/._x.png", True),
-        ("a/__MACOSX/x.png", True),
-        ("a/.DS_Store", True),
-        ("a/Desktop.ini", True),
-        ("MACOSX/x.png", False),
-    ],
-)
-def test_litter_is_known(name, litter):
-    assert is_litter(name) is litter
+def test_litter_is_known():
+    assert all(map(is_litter, ("__MACOSX/train/._x.png", "a/__MACOSX/x.png", "a/.DS_Store", "a/Desktop.ini")))
+    assert not any(map(is_litter, ("train/original/x.png", "MACOSX/x.png")))
 
 
 def test_sizes_in_words():
-    assert [in_bytes(n) for n in (0, 999, 1000, 2_050_000_000, 3e15)] == [
-        "0 bytes",
-        "999 bytes",
-        "1.0 kB",
-        "2.0 GB",
-        "3000.0 TB",
-    ]
+    said = {0: "0 bytes", 999: "999 bytes", 1000: "1.0 kB", 2_050_000_000: "2.0 GB", 3e15: "3000.0 TB"}
+    assert {count: in_bytes(count) for count in said} == said

@@ -268,7 +268,7 @@ def test_an_unknown_encoder_is_refused_with_the_names_near_it(asked: str, meant:
     with pytest.raises(ConfigError, match=rf"model\.encoder={asked}") as caught:
         _unet(asked)
     assert meant in caught.value.remedy
-    assert "python scripts/zoo.py encoders" in caught.value.remedy
+    assert "python scripts/methods.py encoders" in caught.value.remedy
     assert "resnet34" in smp.encoder_names()
 
 

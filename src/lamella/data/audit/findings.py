@@ -1,26 +1,26 @@
-"""What the audit looks at, and what it finds."""
+"""What the checks of an audit are given (samples with their statistics) and what they return (findings)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from lamella.data.audit.sample_stats import Measures
+from lamella.data.audit.sample_stats import SampleStats
 from lamella.data.types import Sample
 
 SHOWN = 10  # of many things the first are named, the others counted
 
 
 class Looked(NamedTuple):
-    """A sample, the part it plays ("train", "val", "test" or "" for none) and what was measured on it."""
+    """A sample that could be read, its part ("train", "val", "test" or "" for none) and its statistics."""
 
     sample: Sample
     part: str
-    measures: Measures
+    stats: SampleStats
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with the data, or may be.
+    """One thing that is wrong with a data set, or may be.
 
     Attributes:
         kind: in one word; `lamella.data.audit.audit` lists them.
@@ -38,24 +38,28 @@ class Finding:
 
 
 def error(kind: str, message: str, remedy: str, looked: Sequence[Looked] = ()) -> Finding:
+    """A finding that stops a run."""
     return Finding(kind, "error", message, remedy, _ids(looked))
 
 
 def warning(kind: str, message: str, remedy: str, looked: Sequence[Looked] = ()) -> Finding:
+    """A finding that a run goes on with."""
     return Finding(kind, "warning", message, remedy, _ids(looked))
 
 
 def listed(things: Sequence[object], separator: str = ", ") -> str:
-    """The first ten, and how many more."""
+    """The first ten of many things as text, and how many more there are."""
     more = [f"and {len(things) - SHOWN} more"] if len(things) > SHOWN else []
     return separator.join([*map(str, things[:SHOWN]), *more])
 
 
 def images(looked: Sequence[Looked]) -> str:
+    """The files of the images, as text."""
     return listed([one.sample.image for one in looked])
 
 
 def masks(looked: Sequence[Looked]) -> str:
+    """The files of the masks, as text."""
     return listed([one.sample.mask for one in looked])
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lamella.data.audit.audit import Report
 from lamella.data.audit.findings import Finding, Looked
+from lamella.data.audit.report import Report
 from lamella.data.cache.arrays import Store
 from lamella.data.io.read import Bytes
 from lamella.data.types import IGNORE
@@ -94,9 +94,9 @@ def _by_part(report: Report) -> dict[str, list[Looked]]:
 def _parts(report: Report) -> Table:
     rows = []
     for name, looked in _by_part(report).items():
-        sizes = sorted({one.measures.image_size for one in looked})
+        sizes = sorted({one.stats.image_size for one in looked})
         shown = ", ".join(f"{width}x{height}" for height, width in sizes[:4]) + (", ..." if len(sizes) > 4 else "")
-        types = ", ".join(sorted({one.measures.dtype for one in looked}))
+        types = ", ".join(sorted({one.stats.dtype for one in looked}))
         groups = len({one.sample.group for one in looked})
         cells = Cell(name), Cell(str(len(looked))), Cell(str(groups)), Cell(shown, left=True), Cell(types, left=True)
         rows.append(cells)
@@ -117,8 +117,8 @@ def _classes(report: Report) -> Table:
             continue
         row = [Cell(name), Cell(values[id_])]
         for looked in by_part.values():
-            pixels = [one.measures.classes.get(id_, 0) for one in looked]
-            share = sum(pixels) / sum(sum(one.measures.classes.values()) for one in looked)
+            pixels = [one.stats.classes.get(id_, 0) for one in looked]
+            share = sum(pixels) / sum(sum(one.stats.classes.values()) for one in looked)
             row.append(Cell(f"{share:.1%}, in {sum(n > 0 for n in pixels)} of {len(looked)}"))
         rows.append(row)
     head = [Cell(text) for text in ("class", "values in masks", *by_part)]
@@ -131,14 +131,14 @@ def _levels(report: Report) -> list[dict[str, Any]]:
     looked = report.looked
     if not looked:
         return []
-    low, high = min(one.measures.low for one in looked), max(one.measures.high for one in looked)
+    low, high = min(one.stats.low for one in looked), max(one.stats.high for one in looked)
     edges = np.linspace(low, max(high, low + 1e-6), _STEPS + 1)
     plots = []
     for name, ours in _by_part(report).items():
         share = np.zeros(_STEPS)
         for one in ours:
-            counts = np.concatenate([[0], np.cumsum(one.measures.histogram)])
-            own = np.linspace(one.measures.low, max(one.measures.high, one.measures.low + 1e-6), len(counts))
+            counts = np.concatenate([[0], np.cumsum(one.stats.histogram)])
+            own = np.linspace(one.stats.low, max(one.stats.high, one.stats.low + 1e-6), len(counts))
             share += np.diff(np.interp(edges, own, counts / counts[-1])) / len(ours)
         bars = (share / max(share.max(), 1e-9)).tolist()
         plots.append({"part": name, "bars": bars, "low": f"{low:.6g}", "high": f"{high:.6g}"})
@@ -156,7 +156,7 @@ def _examples(report: Report, pictures: _Pictures) -> list[tuple[str, list[dict[
 
 def _picture(one: Looked, store: Store) -> str:
     """A small JPEG with the mask's outline, in base64; drawn once for an image and its mask."""
-    key = f"picture {_VERSION} {_SIDE} {one.measures.image} {one.measures.mask}"
+    key = f"picture {_VERSION} {_SIDE} {one.stats.image} {one.stats.mask}"
     return str(store.facts.recall(key, lambda: base64.b64encode(_draw(one, store)).decode()))
 
 

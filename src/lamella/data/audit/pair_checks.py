@@ -17,9 +17,9 @@ _OFFSET = 0.25  # pixels; less comes from where one draws an edge
 
 
 def swapped(looked: Sequence[Looked]) -> list[Finding]:
-    """Masks that fit another's image and not their own."""
+    """Findings about masks that fit another image and not their own."""
     found, alone = [], []
-    wrong = {misfit.sample: misfit for misfit in misfits([one.measures for one in looked])}
+    wrong = {misfit.sample: misfit for misfit in misfits([one.stats for one in looked])}
     for place, misfit in wrong.items():
         one = looked[place]
         if misfit.better is None:
@@ -48,10 +48,13 @@ def swapped(looked: Sequence[Looked]) -> list[Finding]:
 
 
 def inverted(looked: Sequence[Looked], card: DatasetCard) -> list[Finding]:
-    """Masks whose foreground is bright where it is dark in the others, or the other way round. For two classes."""
+    """Findings about masks with foreground and background exchanged. For two classes.
+
+    Their foreground is bright where that of the other masks is dark, or the other way round.
+    """
     if len(card.class_names) != 2 or len(looked) < _LEAST:
         return []
-    contrast = polarity([one.measures for one in looked])
+    contrast = polarity([one.stats for one in looked])
     usual = float(np.median(contrast))
     opposite = contrast * np.sign(usual) < -_CLEAR * abs(usual)
     if abs(usual) < 0.1 or not opposite.any():
@@ -59,7 +62,7 @@ def inverted(looked: Sequence[Looked], card: DatasetCard) -> list[Finding]:
     # Images of another kind, say fluorescence among stains, have masks of the opposite sign by right. They are many,
     # or differ in brightness, too.
     few = bool(opposite.mean() <= _FEW)
-    mean = np.array([one.measures.mean for one in looked])
+    mean = np.array([one.stats.mean for one in looked])
     low, high = mean[~opposite].min(), mean[~opposite].max()
     reach = max((high - low) / 2, 1.0)
     found = []
@@ -71,20 +74,20 @@ def inverted(looked: Sequence[Looked], card: DatasetCard) -> list[Finding]:
             f"the mask {one.sample.mask} looks inverted: its foreground is {here} in {one.sample.image} "
             f"(correlation {sign:+.2f}), that of other masks is {there} in theirs ({usual:+.2f})"
         )
-        sure = few and low - reach < one.measures.mean < high + reach
+        sure = few and low - reach < one.stats.mean < high + reach
         found.append((error if sure else warning)("inverted", message, "Exchange its two values.", [one]))
     return found
 
 
 def repeated(looked: Sequence[Looked]) -> list[Finding]:
-    """Images with several masks, and masks of several images."""
+    """Findings about one image with several masks, and one mask of several images."""
     found = []
     for same in _groups(looked, "image"):
-        if len({one.measures.mask for one in same}) > 1:
+        if len({one.stats.mask for one in same}) > 1:
             message = f"the images {images(same)} are one, their masks are not: {masks(same)}"
             found.append(error("conflict", message, "Keep the image once, with the right mask.", same))
-    for same in _groups([one for one in looked if len(one.measures.classes) > 1], "mask"):
-        if not all(alike(same[0].measures, one.measures) for one in same):
+    for same in _groups([one for one in looked if len(one.stats.classes) > 1], "mask"):
+        if not all(alike(same[0].stats, one.stats) for one in same):
             message = f"the masks {masks(same)} are one, their images are not: {images(same)}"
             remedy = "One may have been saved under the other's name: lay it over each image."
             found.append(warning("repeated", message, remedy, same))
@@ -92,7 +95,7 @@ def repeated(looked: Sequence[Looked]) -> list[Finding]:
 
 
 def misplaced(offset: Offset | None, corrected: Sequence[float]) -> list[Finding]:
-    """Labels that all lie beside what they outline by the same way.
+    """A finding where all labels lie beside what they outline, in one direction.
 
     Args:
         offset: as measured, beyond what is corrected.
@@ -112,5 +115,5 @@ def misplaced(offset: Offset | None, corrected: Sequence[float]) -> list[Finding
 def _groups(looked: Sequence[Looked], name: str) -> list[list[Looked]]:
     groups = defaultdict(list)
     for one in looked:
-        groups[getattr(one.measures, name)].append(one)
+        groups[getattr(one.stats, name)].append(one)
     return [group for group in groups.values() if len(group) > 1]

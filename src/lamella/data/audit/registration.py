@@ -1,11 +1,11 @@
-"""Where labels lie beside what they outline, measured: an annotation tool's half pixel, a warp, a crop gone astray."""
+"""How far labels lie beside what they outline, measured: an annotation tool's half pixel, a warp, a wrong crop."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lamella.data.audit.sample_stats import REACH, Floats, Measures, measure
+from lamella.data.audit.sample_stats import REACH, Floats, SampleStats, sample_stats
 from lamella.data.cache.arrays import Store
 from lamella.data.types import Sample
 
@@ -15,13 +15,13 @@ _LEAST_FIT = 0.1  # a weaker correlation between image and mask has no peak to s
 
 @dataclass(frozen=True)
 class Offset:
-    """Labels lie `down` and `right` of what they outline, in pixels of the full size; negative: up and left.
+    """How far labels lie below and to the right of what they outline, with standard errors.
 
     Attributes:
-        down: the estimate.
-        right: the estimate.
-        down_error: its standard error.
-        right_error: its standard error.
+        down: in pixels of the full size; negative where labels lie above.
+        right: likewise; negative where labels lie to the left.
+        down_error: standard error of `down`.
+        right_error: standard error of `right`.
     """
 
     down: float
@@ -38,9 +38,9 @@ class Offset:
 def label_offset(samples: Sequence[Sample], store: Store) -> Offset | None:
     """How far the labels lie from what they outline in the images, beyond what `store.offset` has made good.
 
-    Images are moved against the foreground of their masks; they correlate best where the two fit. The correlations
-    are added up over all samples, whatever the foreground's brightness, and the peak is found between pixels by a
-    paraboloid. Errors are those of a jackknife over samples. Found are up to 7 pixels of the
+    Images are moved against the foreground of their masks; the cross-correlation peaks where the two fit. The
+    correlations are summed over all samples, whatever the foreground's brightness, and the peak is refined below a
+    pixel by a paraboloid. Standard errors are those of a jackknife over samples. Found are up to 7 pixels of the
     network's input (`store.scale` of the full size).
 
     Returns:
@@ -50,26 +50,26 @@ def label_offset(samples: Sequence[Sample], store: Store) -> Offset | None:
         DataError: a file is missing or unsound.
         StorageError: the store's folder cannot be written.
     """
-    return estimate([measure(sample, store) for sample in samples], store.scale)
+    return estimate_offset([sample_stats(sample, store) for sample in samples], store.scale)
 
 
-def estimate(measures: Sequence[Measures], scale: float) -> Offset | None:
-    """`label_offset`, from what was measured already."""
-    if len(measures) < _LEAST_SAMPLES:
+def estimate_offset(stats: Sequence[SampleStats], scale: float) -> Offset | None:
+    """How far labels lie from what they outline (see `label_offset`), from statistics that are there already."""
+    count = len(stats)
+    if count < _LEAST_SAMPLES:
         return None
-    each = _smooth(np.stack([m.shifts for m in measures]))
-    total = each.sum(axis=0)
+    correlations = _smooth(np.stack([one.shifts for one in stats]))
+    total = correlations.sum(axis=0)
     if total.flat[np.abs(total).argmax()] < 0:  # a dark foreground
-        each, total = -each, -total
-    middle = REACH - 1
+        correlations, total = -correlations, -total
+    unmoved = REACH - 1
     inner = total[1:-1, 1:-1]
     peak = tuple(int(i) + 1 for i in np.unravel_index(inner.argmax(), inner.shape))
-    if total[peak] < _LEAST_FIT * len(measures):
+    if total[peak] < _LEAST_FIT * count:
         return None
-    count = len(measures)
-    without = np.stack([_top(total - one, peak) for one in each])
-    error = np.sqrt((count - 1) / count * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
-    down, right = ((peak + _top(total, peak) - middle) / scale).tolist()
+    jackknife = np.stack([_subpixel_peak(total - one, peak) for one in correlations])
+    error = np.sqrt((count - 1) / count * ((jackknife - jackknife.mean(axis=0)) ** 2).sum(axis=0))
+    down, right = ((peak + _subpixel_peak(total, peak) - unmoved) / scale).tolist()
     down_error, right_error = (error / scale).tolist()
     return Offset(down, right, down_error, right_error)
 
@@ -80,12 +80,12 @@ def _smooth(shifts: Floats) -> Floats:
     return np.asarray((rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:]) / 4, np.float32)
 
 
-def _top(surface: Floats, peak: tuple[int, ...]) -> Floats:
+def _subpixel_peak(surface: Floats, peak: tuple[int, ...]) -> Floats:
     """(2,): how far the top of a paraboloid through the highest point of the grid and its neighbours lies from it."""
     (a, b, c), (d, e, f), (g, h, i) = surface[peak[0] - 1 : peak[0] + 2, peak[1] - 1 : peak[1] + 2].astype(float)
-    slope = np.array([h - b, f - d]) / 2
-    across = (a - c - g + i) / 4
-    bend = np.array([[b - 2 * e + h, across], [across, d - 2 * e + f]])
-    if not (bend[0, 0] < 0 and np.linalg.det(bend) > 0):  # a ridge or a plain: no top
+    gradient = np.array([h - b, f - d]) / 2
+    mixed = (a - c - g + i) / 4
+    hessian = np.array([[b - 2 * e + h, mixed], [mixed, d - 2 * e + f]])
+    if not (hessian[0, 0] < 0 and np.linalg.det(hessian) > 0):  # a ridge or a plain: no top
         return np.zeros(2, np.float32)
-    return np.asarray(np.clip(-np.linalg.solve(bend, slope), -1, 1), np.float32)
+    return np.asarray(np.clip(-np.linalg.solve(hessian, gradient), -1, 1), np.float32)

@@ -16,48 +16,48 @@ _SATURATED = 0.05  # share of values at a limit; at most 0.031 in those smears
 
 
 def sizes(looked: Sequence[Looked]) -> list[Finding]:
-    """Masks of another size than their image."""
+    """Findings about masks of another size than their image."""
     return [
         error(
             "size",
-            f"{one.sample.mask} is {_size(one.measures.mask_size)} pixels, its image {one.sample.image} "
-            f"{_size(one.measures.image_size)}",
+            f"{one.sample.mask} is {_size(one.stats.mask_size)} pixels, its image {one.sample.image} "
+            f"{_size(one.stats.image_size)}",
             "Image and mask must have the same size. One of them was resized or belongs elsewhere.",
             [one],
         )
         for one in looked
-        if one.measures.mask_size != one.measures.image_size
+        if one.stats.mask_size != one.stats.image_size
     ]
 
 
 def mixtures(looked: Sequence[Looked]) -> list[Finding]:
-    """Images of unlike types or bit depths, whose grey levels cannot mean the same."""
+    """Findings about images of unlike types or bit depths, whose grey levels cannot mean the same."""
     found = []
     remedy = "Convert them, or stretch each image by its own levels: `dataset.percentiles=[1,99]`."
-    (usual, count), *others = Counter(one.measures.dtype for one in looked).most_common()
+    (usual, count), *others = Counter(one.stats.dtype for one in looked).most_common()
     for dtype, _ in others:
-        odd = [one for one in looked if one.measures.dtype == dtype]
+        odd = [one for one in looked if one.stats.dtype == dtype]
         message = f"{len(odd)} image(s) hold {dtype} values, {count} hold {usual}: {images(odd)}"
         found.append(error("mixed", message, f"Their levels do not mean the same. {remedy}", odd))
     if usual != "uint8":
-        ours = [one for one in looked if one.measures.dtype == usual]
-        typical = float(np.median([one.measures.high for one in ours]))
-        odd = [o for o in ours if not typical / _DEPTH < o.measures.high < typical * _DEPTH] if typical > 0 else []
+        ours = [one for one in looked if one.stats.dtype == usual]
+        typical = float(np.median([one.stats.high for one in ours]))
+        odd = [o for o in ours if not typical / _DEPTH < o.stats.high < typical * _DEPTH] if typical > 0 else []
         if odd:
             message = (
                 f"the brightest values of {len(odd)} image(s) are far from the usual {typical:.6g}: "
-                f"{listed([f'{one.sample.image} ({one.measures.high:.6g})' for one in odd])}"
+                f"{listed([f'{one.sample.image} ({one.stats.high:.6g})' for one in odd])}"
             )
             found.append(warning("depth", message, f"They may be of other bits. If so: {remedy}", odd))
     return found
 
 
 def blanks(looked: Sequence[Looked]) -> list[Finding]:
-    """Masks without foreground, masks of one class of foreground alone, images of one level."""
+    """Findings about masks without foreground or of one class alone, and images of one level."""
     found = []
-    empty = [one for one in looked if one.measures.classes.keys() <= {0, IGNORE}]
-    full = [one for one in looked if len(one.measures.classes) == 1 and not one.measures.classes.keys() & {0, IGNORE}]
-    flat = [one for one in looked if one.measures.low == one.measures.high]
+    empty = [one for one in looked if one.stats.classes.keys() <= {0, IGNORE}]
+    full = [one for one in looked if len(one.stats.classes) == 1 and not one.stats.classes.keys() & {0, IGNORE}]
+    flat = [one for one in looked if one.stats.low == one.stats.high]
     if empty:
         remedy = "There may be nothing to outline in their images; if there is, draw it."
         found.append(warning("empty", f"{len(empty)} mask(s) are empty: {masks(empty)}", remedy, empty))
@@ -71,11 +71,11 @@ def blanks(looked: Sequence[Looked]) -> list[Finding]:
 
 
 def absent(looked: Sequence[Looked], card: DatasetCard) -> list[Finding]:
-    """Classes that do not occur where they should be learnt or judged."""
+    """Findings about classes that no mask of the training or the test part holds."""
     found = []
     for part, verb in (("train", "learnt"), ("test", "judged")):
         ours = [one for one in looked if one.part == part]
-        seen = {id_ for one in ours for id_ in one.measures.classes}
+        seen = {id_ for one in ours for id_ in one.stats.classes}
         missing = [name for id_, name in enumerate(card.class_names) if id_ not in seen]
         if ours and missing:
             remedy = (
@@ -86,26 +86,26 @@ def absent(looked: Sequence[Looked], card: DatasetCard) -> list[Finding]:
 
 
 def light(looked: Sequence[Looked]) -> list[Finding]:
-    """Images much brighter or darker than the others, or cut off at either end of their levels."""
+    """Findings about images much brighter or darker than the others, or saturated."""
     found = []
-    usual = Counter(one.measures.dtype for one in looked).most_common(1)[0][0]
-    ours = [one for one in looked if one.measures.dtype == usual]
-    mean = np.array([one.measures.mean for one in ours])
+    usual = Counter(one.stats.dtype for one in looked).most_common(1)[0][0]
+    ours = [one for one in looked if one.stats.dtype == usual]
+    mean = np.array([one.stats.mean for one in ours])
     middle = float(np.median(mean))
-    span = max(one.measures.high for one in ours) - min(one.measures.low for one in ours)
+    span = max(one.stats.high for one in ours) - min(one.stats.low for one in ours)
     reach = _OUTLIER * max(_deviation(mean), _LEAST_SPREAD * span)
-    odd = [one for one in ours if abs(one.measures.mean - middle) > reach]
+    odd = [one for one in ours if abs(one.stats.mean - middle) > reach]
     if odd:
-        each = listed([f"{one.sample.image} ({one.measures.mean:.4g})" for one in odd])
+        each = listed([f"{one.sample.image} ({one.stats.mean:.4g})" for one in odd])
         message = f"{len(odd)} image(s) are much brighter or darker than the usual mean level {middle:.4g}: {each}"
         found.append(warning("light", message, "Look at them: exposed otherwise, or of another set?", odd))
     for limit, share in (
-        ("darkest", {one.sample.id: one.measures.at_low for one in ours}),
-        ("brightest", {one.sample.id: one.measures.at_high for one in ours}),
+        ("darkest", {one.sample.id: one.stats.at_low for one in ours}),
+        ("brightest", {one.sample.id: one.stats.at_high for one in ours}),
     ):
         values = np.array(list(share.values()))
         most = max(_SATURATED, float(np.median(values)) + _OUTLIER * _deviation(values))
-        odd = [o for o in ours if share[o.sample.id] > most and o.measures.low < o.measures.high]
+        odd = [o for o in ours if share[o.sample.id] > most and o.stats.low < o.stats.high]
         if odd:
             each = listed([f"{one.sample.image} ({share[one.sample.id]:.0%})" for one in odd])
             message = f"{len(odd)} image(s) have many values at their {limit} level: {each}"

@@ -1,4 +1,4 @@
-"""What one look at a sample tells the audit: levels, classes, coarse patterns, how image and mask lie to each other.
+"""Statistics of one sample for the audit: grey levels, classes, coarse patterns, how image and mask fit.
 
 All of it is small, so that it is remembered: a data set is audited again without a pixel being read.
 """
@@ -18,7 +18,7 @@ from lamella.data.cache.arrays import Store
 from lamella.data.io.read import Bytes, Pixels, size
 from lamella.data.types import IGNORE, Sample
 
-_VERSION = 2  # counts up when a measure's meaning changes
+_VERSION = 2  # counts up when the meaning of a statistic changes
 CELLS = 64  # patterns are squeezed into a square of so many cells
 REACH = 8  # pixels of the network's input by which image and mask are moved against each other, each way
 _WINDOW = 512  # of which at most so many pixels a side, from the middle, take part in that
@@ -30,8 +30,8 @@ Pattern = npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True)
-class Measures:
-    """Of one sample.
+class SampleStats:
+    """What the audit measures on one image and its mask.
 
     Attributes:
         image: hash of the image as the network gets it.
@@ -48,8 +48,8 @@ class Measures:
         histogram: counts of values in equal steps from `low` to `high`.
         texture: the image's pattern, (CELLS, CELLS), without what is coarse, such as uneven light.
         layout: likewise one pattern for each class of the mask but the background, (K - 1, CELLS, CELLS).
-        shifts: correlation of the image, moved, with the mask's foreground, (2 REACH + 1, 2 REACH + 1): the middle
-            is unmoved, further down and right is moved down and right. In pixels of the network's input.
+        shifts: cross-correlation of the image, moved, with the mask's foreground, (2 REACH + 1, 2 REACH + 1): the
+            middle is unmoved, further down and right is moved down and right. In pixels of the network's input.
     """
 
     image: str
@@ -69,8 +69,8 @@ class Measures:
     shifts: Floats
 
 
-def measure(sample: Sample, store: Store) -> Measures:
-    """Looks at one sample, or remembers what an earlier look told.
+def sample_stats(sample: Sample, store: Store) -> SampleStats:
+    """The statistics of one sample, measured now or remembered from an earlier audit.
 
     Raises:
         DataError: image or mask is missing, unreadable or unsound.
@@ -86,10 +86,10 @@ def measure(sample: Sample, store: Store) -> Measures:
             *(store.scale, tuple(store.offset), store.percentiles),
         )
     )
-    return _unpack(facts.recall(key, lambda: _pack(_look(sample, store))))
+    return _unpack(facts.recall(key, lambda: _pack(_measured(sample, store))))
 
 
-def _look(sample: Sample, store: Store) -> Measures:
+def _measured(sample: Sample, store: Store) -> SampleStats:
     image, truth = np.asarray(store.image(sample)), np.asarray(store.truth(sample))
     counts, shares = {}, {}
     for id_ in (*range(1, len(store.card.class_names)), *({IGNORE} & set(store.card.mask_values.values()))):
@@ -100,7 +100,7 @@ def _look(sample: Sample, store: Store) -> Measures:
     layout = np.stack(list(shares.values()))
     seen = image[:, :: -(-image.shape[1] // _SEEN), :: -(-image.shape[2] // _SEEN)]
     low, high = float(seen.min()), float(seen.max())
-    return Measures(
+    return SampleStats(
         image=_hash(image),
         mask=f"{_hash(layout)} {sorted(counts.items())}",
         image_size=size(sample.image),
@@ -148,7 +148,7 @@ def _pattern(cells: Floats) -> Pattern:
 
 
 def _shifts(image: Pixels, foreground: Floats, ignored: Bytes | None) -> Floats:
-    """See `Measures.shifts`; by way of the Fourier transform, which is quicker than 289 sums."""
+    """The cross-correlation of `SampleStats.shifts`, by Fourier transform: quicker than 289 sums."""
     window = tuple(slice(max(0, (n - _WINDOW) // 2), max(0, (n - _WINDOW) // 2) + _WINDOW) for n in foreground.shape)
     grey, mask = image[:, *window].mean(axis=0, dtype=np.float32), foreground[window]
     # Only pixels that stay in the picture however it is moved, so that every shift compares as many.
@@ -169,19 +169,19 @@ def _shifts(image: Pixels, foreground: Floats, ignored: Bytes | None) -> Floats:
     return np.asarray(every[:side, :side] / norm, np.float32)
 
 
-def _pack(measures: Measures) -> dict[str, Any]:
-    packed = dict(vars(measures))
+def _pack(stats: SampleStats) -> dict[str, Any]:
+    packed = dict(vars(stats))
     for name in ("texture", "layout", "shifts"):
         array = packed[name]
         packed[name] = [str(array.dtype), array.shape, base64.b64encode(array.tobytes()).decode()]
     return packed
 
 
-def _unpack(packed: dict[str, Any]) -> Measures:
+def _unpack(packed: dict[str, Any]) -> SampleStats:
     for name in ("texture", "layout", "shifts"):
         dtype, shape, text = packed[name]
         packed[name] = np.frombuffer(base64.b64decode(text), dtype).reshape(shape)
     packed["classes"] = {int(id_): count for id_, count in packed["classes"].items()}
     for name in ("image_size", "mask_size"):
         packed[name] = tuple(packed[name])
-    return Measures(**packed)
+    return SampleStats(**packed)

@@ -1,4 +1,4 @@
-"""Which samples are alike, and whose mask fits whose image: comparisons of all with all, on coarse patterns.
+"""Which images are near duplicates, and whose mask fits whose image: all compared with all, on coarse patterns.
 
 A pattern is what `lamella.data.audit.sample_stats` keeps of an image or mask: 64 x 64 cells without coarse changes of
 light. Two patterns are compared by their correlation, so neither brightness nor contrast matters, and a comparison of
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lamella.data.audit.sample_stats import CELLS, Floats, Measures, Pattern
+from lamella.data.audit.sample_stats import CELLS, Floats, Pattern, SampleStats
 
 Grid = npt.NDArray[Any]
 
@@ -24,7 +24,7 @@ _FAR_WORSE = 0.6  # of the typical fit: a mask that fits its image less well is 
 _AS_GOOD = 0.75  # of the typical fit: another's mask that fits as well belongs there
 _NO_FIT = 0.3  # of the typical fit: a mask that fits less well has nothing to do with its image
 _LEAST_FIT = 0.3  # a typical fit below is too weak to judge single masks by
-_LEARNT = 256  # samples from which the typical fit is learnt
+_REFERENCE = 256  # samples from which the typical fit is estimated
 
 _ALIKE = 0.8  # correlation from which on two images show one picture
 _BITS = 16  # rows and columns of a perceptual hash
@@ -51,7 +51,7 @@ class Misfit:
 
 @dataclass(frozen=True)
 class Twins:
-    """Two images that show one picture.
+    """Two images of a data set that show one picture: copies, or nearly so.
 
     Attributes:
         first: the place of one among the samples.
@@ -66,50 +66,50 @@ class Twins:
     turned: bool = False
 
 
-def misfits(measures: Sequence[Measures]) -> list[Misfit]:
-    """Masks that do not fit their images, with the masks that would.
+def misfits(stats: Sequence[SampleStats]) -> list[Misfit]:
+    """The masks that do not fit their images, with the masks that would.
 
     How well a mask fits is how much of the image's pattern its classes explain (a multiple correlation), whether
     they are dark or bright. Nothing is found where masks explain too little of the images, or where all masks are
     so alike that they cannot be told apart.
     """
-    images, classes = _unit([m.texture for m in measures]), _independent(measures)
+    images, classes = _normalised([one.texture for one in stats]), _orthogonal(stats)
     usable = np.flatnonzero(images.any(axis=1) & classes.any(axis=(0, 2)))
     if len(usable) < 2:
         return []
-    own = np.sqrt((np.einsum("nd,knd->kn", images, classes) ** 2).sum(axis=0))
-    learnt = usable[:: -(-len(usable) // _LEARNT)]
-    fits = _fits(images[learnt], classes)
+    own_fit = np.sqrt((np.einsum("nd,knd->kn", images, classes) ** 2).sum(axis=0))
+    reference = usable[:: -(-len(usable) // _REFERENCE)]
+    fits = _fits(images[reference], classes)
     typical = float(np.median(fits.max(axis=1)))
     # What chance does: all others' masks, except the best, which may be the right one.
-    row = np.arange(len(learnt))
-    fits[row, learnt] = 0
+    row = np.arange(len(reference))
+    fits[row, reference] = 0
     fits[row, fits.argmax(axis=1)] = 0
     least = max(_LEAST_FIT, 4 * float(np.median(fits)))
     if typical < least:
         return []
     found = []
-    suspects = usable[own[usable] < _FAR_WORSE * typical]
+    suspects = usable[own_fit[usable] < _FAR_WORSE * typical]
     for start in range(0, len(suspects), _BLOCK):
         block = suspects[start : start + _BLOCK]
         fits = _fits(images[block], classes)
         fits[np.arange(len(block)), block] = 0
         for sample, better, fit in zip(block.tolist(), fits.argmax(axis=1).tolist(), fits.max(axis=1), strict=True):
             if fit >= max(_AS_GOOD * typical, least):
-                found.append(Misfit(sample, float(own[sample]), better, float(fit)))
-            elif own[sample] < _NO_FIT * typical:
-                found.append(Misfit(sample, float(own[sample])))
+                found.append(Misfit(sample, float(own_fit[sample]), better, float(fit)))
+            elif own_fit[sample] < _NO_FIT * typical:
+                found.append(Misfit(sample, float(own_fit[sample])))
     return found
 
 
-def polarity(measures: Sequence[Measures]) -> Floats:
+def polarity(stats: Sequence[SampleStats]) -> Floats:
     """How bright the foreground of each mask is in its image, (N,): 1 bright, -1 dark, 0 neither. For two classes."""
-    images, foreground = _unit([m.texture for m in measures]), _unit([m.layout[0] for m in measures])
+    images, foreground = _normalised([one.texture for one in stats]), _normalised([one.layout[0] for one in stats])
     return np.asarray((images * foreground).sum(axis=1))
 
 
-def twins(measures: Sequence[Measures]) -> list[Twins]:
-    """Pairs of images that are the same, or nearly so, or turned or mirrored copies.
+def twins(stats: Sequence[SampleStats]) -> list[Twins]:
+    """The pairs of images that show one picture: the same pixels, nearly so, or turned or mirrored.
 
     Candidates have perceptual hashes that differ in few bits (a bit a cell of 16 x 16: brighter or darker than its
     surroundings); they are verified by the correlation of their patterns. Of images that are the same to the
@@ -117,34 +117,34 @@ def twins(measures: Sequence[Measures]) -> list[Twins]:
     """
     first: dict[str, int] = {}
     found = []
-    for place, measured in enumerate(measures):
-        if first.setdefault(measured.image, place) != place:
-            found.append(Twins(first[measured.image], place, same=True))
-    places = np.array([place for place in first.values() if measures[place].texture.any()], np.int64)
+    for place, one in enumerate(stats):
+        if first.setdefault(one.image, place) != place:
+            found.append(Twins(first[one.image], place, same=True))
+    places = np.array([place for place in first.values() if stats[place].texture.any()], np.int64)
     if len(places) < 2:
         return found
-    patterns = np.stack([measures[place].texture for place in places])
+    patterns = np.stack([stats[place].texture for place in places])
     hashes = _hashes(patterns)
     seen = set()
     for turn in range(8):
-        turned = _turn(hashes, turn).reshape(len(places), -1)
+        turned = _dihedral(hashes, turn).reshape(len(places), -1)
         for start in range(0, len(places), _BLOCK):
             block = slice(start, start + _BLOCK)
             alike = hashes[block].reshape(-1, _BITS**2) @ turned.T >= _BITS**2 - 2 * _MAY_DIFFER
-            for one, other in np.argwhere(np.triu(alike, start + 1)).tolist():
-                pair = one + start, other
-                if pair not in seen and _correlation(patterns[pair[0]], _turn(patterns[other], turn)) >= _ALIKE:
+            for row, other in np.argwhere(np.triu(alike, start + 1)).tolist():
+                pair = row + start, other
+                if pair not in seen and _correlation(patterns[pair[0]], _dihedral(patterns[other], turn)) >= _ALIKE:
                     seen.add(pair)
                     found.append(Twins(int(places[pair[0]]), int(places[other]), same=False, turned=turn > 0))
     return found
 
 
-def alike(one: Measures, other: Measures) -> bool:
+def alike(one: SampleStats, other: SampleStats) -> bool:
     """Whether two images show one picture, neither turned."""
     return one.image == other.image or _correlation(one.texture, other.texture) >= _ALIKE
 
 
-def _unit(patterns: Sequence[Pattern]) -> Floats:
+def _normalised(patterns: Sequence[Pattern]) -> Floats:
     """(N, CELLS²), each with mean 0 and length 1; zeros stay."""
     flat = np.stack(patterns).reshape(len(patterns), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
@@ -152,11 +152,11 @@ def _unit(patterns: Sequence[Pattern]) -> Floats:
     return np.asarray(flat / np.where(length > 0, length, 1), np.float32)
 
 
-def _independent(measures: Sequence[Measures]) -> Floats:
+def _orthogonal(stats: Sequence[SampleStats]) -> Floats:
     """(K - 1, N, CELLS²): each mask's patterns made orthogonal, so that what they explain can be added up."""
     found: list[Floats] = []
-    for class_ in range(len(measures[0].layout)):
-        pattern = _unit([m.layout[class_] for m in measures])
+    for class_ in range(len(stats[0].layout)):
+        pattern = _normalised([one.layout[class_] for one in stats])
         for earlier in found:
             pattern = pattern - (pattern * earlier).sum(axis=1, keepdims=True) * earlier
         length = np.linalg.norm(pattern, axis=1, keepdims=True)
@@ -176,12 +176,12 @@ def _hashes(patterns: Pattern) -> Floats:
     return np.where(pooled > 0, np.float32(1), np.float32(-1))
 
 
-def _turn(arrays: Grid, turn: int) -> Grid:
+def _dihedral(arrays: Grid, turn: int) -> Grid:
     """One of the eight ways to turn and mirror a square, on the last two axes; 0 leaves it."""
     turned = np.rot90(arrays, turn % 4, axes=(-2, -1))
     return turned if turn < 4 else np.swapaxes(turned, -2, -1)
 
 
 def _correlation(one: Grid, other: Grid) -> float:
-    first, second = _unit([one, other])
+    first, second = _normalised([one, other])
     return float(first @ second)

@@ -1,4 +1,4 @@
-"""Checks of the split: does what judges also train?"""
+"""Checks of the split: is something of the test part, or something much like it, among what trains?"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -6,18 +6,17 @@ from itertools import groupby, pairwise
 
 from lamella.data.audit.findings import Finding, Looked, error, listed, warning
 from lamella.data.audit.similarity import Twins, twins
-from lamella.data.types import DatasetCard
 
 _LEAST_RUN = 3  # sections: in shorter runs every section has a neighbour outside
 
 
-def duplicates(looked: Sequence[Looked], card: DatasetCard) -> list[Finding]:
-    """Pictures that occur more than once: an error in several parts, a warning in one.
+def duplicates(looked: Sequence[Looked]) -> list[Finding]:
+    """Findings about pictures that occur more than once: errors in several parts, warnings in one.
 
-    Where the card says that a file's pages are neighbours, pages that are merely alike are not duplicates.
+    Sections of one stack that are merely alike are no duplicates.
     """
     found, within = [], []
-    for cluster, pairs in _clusters(looked, card):
+    for cluster, pairs in _clusters(looked):
         how = "to the pixel" if all(pair.same for pair in pairs) else "very nearly"
         how += ", turned or mirrored" if any(pair.turned for pair in pairs) else ""
         if len({one.part for one in cluster if one.part}) < 2:
@@ -33,26 +32,24 @@ def duplicates(looked: Sequence[Looked], card: DatasetCard) -> list[Finding]:
     return found
 
 
-def neighbours(looked: Sequence[Looked], card: DatasetCard) -> list[Finding]:
-    """Neighbouring sections in two parts: a warning at the borders of blocks, an error where sections are scattered.
+def neighbours(looked: Sequence[Looked]) -> list[Finding]:
+    """Findings about neighbouring sections in two parts: warnings between blocks, errors where they are scattered.
 
     In blocks, as `lamella.splits.blocks` makes them, validation is one run of a stack's sections, and so is
     test. More runs are fine while each has at least 3 sections. Where a part comes in several runs and a shorter
     one touches another part, its sections were picked from among others: that is the error.
     """
-    if not card.serial:
-        return []
     stacks = defaultdict(list)
     for one in looked:
-        if one.part and one.sample.image.page is not None:
-            stacks[one.sample.image.path].append(one)
+        if one.part and one.sample.stack:
+            stacks[one.sample.stack].append(one)
     borders: list[tuple[Looked, Looked]] = []
     scattered: list[tuple[Looked, Looked]] = []
     for stack in stacks.values():
-        stack.sort(key=_page)
+        stack.sort(key=_place)
         short = _short_runs(stack)
         for pair in pairwise(stack):
-            if _page(pair[1]) == _page(pair[0]) + 1 and pair[0].part != pair[1].part:
+            if _place(pair[1]) == _place(pair[0]) + 1 and pair[0].part != pair[1].part:
                 (scattered if {one.sample.id for one in pair} & short else borders).append(pair)
     found = []
     if scattered:
@@ -66,7 +63,7 @@ def neighbours(looked: Sequence[Looked], card: DatasetCard) -> list[Finding]:
     return found
 
 
-def _clusters(looked: Sequence[Looked], card: DatasetCard) -> list[tuple[list[Looked], list[Twins]]]:
+def _clusters(looked: Sequence[Looked]) -> list[tuple[list[Looked], list[Twins]]]:
     """The samples that show one picture, with the pairs that make them a cluster."""
     leader = list(range(len(looked)))
 
@@ -75,11 +72,11 @@ def _clusters(looked: Sequence[Looked], card: DatasetCard) -> list[tuple[list[Lo
             place = leader[place]
         return place
 
-    file = [one.sample.image.path for one in looked]
+    stack = [one.sample.stack for one in looked]
     pairs = [
         pair
-        for pair in twins([one.measures for one in looked])
-        if pair.same or not (card.serial and file[pair.first] == file[pair.second])
+        for pair in twins([one.stats for one in looked])
+        if pair.same or not stack[pair.first] or stack[pair.first] != stack[pair.second]
     ]
     for pair in pairs:
         first, second = sorted((lead(pair.first), lead(pair.second)))
@@ -99,14 +96,19 @@ def _short_runs(stack: Sequence[Looked]) -> set[str]:
     return {one.sample.id for part, run in runs if part in several and len(run) < _LEAST_RUN for one in run}
 
 
-def _page(one: Looked) -> int:
-    return one.sample.image.page or 0
+def _place(one: Looked) -> int:
+    return one.sample.place or 0
 
 
 def _borders(pairs: Sequence[tuple[Looked, Looked]]) -> str:
-    """All of them, file by file."""
+    """All of them, stack by stack; a stack that is one file goes by the file's name."""
+
+    def name(pair: tuple[Looked, Looked]) -> str:
+        sample = pair[0].sample
+        return f"{sample.stack} sections" if sample.image.page is None else f"{sample.image.path} pages"
+
     texts = []
-    for path, group in groupby(pairs, key=lambda pair: pair[0].sample.image.path):
-        each = ", ".join(f"{_page(a)} and {_page(b)} ({a.part} and {b.part})" for a, b in group)
-        texts.append(f"{path} pages {each}")
+    for stack, group in groupby(pairs, key=name):
+        each = ", ".join(f"{_place(a)} and {_place(b)} ({a.part} and {b.part})" for a, b in group)
+        texts.append(f"{stack} {each}")
     return "; ".join(texts)

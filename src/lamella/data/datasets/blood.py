@@ -1,11 +1,11 @@
 """BBBC041Seg: stained blood smears, every cell in a mask (Depto et al. 2021, Tissue and Cell 69:101473)."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from lamella.config.key import Key
 from lamella.data.datasets.pairing import pair_by_stem
-from lamella.data.types import Dataset, DatasetCard, ImageRef, Sample
+from lamella.data.types import Dataset, DatasetCard, ImageRef, Role, Sample
 from lamella.errors import DataError
 
 CARD = DatasetCard(
@@ -18,13 +18,14 @@ CARD = DatasetCard(
     "(images). 1,328 pairs: 1,208 PNG 1600x1200, 119 JPEG and 1 PNG 1944x1383. MIT as stated there.",
     objects="cells",
 )
-_PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
+_PARTS: tuple[Role, ...] = ("train", "test")
 
 
 def blood(*, root: Annotated[str, Key("folder that holds train/ and test/, each with original/ and mask/")]) -> Dataset:
-    """The pairs below `root`/{train,test}/{original,mask}/, by stem: `uuid.jpg` pairs with `uuid.png`.
+    """The blood smears of BBBC041Seg, from `root`/{train,test}/{original,mask}/.
 
-    Each image is its own group: the set names no slide or patient.
+    Images and masks pair by stem: `uuid.jpg` with `uuid.png`. Each image is its own group: the set names no slide or
+    patient.
 
     Raises:
         DataError: folder missing or empty, an image or mask without its pair, a name in both parts.

@@ -18,14 +18,14 @@ _MOST = 20  # so many classes are taken from values alone; more look like number
 
 @dataclass(frozen=True)
 class Classes:
-    """Names by class id, and the class id (or IGNORE) of each value in mask files."""
+    """The classes of a data set: their names by class id, and the id (or IGNORE) of each value in mask files."""
 
     names: tuple[str, ...]
     values: dict[MaskValue, int]
 
 
 def mask_value(text: object, key: str) -> MaskValue:
-    """A grey level or palette index (a whole number), or a colour, "#ff0000".
+    """The mask value that a configuration spells: a grey level or palette index, or a colour such as "#ff0000".
 
     Raises:
         ConfigError: it is neither; `key` says where it stands.
@@ -42,7 +42,7 @@ def mask_value(text: object, key: str) -> MaskValue:
 
 
 def declared(classes: Mapping[Any, Any], ignore: MaskValue | None) -> Classes:
-    """What `dataset.classes` says: names in the order of their class ids, each with its value or list of values.
+    """The classes that `dataset.classes` declares: names in the order of their ids, each with its value or values.
 
     Raises:
         ConfigError: fewer than two classes or more than 255, a value of two classes, or something that is no value.
@@ -65,7 +65,7 @@ def declared(classes: Mapping[Any, Any], ignore: MaskValue | None) -> Classes:
 
 
 def found(counts: Mapping[ImageRef, Mapping[MaskValue, int]], ignore: MaskValue | None) -> Classes:
-    """Two classes where masks hold 0 and one other value, k + 1 where they hold all of 0 to k.
+    """The classes that masks show: two where they hold 0 and one other value, k + 1 where they hold all of 0 to k.
 
     Args:
         counts: what each mask holds: value -> pixels.
@@ -99,7 +99,7 @@ def found(counts: Mapping[ImageRef, Mapping[MaskValue, int]], ignore: MaskValue 
 
 
 def count_values(masks: Sequence[ImageRef], facts: Facts) -> dict[ImageRef, dict[MaskValue, int]]:
-    """What each mask holds, value -> pixels; masks that cannot be read are left to the audit, which names them all.
+    """How many pixels of each value each mask holds; masks that cannot be read are left to the audit.
 
     Raises:
         DataError: not one can be read.

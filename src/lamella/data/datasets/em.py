@@ -19,17 +19,16 @@ CARD = DatasetCard(
     "Neuroanatomy 9:142. 30 labelled sections of 512x512, 4x4x50 nm a voxel.",
     spacing_nm=(4.0, 4.0),
     objects="neurites",
-    serial=True,
 )
 
 _AXES = "ZYX"
 
 
 def em(*, root: Annotated[str, Key("folder that holds train-volume.tif and train-labels.tif")]) -> Dataset:
-    """The labelled sections, one sample a page, in the order of the block.
+    """The labelled sections of the ISBI-2012 challenge, one sample a page, in the order of the block.
 
-    Each section is its own group: the block is one piece of tissue, and is split into runs of sections
-    (`lamella.splits.blocks`), never at random.
+    The block is one stack, and is split into runs of sections (`lamella.splits.blocks`), never at random. Each
+    section is its own group.
 
     Raises:
         DataError: a file is missing or damaged, or the two hold different numbers of pages.
@@ -54,6 +53,8 @@ def em(*, root: Annotated[str, Key("folder that holds train-volume.tif and train
             ImageRef(volume, page, _AXES),
             ImageRef(labels, page, _AXES),
             group=f"section-{page:03d}",
+            stack=volume.stem,
+            place=page,
         )
         for page in range(count)
     ]

@@ -1,4 +1,4 @@
-"""The user's own images and masks: two folders, or one; two stacks; or a CSV of pairs."""
+"""A data set of the user's own images and masks: two folders, or one; two stacks; or a CSV of pairs."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -8,8 +8,7 @@ from typing import Annotated, Any
 from lamella.config.key import Key
 from lamella.data.cache.facts import Facts
 from lamella.data.datasets.classes import count_values, declared, found, mask_value
-from lamella.data.datasets.pairing import composed
-from lamella.data.datasets.pairs import Pair, from_csv, from_places
+from lamella.data.datasets.pairing import Pair, composed, from_csv, from_places
 from lamella.data.io.read import header, pages
 from lamella.data.types import Dataset, DatasetCard, ImageRef, Sample
 from lamella.errors import ConfigError, DataError
@@ -34,13 +33,13 @@ def folder(
     ignore: Annotated[int | str | None, Key("mask value or colour that counts in neither loss nor score")],
     cache: Annotated[str, Key("folder that remembers what masks hold")],
 ) -> Dataset:
-    """Pairs, their classes and their groups, found or as declared.
+    """A data set of the user's own images and masks: pairs, classes and groups, found or as declared.
 
     Images and masks pair by stem (`lamella.data.datasets.pairing`), or as the rows of a CSV say. A TIFF of several
     pages gives one sample a page, and needs a mask of as many. Sub-folders train/, val/ and test/ are published parts.
 
     What belongs together and must not be split (`Sample.group`): as `group` or the CSV's column says; else a stack
-    whose pages are neighbours; else each image alone.
+    whose pages are neighbours; else each image alone. Pages that are neighbours are a stack, each in its place.
 
     Raises:
         ConfigError: keys that contradict each other.
@@ -64,7 +63,6 @@ def folder(
         mask_values=meaning.values,
         channels=_channels(samples),
         source=f"the user's own images, {where}",
-        serial=serial and any(s.image.page is not None for s in samples),
     )
     return Dataset(card, samples)
 
@@ -135,7 +133,8 @@ def _samples(
     for page, mask_page in zip(image_pages, mask_pages, strict=True):
         id_ = pair.id if page is None else f"{pair.id}-{page:03d}"
         image, mask = ImageRef(pair.image, page, axes), ImageRef(pair.mask, mask_page, mask_axes)
-        samples.append(Sample(id_, image, mask, group or (pair.id if serial else id_), pair.part))
+        stack, place = (pair.id, page) if serial and page is not None else ("", None)
+        samples.append(Sample(id_, image, mask, group or stack or id_, pair.part, stack, place))
     return samples
 
 

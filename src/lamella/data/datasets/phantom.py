@@ -37,7 +37,7 @@ def phantom_em(
     sections: Annotated[int, Key("sections in the block", least=3)],
     size: Annotated[int, Key("height and width of a section, pixels", least=64)],
 ) -> Dataset:
-    """A phantom block of sections, made where it is missing. Raises StorageError."""
+    """A data set of made-up electron micrographs, written to disk where it is missing. Raises StorageError."""
     folder = Path(cache) / f"phantom_em-{seed}-{sections}x{size}"
     write_em(folder, seed=seed, sections=sections, size=size)
     return _said_to_be_phantom(em(root=str(folder)), "neuropil")
@@ -52,7 +52,7 @@ def phantom_blood(
     height: Annotated[int, Key("of each image, pixels; a red cell is about 26 wide", least=64)],
     width: Annotated[int, Key("of each image, pixels", least=64)],
 ) -> Dataset:
-    """Phantom blood smears, made where they are missing. Raises StorageError."""
+    """A data set of made-up blood smears, written to disk where it is missing. Raises StorageError."""
     folder = Path(cache) / f"phantom_blood-{seed}-{train}-{test}-{height}x{width}"
     write_blood(folder, seed=seed, train=train, test=test, height=height, width=width)
     return _said_to_be_phantom(blood(root=str(folder)), "blood smears")
@@ -70,7 +70,7 @@ def _said_to_be_phantom(made: Dataset, what: str) -> Dataset:
 
 
 def write_em(folder: Path, *, seed: int, sections: int, size: int) -> None:
-    """Write a phantom of serial-section electron microscopy, in the layout of ISBI-2012.
+    """Writes a phantom of serial-section electron microscopy, in the layout of ISBI-2012.
 
     `train-volume.tif` holds the sections, `train-labels.tif` the truth: 0 is membrane, 255 interior.
     Both are (sections, size, size), uint8, one page a section. Structures have the pixel sizes of the real
@@ -98,7 +98,7 @@ def write_em(folder: Path, *, seed: int, sections: int, size: int) -> None:
 
 
 def write_blood(folder: Path, *, seed: int, train: int, test: int, height: int, width: int) -> None:
-    """Write a phantom of stained blood smears, in the layout of BBBC041Seg.
+    """Writes a phantom of stained blood smears, in the layout of BBBC041Seg.
 
     `{train,test}/original/NAME.{png,jpg}` are RGB images, `{train,test}/mask/NAME.png` the truth: RGB, three
     equal channels, 255 is cell, 0 is not. All are (height, width, 3), uint8. Red and white cells are cells,

@@ -39,7 +39,7 @@ class _Cell:
 
 
 def blood_smear(rng: np.random.Generator, height: int, width: int) -> tuple[Bytes, Bytes]:
-    """One image (H, W, 3) and its mask (H, W), 255 where a cell is; both uint8."""
+    """One phantom smear: image (H, W, 3) and mask (H, W), 255 where a cell is; both uint8."""
     stain = _choose_stain(rng)
     cells = _spread_cells(rng, stain, height, width)
     density = np.zeros((height, width, 3), np.float32)

@@ -54,7 +54,7 @@ class _Spots:
 
 @dataclass(frozen=True)
 class Neurites:
-    """The neurites of a block of tissue, one row each, and the warp that bends them."""
+    """The made-up neurites of a block of tissue, one row each, and the warp that bends them."""
 
     home: Floats  # (N, 2) y, x: the place about which one sways
     radius: Floats  # (N,) pixels
@@ -69,7 +69,7 @@ class Neurites:
     warp: Floats  # (2, 2, H, W) displacement y, x in pixels, at two phases
 
     def at(self, depth: float) -> _Profiles:
-        """The cut at a depth, in sections."""
+        """The outlines of all neurites in the section at a depth, counted in sections."""
         amplitude, period, phase = self.sway[..., 0], self.sway[..., 1], self.sway[..., 2]
         waves = amplitude * np.sin(2 * np.pi * np.float32(depth) / period + phase)  # (N, 3)
         radius = self.radius * (1 + waves[:, 2])
@@ -98,7 +98,7 @@ class _Walls:
 
 
 def grow_neurites(seed: int, size: int) -> Neurites:
-    """The tissue of a block of `size` x `size` pixels a section."""
+    """The neurites of a phantom block of `size` x `size` pixels a section."""
     rng = np.random.default_rng((seed, _TISSUE, size))
     home, radius = _pack(rng, size)
     count = len(radius)

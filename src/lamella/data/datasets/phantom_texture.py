@@ -23,5 +23,6 @@ def clouds(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> Fl
 
 
 def to_bytes(image: Floats) -> Bytes:
+    """The grey levels rounded to whole numbers from 0 to 255, uint8."""
     levels: Bytes = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     return levels

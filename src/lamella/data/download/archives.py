@@ -1,15 +1,14 @@
-"""What a published data set looks like on disk: which files of an archive belong to it, and whether all are there."""
+"""The published data sets: where they are, which files of an archive belong to them, and whether all are there."""
 
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
 import numpy as np
 
-from lamella.data.download.unpack import Limits, is_litter
+from lamella.data.download.unpack import ArchiveLimits, is_litter
 from lamella.errors import DataError
 
 _MIB = 1 << 20
@@ -19,40 +18,9 @@ _PARTIAL = "Or take what is there for what it is: partial=true."
 _OTHER = "It is not what was published."
 
 
-class Layout(Protocol):
-    """How a data set lies in an archive and in its folder."""
-
-    @property
-    def limits(self) -> Limits:
-        """How large an archive of it may be."""
-
-    def pick(self, names: Sequence[str], where: str, partial: bool) -> dict[str, str]:
-        """The names in an archive that belong to the data set, each with its place below the data set's folder.
-
-        Args:
-            names: of all files in the archive.
-            where: the archive's own name, for messages.
-            partial: whether a part of what was published is meant to be enough.
-
-        Raises:
-            DataError: none does, or they lie below more than one folder, or another number than was published.
-        """
-
-    def verify(self, folder: Path, partial: bool) -> list[str]:
-        """Holds a data set on disk to what was published; returns what is worth knowing about it, in sentences.
-
-        Args:
-            folder: the data set's own.
-            partial: whether a part of what was published is meant to be enough.
-
-        Raises:
-            DataError: a file is missing, unreadable or not what was published.
-        """
-
-
 @dataclass(frozen=True)
-class Stack:
-    """One TIFF of a published volume.
+class PublishedTiff:
+    """One multi-page TIFF as it was published, with its hashes.
 
     Attributes:
         name: of the file.
@@ -68,57 +36,71 @@ class Stack:
 
 
 @dataclass(frozen=True)
-class Stacks:
-    """A few multi-page TIFFs side by side: uint8 pages, all square and of one size.
+class VolumeLayout:
+    """The layout of a published volume: a few multi-page TIFFs of uint8 pages, all square and of one size.
 
     Attributes:
-        stacks: what was published.
+        files: what was published.
         extras: names of further files of an archive that are kept, and not looked into.
-        pages: of every stack.
+        pages: of every file.
         side: of every page, in pixels.
     """
 
-    stacks: tuple[Stack, ...]
+    files: tuple[PublishedTiff, ...]
     extras: tuple[str, ...]
     pages: int
     side: int
 
     @property
-    def limits(self) -> Limits:
-        names = len(self.stacks) + len(self.extras)
+    def limits(self) -> ArchiveLimits:
+        """How large an archive of it may be."""
+        names = len(self.files) + len(self.extras)
         each = 4 * self.pages * self.side**2 + _MIB  # float32 pixels, were they saved so, and metadata
-        return Limits(entries=20 * names + 100, each=each, total=names * each, ratio=200)
+        return ArchiveLimits(entries=20 * names + 100, each=each, total=names * each, ratio=200)
 
     def pick(self, names: Sequence[str], where: str, partial: bool) -> dict[str, str]:
-        required = [stack.name for stack in self.stacks]
-        found: dict[str, list[str]] = defaultdict(list)
-        for name in names:
-            path = PurePosixPath(name)
-            if path.name in (*required, *self.extras):
-                found[str(path.parent)].append(name)
-        found = {
-            root: inside for root, inside in found.items() if {PurePosixPath(n).name for n in inside} & {*required}
-        }
-        picked = {name: PurePosixPath(name).name for name in _below_one(found, names, where, required[0])}
+        """The names in an archive that belong to the data set, each with its place below the data set's folder.
+
+        Args:
+            names: of all files in the archive.
+            where: the archive's own name, for messages.
+            partial: whether a part of what was published is meant to be enough.
+
+        Raises:
+            DataError: none does, or they lie below more than one folder, or another number than was published.
+        """
+        required = [file.name for file in self.files]
+        places = {name: PurePosixPath(name).name for name in names}
+        places = {name: place for name, place in places.items() if place in (*required, *self.extras)}
+        picked = _below_one(places, names, where, required[0], self.extras)
         missing = [name for name in required if name not in picked.values()]
         if missing and not partial:
             raise DataError(f"{where} lacks {', '.join(missing)}", _PARTIAL)
         return picked
 
     def verify(self, folder: Path, partial: bool) -> list[str]:
-        missing = [stack.name for stack in self.stacks if not (folder / stack.name).is_file()]
-        if missing and (not partial or len(missing) == len(self.stacks)):
+        """What is worth knowing about a data set on disk, in sentences, once it was held to what was published.
+
+        Args:
+            folder: the data set's own.
+            partial: whether a part of what was published is meant to be enough.
+
+        Raises:
+            DataError: a file is missing, unreadable or not what was published.
+        """
+        missing = [file.name for file in self.files if not (folder / file.name).is_file()]
+        if missing and (not partial or len(missing) == len(self.files)):
             raise DataError(f"{folder} lacks {', '.join(missing)}", _PARTIAL)
-        present = [stack for stack in self.stacks if stack.name not in missing]
-        others = [stack for stack in present if self._pixels(folder / stack.name, stack.values) != stack.pixels]
+        present = [file for file in self.files if file.name not in missing]
+        others = [file for file in present if self._pixels(folder / file.name, file.values) != file.pixels]
         size = f"{self.pages} pages of {self.side}x{self.side} pixels"
-        notes = [f"{', '.join(stack.name for stack in present)}: {size} each"]
+        notes = [f"{', '.join(file.name for file in present)}: {size} each"]
         if missing:
             notes.append(f"left out: {', '.join(missing)}")
         if others:
-            names = ", ".join(stack.name for stack in others)
+            names = ", ".join(file.name for file in others)
             notes.append(f"NOT THE PUBLISHED PIXELS: {names}. Scores on it are not comparable with published ones.")
-        elif all(_git_blob(folder / stack.name) == stack.blob for stack in present):
+        elif all(_git_blob(folder / file.name) == file.blob for file in present):
             notes.append("these are the organisers' own files, byte for byte")
         else:
             notes.append("packed otherwise than the organisers' files; the pixels are the published ones")
@@ -149,8 +131,8 @@ class Stacks:
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Images and masks in folders: {part}/original/NAME and {part}/mask/NAME.
+class PairsLayout:
+    """The layout of published pairs: images and masks in {part}/original/NAME and {part}/mask/NAME.
 
     Attributes:
         parts: published parts, each with its number of pairs.
@@ -161,25 +143,24 @@ class Pairs:
     pictures: Mapping[tuple[str, tuple[int, int]], int]
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> ArchiveLimits:
+        """How large an archive of it may be."""
         pairs = sum(self.parts.values())
         largest = max(3 * width * height for _, (width, height) in self.pictures)
         each = largest + _MIB  # a PNG or JPEG that is larger than its bare RGB pixels makes no sense
-        return Limits(entries=20 * pairs + 1000, each=each, total=2 * pairs * each, ratio=20)
+        return ArchiveLimits(entries=20 * pairs + 1000, each=each, total=2 * pairs * each, ratio=20)
 
     def pick(self, names: Sequence[str], where: str, partial: bool) -> dict[str, str]:
-        found: dict[str, list[str]] = defaultdict(list)
-        for name in names:
-            path = PurePosixPath(name)
-            part, kind = path.parts[-3:-1] if len(path.parts) > 2 else ("", "")
-            if part in self.parts and kind in _KINDS:
-                found[str(PurePosixPath(*path.parts[:-3]))].append(name)
-        first = f"{next(iter(self.parts))}/original/"
-        picked = {name: "/".join(PurePosixPath(name).parts[-3:]) for name in _below_one(found, names, where, first)}
+        """The names in an archive that belong to the data set, with their places: as `VolumeLayout.pick`."""
+        folders = {f"{part}/{kind}" for part, kind in self._folders()}
+        places = {name: "/".join(PurePosixPath(name).parts[-3:]) for name in names}
+        places = {name: place for name, place in places.items() if place.rpartition("/")[0] in folders}
+        picked = _below_one(places, names, where, f"{next(iter(self.parts))}/original/")
         self._require_all(where, picked.values(), partial)
         return picked
 
     def verify(self, folder: Path, partial: bool) -> list[str]:
+        """What is worth knowing about a data set on disk, once it was verified: as `VolumeLayout.verify`."""
         from lamella.data.io.read import size  # late: torch takes seconds, no network should not
         from lamella.data.types import ImageRef
 
@@ -218,13 +199,86 @@ class Pairs:
             raise DataError(f"{where} holds {found}; published are {published}", _PARTIAL)
 
 
-def _below_one(found: Mapping[str, list[str]], names: Sequence[str], where: str, sought: str) -> list[str]:
-    """The names below the one folder of an archive that holds the data."""
-    if len(found) == 1:
-        return next(iter(found.values()))
-    if found:
+@dataclass(frozen=True)
+class PublishedArchive:
+    """One data set as it was published: where its archive is, and what lies in it.
+
+    Attributes:
+        title: what it is.
+        url: where a program fetches the archive.
+        by_hand: where a person finds it, in a sentence.
+        file_name: what the archive is called on disk.
+        layout: what is in it.
+    """
+
+    title: str
+    url: str
+    by_hand: str
+    file_name: str
+    layout: VolumeLayout | PairsLayout
+
+
+# Neither archive was published with a hash. The challenge's own hashes are those of its TIFFs.
+EM = PublishedArchive(
+    title="ISBI-2012 (serial-section electron micrographs)",
+    url="https://downloads.imagej.net/ISBI-2012-challenge.zip",
+    by_hand="Get https://downloads.imagej.net/ISBI-2012-challenge.zip with a browser "
+    "(described at https://imagej.net/events/isbi-2012-segmentation-challenge).",
+    file_name="ISBI-2012-challenge.zip",
+    layout=VolumeLayout(
+        files=(
+            PublishedTiff(
+                "train-volume.tif",
+                blob="358e48bed4f747c20da43251eb7138727d98cec3",
+                pixels="200da3d452d726e6c9ca1ce04b869d4edb727320d23b516d01cce707dc8c4760",
+            ),
+            PublishedTiff(
+                "train-labels.tif",
+                blob="74ab9858c0be80842c94c41c6fb980aab49e9558",
+                pixels="a7cb64000a1a7e542682927e19c91339f58f9f178e0bcce4e207371116f0ca36",
+                values=frozenset({0, 255}),
+            ),
+            PublishedTiff(
+                "test-volume.tif",
+                blob="3e3612ff0786d278b4d2712a29383c7ca58288ad",
+                pixels="1b58fa7ec1d0ff9d39a855622db3ff66a97863036339b0d04be51b2f5a99b0e9",
+            ),
+        ),
+        extras=("test-labels.tif",),  # found beside the others in unpacked copies; the challenge kept it secret
+        pages=30,
+        side=512,
+    ),
+)
+
+BLOOD = PublishedArchive(
+    title="BBBC041Seg (stained blood smears)",
+    url="https://drive.google.com/uc?export=download&id=1nG-ra6BPAZSTsdYCvedzCo-JLD7jdH71",
+    by_hand="Get the archive with a browser from "
+    "https://drive.google.com/file/d/1nG-ra6BPAZSTsdYCvedzCo-JLD7jdH71/view or from "
+    "https://www.kaggle.com/datasets/jeetblahiri/bccd-dataset-with-mask (asks for an account).",
+    file_name="BBBC041Seg.zip",
+    layout=PairsLayout(
+        parts={"train": 1169, "test": 159},
+        pictures={("PNG", (1600, 1200)): 1208, ("JPEG", (1944, 1383)): 119, ("PNG", (1944, 1383)): 1},
+    ),
+)
+
+PUBLISHED: Mapping[str, PublishedArchive] = {"em": EM, "blood": BLOOD}  # by the function that reads them: dataset=NAME
+
+
+def _below_one(
+    places: Mapping[str, str], names: Sequence[str], where: str, sought: str, extras: Sequence[str] = ()
+) -> dict[str, str]:
+    """Those of `places` (names with their places) that lie below the one folder of an archive that holds the data."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for name, place in places.items():
+        found[name.removesuffix(place).rstrip("/") or "."][name] = place
+    roots = [root for root, inside in found.items() if not {*inside.values()} <= {*extras}]
+    if len(roots) == 1:
+        return found[roots[0]]
+    if roots:
         raise DataError(
-            f"{where} holds the data more than once: in {' and in '.join(sorted(found))}", "Unpack it by hand."
+            f"{where} holds the data more than once: in {' and in '.join(sorted(roots))}", "Unpack it by hand."
         )
     held = ", ".join(sorted({name.partition("/")[0] for name in names})[:5]) or "nothing"
     raise DataError(f"{where} holds no {sought}, in any folder; it holds {held}", "It is another archive.")

@@ -1,8 +1,12 @@
 """One file from the web to disk: resumed where it was cut off, tried again, and never taken for what it is not."""
 
+import json
+import os
 import re
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from html.parser import HTMLParser
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,9 +15,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 
-from lamella.data.download.part import Part, Source
 from lamella.data.download.unpack import Progress, in_bytes, kind, not_written, require_room
-from lamella.data.download.webpage import Page
 from lamella.errors import DataError
 from lamella.version import __version__
 
@@ -24,14 +26,9 @@ _PAUSE_MOST_S = 30
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 # `identity`: a range of a file that was compressed for the way would be of no use.
 _HEADERS = {"User-Agent": f"lamella/{__version__}", "Accept-Encoding": "identity"}
-
-
-class _CutError(Exception):
-    """The transfer failed in a way that may pass. `wait`: seconds the server asks to be left alone."""
-
-    def __init__(self, problem: str, wait: float = 0) -> None:
-        super().__init__(problem)
-        self.wait = wait
+_CONFIRM = "confirm"  # the hidden field by which Google Drive is told "download anyway"
+_QUOTA = ("too many users", "quota")
+_LOGIN = ("sign in", "log in", "login", "you need access", "password")
 
 
 def fetch(
@@ -44,10 +41,11 @@ def fetch(
     say: Callable[[str], None] | None = None,
     pause: float = 1.0,
 ) -> None:
-    """Fetches a ZIP archive. What has come so far lies in `target`.part, and a later call goes on from there.
+    """Fetches a ZIP archive from the web into a file, going on where an earlier call was cut off.
 
-    A server that cannot go on, or whose file has changed meanwhile, is asked for the whole file again. Google
-    Drive's question whether a large file is wanted, though not scanned for viruses, is answered with yes.
+    What has come so far lies in `target`.part. A server that cannot go on, or whose file has changed meanwhile, is
+    asked for the whole file again. Google Drive's question whether a large file is wanted, though not scanned for
+    viruses, is answered with yes.
 
     Args:
         url: where it is.
@@ -63,57 +61,154 @@ def fetch(
             that got no further.
         StorageError: the disk is full, or the folder cannot be written.
     """
-    part = Part(target)
+    partial = PartialDownload(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        furthest = at_start = part.bytes()
+        furthest = at_start = partial.bytes()
         failures = 0
         with requests.Session() as session:
             while True:
                 try:
-                    _attempt(session, url, part, timeout, progress)
+                    _attempt(session, url, partial, timeout, progress)
                     break
                 except (_CutError, requests.RequestException) as error:
-                    if part.bytes() > furthest:
-                        furthest, failures = part.bytes(), 0
-                    elif furthest == at_start and _unreachable(error):
-                        raise DataError(f"{_host(url)} cannot be reached: {_reason(error)}", _remedy(error)) from error
+                    if partial.bytes() > furthest:
+                        furthest, failures = partial.bytes(), 0
                     failures += 1
-                    if failures > retries:
-                        raise _given_up(url, part, error) from error
+                    if failures > retries or (furthest == at_start and _unreachable(error)):
+                        raise _given_up(url, partial.bytes(), error) from error
                     wait = min(getattr(error, "wait", 0) or pause * 2 ** (failures - 1), _PAUSE_MOST_S)
                     if say:
                         say(f"{_reason(error)}: trying again in {wait:g} s")
                     time.sleep(wait)
-        part.finish()
+        partial.finish()
     except OSError as error:  # requests' own errors are OSErrors, too, and were all dealt with
         raise not_written(target.parent, error) from error
 
 
-def _attempt(session: requests.Session, url: str, part: Part, timeout: float, progress: Progress | None) -> None:
+@dataclass(frozen=True)
+class Source:
+    """The file that a download is of: its address, and all that tells one version of it from another."""
+
+    url: str
+    etag: str = ""
+    modified: str = ""
+    size: int | None = None
+
+    @property
+    def validator(self) -> str:
+        """What goes into `If-Range`, so that two versions are never joined; a weak ETag would promise too little."""
+        return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
+
+
+class PartialDownload:
+    """A file as far as it has come (`target`.part), with a note beside it about its source."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.path = target.with_name(f"{target.name}.part")
+        self.note = target.with_name(f"{target.name}.part.json")
+
+    def bytes(self) -> int:
+        """How many bytes have come so far."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def source(self, url: str) -> Source | None:
+        """The file that the bytes so far are of; None where that is not known well enough to go on with them."""
+        try:
+            source = Source(**json.loads(self.note.read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+        known = source.url == url and (source.validator or source.size is not None)
+        return source if known and self.bytes() else None
+
+    def begin(self, source: Source) -> None:
+        """Starts anew with no bytes. The old ones go first: they must never stand beside another file's note."""
+        self.path.write_bytes(b"")
+        self.note.write_text(json.dumps(asdict(source)))
+
+    def finish(self) -> None:
+        """Moves the file, now whole, to `target`, and removes the note."""
+        with self.path.open("rb+") as file:
+            os.fsync(file.fileno())
+        self.path.replace(self.target)
+        self.note.unlink(missing_ok=True)
+
+
+class _CutError(Exception):
+    """The transfer failed in a way that may pass. `wait`: seconds the server asks to be left alone."""
+
+    def __init__(self, problem: str, wait: float = 0) -> None:
+        super().__init__(problem)
+        self.wait = wait
+
+
+class _Page(HTMLParser):
+    """Title, text and forms of a web page that came where an archive was expected."""
+
+    def __init__(self, html: bytes) -> None:
+        super().__init__()
+        self.title = self.text = self._inside = ""
+        self.forms: list[tuple[str, str, dict[str, str]]] = []  # action, method, hidden fields
+        self.feed(html.decode("utf-8", "replace"))
+        self.title = " ".join(self.title.split())[:80]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        type_ = values.get("type", "").lower()
+        if tag in ("title", "script", "style"):
+            self._inside = tag
+        elif tag == "form":
+            self.forms.append((values.get("action", ""), values.get("method", "get").lower(), {}))
+        elif tag == "input":
+            self.text += f" {type_} "  # a field for a password says what the page wants
+            if type_ == "hidden" and values.get("name") and self.forms:
+                self.forms[-1][2][values["name"]] = values.get("value", "")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self._inside:
+            self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "title":
+            self.title += data
+        elif not self._inside:
+            self.text += data
+
+    def complaint(self) -> str:
+        """What kind of page it is, in words for an error: a used-up quota, a login, or neither."""
+        said = f"{self.title} {self.text}".lower()
+        named = "a web page" + (f" titled {self.title!r}" if self.title else "")
+        if any(word in said for word in _QUOTA):
+            return f"{named}: its daily limit of downloads is reached, try again tomorrow"
+        return f"{named} that asks for a login" if any(word in said for word in _LOGIN) else named
+
+
+def _attempt(
+    session: requests.Session, url: str, partial: PartialDownload, timeout: float, progress: Progress | None
+) -> None:
     """Asks once, for what is missing; returns when the file is whole."""
-    source = part.source(url)
-    have = part.bytes() if source else 0
+    source = partial.source(url)
+    have = partial.bytes() if source else 0
     if source and source.size == have:
         return
     ranged = {"Range": f"bytes={have}-"} if source else {}
     if source and source.validator:
         ranged["If-Range"] = source.validator
     with _answer(session, url, ranged, (min(_CONNECT_S, timeout), timeout)) as response:
-        chunks = response.iter_content(_CHUNK)
-        size = _size(response)
-        if response.status_code != 200 and not (source and _continues(response, source, have)):
-            part.begin(Source(url))
-            raise _CutError(f"the server answers {response.status_code} and cannot go on where it stopped")
+        chunks, size = response.iter_content(_CHUNK), _size(response)
         if response.status_code == 200:
             first = next(chunks, b"")
             _require_archive(url, first)
-            source = Source(url, response.headers.get("ETag", ""), response.headers.get("Last-Modified", ""), size)
-            part.begin(source)
+            headers = response.headers
+            partial.begin(Source(url, headers.get("ETag", ""), headers.get("Last-Modified", ""), size))
             have, chunks = 0, chain((first,), chunks)
+        elif not (source and _continues(response, source, have)):
+            partial.begin(Source(url))
+            raise _CutError(f"the server answers {response.status_code} and cannot go on where it stopped")
         if size is not None:  # twice what it holds: what is unpacked is no smaller
-            require_room(part.path.parent, 2 * size - have, f"fetching {url}")
-        with part.path.open("ab") as file:
+            require_room(partial.path.parent, 2 * size - have, f"fetching {url}")
+        with partial.path.open("ab") as file:
             for chunk in chunks:
                 file.write(chunk)
                 have += len(chunk)
@@ -139,20 +234,17 @@ def _answer(
 
     try:
         response = ask("get", url, ranged)
-        if _is_page(response) and response.status_code in (206, 416):  # a piece of a page says nothing
+        page = _page(response)
+        if page and response.status_code in (206, 416):  # a piece of a page says nothing
             response = ask("get", url, {})
-        page = _page(response) if _is_page(response) else None
-        form = page.confirmation() if page else None
+            page = _page(response)
+        form = next((form for form in page.forms if _CONFIRM in form[2]), None) if page else None
         if form and response.ok:
-            fields = {"data" if form.method == "post" else "params": form.hidden}
-            response = ask(form.method, urljoin(response.url, form.action), ranged, **fields)
-            page = _page(response) if _is_page(response) else None
-    except (
-        requests.TooManyRedirects,
-        requests.exceptions.InvalidURL,
-        requests.exceptions.MissingSchema,
-        requests.exceptions.InvalidSchema,
-    ) as error:
+            action, method, hidden = form
+            sent = {"data" if method == "post" else "params": hidden}
+            response = ask(method, urljoin(response.url, action), ranged, **sent)
+            page = _page(response)
+    except (requests.TooManyRedirects, ValueError) as error:  # a ValueError: this is no address
         raise DataError(f"{url} cannot be fetched: {error}") from error
     if response.status_code >= 400 and response.status_code != 416:
         raise DataError(f"{url} answers {_status(response)}" + (f", with {page.complaint()}" if page else ""))
@@ -161,37 +253,33 @@ def _answer(
     return response
 
 
-def _is_page(response: requests.Response) -> bool:
-    return response.headers.get("Content-Type", "").lower().startswith(("text/html", "application/xhtml"))
-
-
-def _page(response: requests.Response) -> Page:
-    """The web page of an answer, as far as it matters."""
+def _page(response: requests.Response) -> _Page | None:
+    """The web page of an answer, as far as it matters; None where it says that it is something else."""
+    if not response.headers.get("Content-Type", "").lower().startswith(("text/html", "application/xhtml")):
+        return None
     text = b""
     for chunk in response.iter_content(_CHUNK):
         text += chunk
         if len(text) > _PAGE:
             break
     response.close()
-    return Page(text.decode("utf-8", "replace"))
+    return _Page(text)
 
 
 def _require_archive(url: str, first: bytes) -> None:
     """Not every server says what it sends."""
     found = kind(first)
     if found == "a web page":
-        found = Page(first.decode("utf-8", "replace")).complaint()
+        found = _Page(first).complaint()
     if found != "zip":
         raise DataError(f"{url} gives no ZIP archive{found and f' but {found}'}")
 
 
 def _size(response: requests.Response) -> int | None:
     """Bytes of the whole file, where the server says so."""
-    if response.status_code == 200:
-        length = response.headers.get("Content-Length", "")
-        return int(length) if length.isdecimal() else None
-    total = response.headers.get("Content-Range", "").rpartition("/")[2]
-    return int(total) if total.isdecimal() else None
+    whole = response.status_code == 200
+    said = response.headers.get("Content-Length" if whole else "Content-Range", "").rpartition("/")[2]
+    return int(said) if said.isdecimal() else None
 
 
 def _continues(response: requests.Response, source: Source, have: int) -> bool:
@@ -225,17 +313,17 @@ def _reason(error: Exception) -> str:
     return str(cause).rpartition("): ")[2] or str(cause)
 
 
-def _remedy(error: Exception) -> str:
-    if isinstance(error, requests.exceptions.SSLError):
-        return "Where a proxy opens encrypted connections, name its certificate in REQUESTS_CA_BUNDLE=FILE."
-    return "Is there a network? Behind a proxy, set HTTPS_PROXY."
-
-
-def _given_up(url: str, part: Part, error: Exception) -> DataError:
-    came = f"; {in_bytes(part.bytes())} have come and are kept" if part.bytes() else ""
-    again = "Run the command again: it goes on where it stopped." if part.bytes() else ""
-    return DataError(f"{url} could not be fetched: {_reason(error)}{came}", again)
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).hostname or url
+def _given_up(url: str, have: int, error: Exception) -> DataError:
+    """The error for a file that did not come, with what the user may do about it."""
+    came = f"; {in_bytes(have)} have come and are kept" if have else ""
+    remedies = ["Run the command again: it goes on where it stopped."] if have else []
+    if not _unreachable(error):
+        problem = f"{url} could not be fetched"
+    else:
+        problem = f"{urlsplit(url).hostname or url} cannot be reached"
+        remedies.append(
+            "Where a proxy opens encrypted connections, name its certificate in REQUESTS_CA_BUNDLE=FILE."
+            if isinstance(error, requests.exceptions.SSLError)
+            else "Is there a network? Behind a proxy, set HTTPS_PROXY."
+        )
+    return DataError(f"{problem}: {_reason(error)}{came}", " ".join(remedies))

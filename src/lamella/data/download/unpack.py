@@ -1,4 +1,4 @@
-"""Safe unpacking of ZIP archives that came from elsewhere: nothing outside the folder, no bombs, all or nothing."""
+"""Safe unpacking of ZIP archives that came from elsewhere: nothing outside the folder, no bombs."""
 
 import errno
 import lzma
@@ -29,8 +29,8 @@ _KINDS = {
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How large an archive's contents may be, far above what is expected and far below what would do harm.
+class ArchiveLimits:
+    """How large an archive's contents may be: far above what is expected, far below what would do harm.
 
     Attributes:
         entries: names in the archive, wanted or not.
@@ -60,8 +60,12 @@ class Unpacked:
     others: tuple[str, ...]
 
 
-def unpack(archive: Path, folder: Path, pick: Pick, limits: Limits, progress: Progress | None = None) -> Unpacked:
-    """Unpacks those files of a ZIP archive that are wanted. Every name is judged before the first byte is written.
+def unpack(
+    archive: Path, folder: Path, pick: Pick, limits: ArchiveLimits, progress: Progress | None = None
+) -> Unpacked:
+    """Unpacks the wanted files of a ZIP archive, and says what was taken and left.
+
+    Every name is judged before the first byte is written.
 
     Args:
         archive: the file.
@@ -75,7 +79,7 @@ def unpack(archive: Path, folder: Path, pick: Pick, limits: Limits, progress: Pr
             large for what it should be; and whatever `pick` raises.
         StorageError: the disk is full, or the folder cannot be written.
     """
-    check_kind(archive)
+    _require_zip(archive)
     try:
         with zipfile.ZipFile(archive) as opened:
             _check_names(archive, opened.infolist(), limits)
@@ -108,19 +112,6 @@ def kind(head: bytes) -> str:
     return next((name for start, name in _KINDS.items() if head.startswith(start)), "")
 
 
-def check_kind(archive: Path) -> None:
-    """Raises DataError where a file is missing or no ZIP archive."""
-    try:
-        with archive.open("rb") as file:
-            found = kind(file.read(512))
-    except IsADirectoryError:
-        raise DataError(f"{archive} is a folder, not a ZIP archive", "Name the file that was downloaded.") from None
-    except OSError as error:
-        raise DataError(f"{archive} cannot be read: {error.strerror}", "Check the path and its permissions.") from None
-    if found != "zip":
-        raise DataError(f"{archive} is no ZIP archive{found and f' but {found}'}", "Fetch the archive itself.")
-
-
 def require_room(folder: Path, needed: int, what: str) -> None:
     """Raises StorageError where the disk of `folder` has less than `needed` bytes free."""
     free = shutil.disk_usage(folder).free
@@ -145,7 +136,7 @@ def not_written(path: Path, error: OSError) -> StorageError:
 
 
 def in_bytes(count: float) -> str:
-    """1234567 -> "1.2 MB"."""
+    """A number of bytes in words: 1234567 -> "1.2 MB"."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.1f} {unit}" if unit != "bytes" else f"{count:.0f} bytes"
@@ -153,7 +144,20 @@ def in_bytes(count: float) -> str:
     return f"{count:.1f} TB"
 
 
-def _check_names(archive: Path, entries: Sequence[zipfile.ZipInfo], limits: Limits) -> None:
+def _require_zip(archive: Path) -> None:
+    """Raises DataError where a file is missing or no ZIP archive."""
+    try:
+        with archive.open("rb") as file:
+            found = kind(file.read(512))
+    except IsADirectoryError:
+        raise DataError(f"{archive} is a folder, not a ZIP archive", "Name the file that was downloaded.") from None
+    except OSError as error:
+        raise DataError(f"{archive} cannot be read: {error.strerror}", "Check the path and its permissions.") from None
+    if found != "zip":
+        raise DataError(f"{archive} is no ZIP archive{found and f' but {found}'}", "Fetch the archive itself.")
+
+
+def _check_names(archive: Path, entries: Sequence[zipfile.ZipInfo], limits: ArchiveLimits) -> None:
     remedy = "It is not the archive it should be: fetch it from where it was published."
     if len(entries) > limits.entries:
         raise DataError(f"{archive} holds {len(entries):,} entries, more than {limits.entries:,}", remedy)
@@ -174,7 +178,7 @@ def _slashed(entry: zipfile.ZipInfo) -> str:
     return entry.filename.replace("\\", "/")
 
 
-def _check_sizes(archive: Path, entries: Sequence[zipfile.ZipInfo], limits: Limits) -> None:
+def _check_sizes(archive: Path, entries: Sequence[zipfile.ZipInfo], limits: ArchiveLimits) -> None:
     remedy = "It is not the archive it should be, and may be made to fill a disk."
     for entry in entries:
         if entry.flag_bits & 1:

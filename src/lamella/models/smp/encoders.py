@@ -127,7 +127,7 @@ def _require(encoder: str) -> None:
     raise ConfigError(
         f"model.encoder={encoder}: {problem}.",
         (f"Near: {', '.join(dict.fromkeys(near))}.\n  " if near else "")
-        + "All: python scripts/zoo.py encoders; those with resnet in their name: encoders=resnet",
+        + "All: python scripts/methods.py encoders; those with resnet in their name: encoders=resnet",
     )
 
 

@@ -1,4 +1,4 @@
-"""Prints every model with its size, its work and its source; or the encoders that go into them."""
+"""Every method with its size, its work and its source, as a table; or the encoders that go into them."""
 
 import sys
 import warnings
@@ -12,23 +12,23 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from lamella.config.check import build, kept
-from lamella.config.paths import CHECKOUT
+from lamella.config.paths import CONF
 from lamella.config.words import suggestion
 from lamella.errors import ConfigError, LamellaError
 from lamella.models.smp.encoders import encoder_names, has_imagenet_weights
 
 USAGE = """Lamella: print the models, with parameters, FLOPs and source; or the encoders.
 
-  python scripts/zoo.py                      every model that model=NAME can name
-  python scripts/zoo.py model=unet,fpn       these
-  python scripts/zoo.py encoders             every encoder that model.encoder=NAME can name
-  python scripts/zoo.py encoders=resnet      those with resnet in their name"""
+  python scripts/methods.py                      every model that model=NAME can name
+  python scripts/methods.py model=unet,fpn       these
+  python scripts/methods.py encoders             every encoder that model.encoder=NAME can name
+  python scripts/methods.py encoders=resnet      those with resnet in their name"""
 CHANNELS, CLASSES, SIDE = 3, 2, 256
-MODELS = CHECKOUT / "conf" / "model"
+MODELS = CONF / "model"
 
 
 class Row(NamedTuple):
-    """One model: parameters that training changes, FLOPs of one image forward, first line of its file."""
+    """A row of the table: parameters that training changes, FLOPs of one image forward, the first line of its file."""
 
     name: str
     parameters: int
@@ -36,11 +36,12 @@ class Row(NamedTuple):
     source: str
 
 
-def main(arguments: list[str]) -> int:
-    """Prints what the arguments ask for; returns the exit code."""
+def run(arguments: list[str]) -> int:
+    """The exit code, after the table that the arguments ask for was printed."""
+    warnings.filterwarnings("ignore", module="timm|segmentation_models_pytorch")
     out = Console()
     if {"--help", "-h", "help"} & {*arguments}:
-        print(USAGE)
+        sys.stdout.write(f"{USAGE}\n")
         return 0
     try:
         known = {"model": "", "encoders": ""}
@@ -54,29 +55,26 @@ def main(arguments: list[str]) -> int:
         else:
             out.print(model_table(known["model"].split(",") if known["model"] else model_names(), out))
     except LamellaError as error:
-        print(f"error: {error.problem}" + (f"\n  {error.remedy}" if error.remedy else ""), file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")
         return 1
     return 0
 
 
 def model_names() -> list[str]:
-    """All that `model` can be."""
+    """The names that `model=NAME` takes, sorted."""
     return sorted(path.stem for path in MODELS.glob("*.yaml"))
 
 
 def measure(name: str) -> Row:
-    """Builds a model as its file says, for RGB and two classes, and counts. Raises ConfigError: no such model."""
+    """A model's row, built as its file says, for RGB and two classes. Raises ConfigError: there is no such model."""
     file = MODELS / f"{name}.yaml"
     if not file.is_file():
         raise ConfigError(f"there is no model {name!r}", suggestion(name, model_names()))
     around = {"dataset": {"in_channels": CHANNELS, "num_classes": CLASSES}, "seed": 0}  # what the file refers to
-    network = build(kept(_resolved({**around, "model": OmegaConf.load(file)})["model"]))
+    composed: Any = OmegaConf.to_container(OmegaConf.create({**around, "model": OmegaConf.load(file)}), resolve=True)
+    network = build(kept(composed["model"]))
     parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     return Row(name, parameters, forward_flops(network) if parameters else 0, source(file))
-
-
-def _resolved(node: dict[str, Any]) -> Any:
-    return OmegaConf.to_container(OmegaConf.create(node), resolve=True)
 
 
 def forward_flops(network: torch.nn.Module) -> int:
@@ -88,12 +86,12 @@ def forward_flops(network: torch.nn.Module) -> int:
 
 
 def source(file: Path) -> str:
-    """The comment that opens a model's file: what it is and who published it."""
+    """The comment that opens a model's file: what the model is and who published it."""
     return file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
 
 
 def model_table(names: list[str], out: Console) -> Table:
-    """One row a model."""
+    """A table with a row for each model; building them is shown as progress on `out`."""
     table = Table(
         title=f"model=NAME, for {CHANNELS} channels and {CLASSES} classes",
         caption=f"Parameters that training changes. FLOPs: one image of {SIDE} x {SIDE} forward, convolutions and "
@@ -114,18 +112,13 @@ def model_table(names: list[str], out: Console) -> Table:
 
 
 def encoder_table(part: str) -> Table:
-    """One row an encoder whose name has `part` in it. Raises ConfigError: there is none."""
+    """A table with a row for each encoder that has `part` in its name. Raises ConfigError: there is none."""
     names = [name for name in encoder_names() if part in name]
     if not names:
-        raise ConfigError(f"no encoder has {part!r} in its name", "All: python scripts/zoo.py encoders")
+        raise ConfigError(f"no encoder has {part!r} in its name", "All: python scripts/methods.py encoders")
     table = Table(title="model.encoder=NAME", caption="weights: published, for model.encoder_weights=imagenet")
     table.add_column("encoder")
     table.add_column("weights")
     for name in names:
         table.add_row(name, "yes" if has_imagenet_weights(name) else "-")
     return table
-
-
-if __name__ == "__main__":
-    warnings.filterwarnings("ignore", module="timm|segmentation_models_pytorch")
-    sys.exit(main(sys.argv[1:]))

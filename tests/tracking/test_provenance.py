@@ -1,0 +1,78 @@
+"""What a run says of where its scores come from, on files: the same data say the same, other data something else."""
+
+import dataclasses
+import json
+
+import pytest
+
+from lamella.tracking.provenance import card, describe, identity
+from support.tiny import CARD, prepared
+
+SCORING = {"resolution": "full", "threshold": 0.5}
+
+
+@pytest.fixture
+def data(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    return prepared(tmp_path / "pictures")
+
+
+def tags(data, *, config="c", scoring=SCORING, sweep=None):
+    return identity(data, config_sha256=config, scoring=scoring, sweep=sweep)
+
+
+def test_the_protocol_is_data_split_and_scoring(data):
+    found = tags(data)
+    assert json.loads(found["lamella.protocol"]) == {
+        "data": found["lamella.data_sha256"], "split": found["lamella.split_sha256"], **SCORING,
+    }  # fmt: skip
+    assert list(json.loads(found["lamella.protocol"])) == ["data", "split", "resolution", "threshold"]
+    assert found["lamella.config_sha256"] == "c"
+    assert found["lamella.phantom"] == "false"
+    assert found["lamella.git_dirty"] in ("true", "false")
+    assert int(found["lamella.data_warnings"]) == len(data.report.warnings)
+    assert "lamella.sweep" not in found
+    assert tags(data, sweep="s")["lamella.sweep"] == "s"
+
+
+def test_another_threshold_split_or_mask_is_another_protocol(data, tmp_path):
+    first = tags(data)["lamella.protocol"]
+    assert tags(data)["lamella.protocol"] == first
+    assert tags(data, config="another")["lamella.protocol"] == first
+    assert tags(data, scoring=SCORING | {"threshold": 0.4})["lamella.protocol"] != first
+    split = data.split
+    swapped = dataclasses.replace(data, split=dataclasses.replace(split, val=split.test, test=split.val))
+    assert tags(swapped)["lamella.protocol"] != first
+    assert tags(swapped)["lamella.data_sha256"] == tags(data)["lamella.data_sha256"]
+    (tmp_path / "others").mkdir()
+    others = prepared(tmp_path / "others", test=4)
+    assert tags(others)["lamella.data_sha256"] != tags(data)["lamella.data_sha256"]
+
+
+def test_a_run_is_described_by_files(data, tmp_path):
+    folder = tmp_path / "run"
+    describe(folder, "seed: 1\n", data)
+    assert (folder / "config.yaml").read_text() == "seed: 1\n"
+    assert (folder / "environment.txt").read_text().startswith("# python 3.")
+    assert (folder / "git.diff").exists()
+    parts = json.loads((folder / "data" / "split.json").read_text())
+    assert parts["test"] == [sample.id for sample in data.split.test]
+    roles = [entry["role"] for entry in json.loads((folder / "data" / "manifest.json").read_text())]
+    assert sorted(roles) == ["test"] * 3 + ["train"] * 2 + ["val"] * 2
+    assert json.loads((folder / "data" / "audit.json").read_text())["samples"] == 7
+    assert json.loads((folder / "data" / "card.json").read_text()) == card(data)
+    assert "<html" in (folder / "data" / "audit.html").read_text()
+    with pytest.raises(FileExistsError):
+        describe(folder, "", data)  # no run is described twice
+
+
+def test_the_card_says_what_a_reader_must_know(tmp_path):
+    spaced = dataclasses.replace(CARD, spacing_nm=(4.0, 3.5), source="a paper")
+    found = card(prepared(tmp_path, card=spaced))
+    assert found["data set"] == "bright rectangles"
+    assert found["source"] == "a paper"
+    assert found["classes"] == "0 ground, 1 rectangle"
+    assert found["channels"] == "1"
+    assert found["size of a pixel"] == "4 x 3.5 nm"
+    assert found["images"] == "2 to train, 2 to choose by, 3 to test"
+    assert found["groups in the test"] == "3"
