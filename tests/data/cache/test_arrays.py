@@ -203,7 +203,7 @@ def test_processes_may_fill_one_folder_at_once(tmp_path):
 KILLED = """
 import sys, time
 import numpy as np
-from lamella.data import store
+from lamella.data.cache import arrays as store
 
 def slowly(path, content):
     with path.open("wb") as file:

@@ -180,7 +180,7 @@ def test_threads_may_share_it(facts):
 FILLS = """
 import sys
 from pathlib import Path
-from lamella.data.facts import Facts
+from lamella.data.cache.facts import Facts
 facts = Facts(Path(sys.argv[1]))
 for number in range(10**9):
     facts.recall(f"{sys.argv[2]} {number}", lambda: [number] * 2000)
