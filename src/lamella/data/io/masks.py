@@ -6,7 +6,7 @@ from PIL import Image
 
 from lamella.data.io.decode import has_palette, stored
 from lamella.data.io.resize import Bytes
-from lamella.data.io.tiff_page import jpeg_mask
+from lamella.data.io.tiff import jpeg_mask
 from lamella.data.types import ImageRef, MaskValue
 from lamella.errors import DataError
 
