@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lamella.config.schema import TiffToPng, check
 from lamella.console import console
 from lamella.data.io import decode
-from lamella.data.io.eight_bit import Levels, Limits, Scaling, check_scaling, scaling
+from lamella.data.io.eight_bit import Range, Scaling, check_scaling, scaling
 from lamella.data.io.read import Pixels, read
 from lamella.data.types import ImageRef
 from lamella.errors import DataError, StorageError
@@ -100,8 +100,8 @@ def tiff_to_png(
     *,
     axes: str | None = None,
     eight_bit: bool = False,
-    limits: Limits = None,
-    percentiles: Levels | None = None,
+    limits: Range | str | None = None,
+    percentiles: Range | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
@@ -177,7 +177,7 @@ def _check_names(sources: Sequence[_Source], output: Path, overwrite: bool) -> N
                 raise StorageError(f"{output / name} is there already", "Name another folder, or set overwrite=true.")
 
 
-def _scaling(source: _Source, limits: Limits, percentiles: Levels | None) -> Scaling | None:
+def _scaling(source: _Source, limits: Range | str | None, percentiles: Range | None) -> Scaling | None:
     """How the levels of one file become 8 bits; None where they are 8 bits and nothing else is said."""
     stored = decode.header(source.ref(0)).dtype
     if limits is None and percentiles is None and stored.itemsize == 1 and stored.kind in "bu":

@@ -13,7 +13,7 @@ from lamella import hardware, tracking
 from lamella.commands.setup import Data, load
 from lamella.config.schema import build, check, flat, settle
 from lamella.console import console
-from lamella.data.io.intensity import levels
+from lamella.data.io.intensity import intensity_stats
 from lamella.data.io.read import header
 from lamella.data.loaders.augment import window_size
 from lamella.data.loaders.datamodule import SegmentationData, whole
@@ -93,7 +93,7 @@ def run(cfg: DictConfig, sweep: str | None = None) -> float:
 
 def assemble(cfg: DictConfig, data: Data) -> tuple[SegmentationTask, SegmentationData]:
     """Network, loss and loaders, from the configuration and the training images' statistics."""
-    found = levels(data.store.image(sample) for sample in data.split.train)
+    found = intensity_stats(data.store.image(sample) for sample in data.split.train)
     augmentation = build(cfg.augment)
     window = window_size(cfg.data.crop, augmentation)
     network = started(cfg)

@@ -263,6 +263,11 @@ def test_without_a_place_the_answers_are_right_all_the_same(tmp_path):
         assert ask(facts, KEYS[:3]) == RIGHT[:3]
 
 
+def test_a_name_that_is_no_text(facts, tmp_path):
+    path = write(Path(os.fsdecode(bytes(tmp_path) + b"/\xff")), b"one")
+    assert facts.sha256(path) == Facts(facts.folder).sha256(path) == sha256(b"one")
+
+
 def test_another_program_s_lock_is_outwaited(facts):
     facts.recall("key", lambda: 1)
     holder = sqlite3.connect(database(facts.folder), check_same_thread=False)

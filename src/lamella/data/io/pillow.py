@@ -17,7 +17,7 @@ _DEEP = {0: 1, 4: 1, 2: 3, 6: 3}  # a 16-bit PNG's kind of colour -> channels, a
 
 
 def read(path: Path, indices: bool = False) -> npt.NDArray[Any]:
-    """One picture, (H, W) or (H, W, C): uint8, or uint16 from a PNG of 16 bits; upright, an opaque alpha left out.
+    """The pixels of one picture, (H, W) or (H, W, C): uint8, or uint16 from a PNG of 16 bits; upright, an opaque alpha left out.
 
     Args:
         path: the file.
@@ -42,7 +42,7 @@ def read(path: Path, indices: bool = False) -> npt.NDArray[Any]:
 
 
 def header(path: Path) -> tuple[int, int, int, np.dtype[Any]]:
-    """Height, width, channels and type that `read` will give, without decoding."""
+    """Height, width, channels and type of the array that `read` gives, without decoding."""
     deep = _deep_colour(path)
     with Image.open(path, formats=KINDS) as picture:
         width, height = picture.size
@@ -60,7 +60,7 @@ def has_palette(path: Path) -> bool:
 
 
 def upright(array: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
-    """(H, W, ...) as stored -> as it is to be seen. `orientation` is 1 to 8, as EXIF and TIFF count."""
+    """The picture (H, W, ...) turned and mirrored as it is to be seen. `orientation` is 1 to 8, as in EXIF and TIFF."""
     if orientation >= 5:
         array = array.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -95,7 +95,7 @@ def _without_deep_alpha(samples: npt.NDArray[np.uint16], path: Path) -> npt.NDAr
 
 
 def transparent(place: object) -> DataError:
-    """What is said over pixels that a viewer does not show."""
+    """The error over a picture with transparent pixels, to be raised."""
     return DataError(f"{place} has transparent pixels", "Save it without an alpha channel.")
 
 

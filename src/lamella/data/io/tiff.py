@@ -47,7 +47,7 @@ class _Stack:
 
 
 def read(ref: ImageRef, indices: bool = False) -> npt.NDArray[Any]:
-    """One picture, (H, W) or (H, W, C), of the stored type; upright, an opaque alpha left out.
+    """The pixels of one picture, (H, W) or (H, W, C), of the stored type; upright, an opaque alpha left out.
 
     Args:
         ref: the file, the page, and the axes where the file itself does not name them.
@@ -83,7 +83,7 @@ def header(ref: ImageRef) -> tuple[int, int, int, np.dtype[Any]]:
 
 
 def pages(path: Path, axes: str | None = None) -> int:
-    """How many pictures the file holds, along Z, T or pages without a name. Raises as `read` does."""
+    """The number of pictures in the file, along Z, T or pages without a name. Raises as `read` does."""
     with _open(path) as tiff:
         stack = _stack(tiff, ImageRef(path, 0, axes))
         axis = _page_axis(stack, ImageRef(path, 0))
@@ -91,7 +91,7 @@ def pages(path: Path, axes: str | None = None) -> int:
 
 
 def metadata(ref: ImageRef) -> dict[str, Any]:
-    """What else the file says of its image, in values that JSON knows. Raises as `read` does."""
+    """Axes, compression, resolution and what else the file says of its image, as JSON knows it. Raises as `read` does."""
     with _open(ref.path) as tiff:
         stack = _stack(tiff, ref)
         tags = {tag.name: tag.value for tag in stack.first.tags if tag.name in ("XResolution", "YResolution")}
@@ -110,7 +110,7 @@ def metadata(ref: ImageRef) -> dict[str, Any]:
 
 
 def has_palette(path: Path) -> bool:
-    """Whether the values are the indices of a palette."""
+    """Whether the file stores indices of a palette in place of grey levels or colours."""
     with _open(path) as tiff:
         return bool(tiff.pages.first.photometric == tifffile.PHOTOMETRIC.PALETTE)
 
