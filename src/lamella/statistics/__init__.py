@@ -5,7 +5,7 @@ slide, a patient, a block) the groups are drawn, or flipped, as a whole, for ima
 counting them one by one would promise too much.
 """
 
-from lamella.statistics.comparison import Comparison, best, compare, in_order
+from lamella.statistics.comparison import Comparison, best, compare, holm, in_order, paired
 from lamella.statistics.intervals import Agreement, Interval, agreement, interval
 
 __all__ = [
@@ -15,6 +15,8 @@ __all__ = [
     "agreement",
     "best",
     "compare",
+    "holm",
     "in_order",
     "interval",
+    "paired",
 ]
