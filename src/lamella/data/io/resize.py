@@ -30,9 +30,9 @@ def shrink(image: Pixels, scale: float) -> Pixels:
 
 
 def shrink_mask(mask: Bytes, scale: float) -> Bytes:
-    """The class ids (H, W) at `scale` times their size: each new pixel takes the class that covers most of it, the lower id in a tie.
+    """The class ids (H, W) at `scale` times their size: each new pixel takes the class that covers most of it.
 
-    IGNORE is a class like any other here. Shares are compared in steps of 1/255.
+    In a tie the lower id does. IGNORE is a class like any other here. Shares are compared in steps of 1/255.
     """
     if scale == 1:
         return mask
