@@ -17,9 +17,9 @@ _DEEP = {0: 1, 4: 1, 2: 3, 6: 3}  # a 16-bit PNG's kind of colour -> channels, a
 
 
 def read(path: Path, indices: bool = False) -> npt.NDArray[Any]:
-    """The pixels of one picture, (H, W) or (H, W, C): uint8, or uint16 from a PNG of 16 bits; upright.
+    """The pixels of one picture, (H, W) or (H, W, C), upright, an opaque alpha left out.
 
-    An opaque alpha channel is left out.
+    uint8, or uint16 from a PNG of 16 bits.
 
     Args:
         path: the file.

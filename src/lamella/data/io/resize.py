@@ -32,7 +32,7 @@ def shrink(image: Pixels, scale: float) -> Pixels:
 def shrink_mask(mask: Bytes, scale: float) -> Bytes:
     """The class ids (H, W) at `scale` times their size: each new pixel takes the class that covers most of it.
 
-    In a tie it is the lower id. IGNORE is a class like any other here. Shares are compared in steps of 1/255.
+    In a tie the lower id does. IGNORE is a class like any other here. Shares are compared in steps of 1/255.
     """
     if scale == 1:
         return mask

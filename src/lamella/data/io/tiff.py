@@ -91,7 +91,7 @@ def pages(path: Path, axes: str | None = None) -> int:
 
 
 def metadata(ref: ImageRef) -> dict[str, Any]:
-    """Axes, compression, resolution and what else the file says of its image, for JSON. Raises as `read` does."""
+    """Axes, packing, resolution and whatever the file says of its image, for JSON. Raises as `read` does."""
     with _open(ref.path) as tiff:
         stack = _stack(tiff, ref)
         tags = {tag.name: tag.value for tag in stack.first.tags if tag.name in ("XResolution", "YResolution")}
