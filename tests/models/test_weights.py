@@ -13,8 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lamella.errors import WeightsError
-from lamella.models import pretrained as published
-from lamella.models import weights
+from lamella.models import pretrained, weights
 from lamella.models.classical.methods import otsu
 from lamella.models.contract import AnySize
 from lamella.models.papers.attention_unet import attention_unet
@@ -23,7 +22,7 @@ from lamella.models.papers.r2unet import attention_r2unet, r2unet
 from lamella.models.papers.ternausnet import TernausNet, ternausnet
 from lamella.models.papers.unet import unet_ronneberger
 from lamella.models.papers.unetplusplus import unetplusplus
-from lamella.models.smp import encoders, modern, transformers
+from lamella.models.smp import encoders
 from lamella.models.smp import networks as smp
 
 
@@ -87,9 +86,12 @@ def _assert_same(one: nn.Module, other: nn.Module) -> None:
         assert torch.equal(value, other.state_dict()[key]), key
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".ckpt", ".safetensors"])
+BUILDS = [_ternausnet, lambda w: _unet("resnet18", w), lambda w: _unet("tu-test_resnet", w), *OWN.values()]
+
+
 @pytest.mark.parametrize(
-    "build", [_ternausnet, lambda w: _unet("resnet18", w), lambda w: _unet("tu-test_resnet", w), *OWN.values()]
+    ("build", "suffix"),
+    [*((build, suffix) for build in BUILDS for suffix in (".pt", ".ckpt")), (OWN["r2unet"], ".safetensors")],
 )
 def test_an_encoder_is_loaded_from_its_file(
     build: Callable[[str | None], nn.Module], suffix: str, tmp_path: Path
@@ -162,14 +164,14 @@ def test_a_damaged_file_is_a_weights_error(suffix: str, content: bytes | str, tm
         save_file(state, file) if suffix == ".safetensors" else torch.save(state, file)
         file.write_bytes(file.read_bytes()[:-2000])
     with pytest.raises(WeightsError, match=r"damaged.* cannot be read as weights"):
-        _ternausnet(str(file))
+        OWN["r2unet"](str(file))
 
 
 @pytest.mark.parametrize("content", [[1, 2], {}, {"epoch": 3}])
 def test_a_file_without_a_state_dict_is_a_weights_error(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "other.pt")
     with pytest.raises(WeightsError, match=r"other\.pt holds"):
-        _ternausnet(str(tmp_path / "other.pt"))
+        OWN["r2unet"](str(tmp_path / "other.pt"))
 
 
 def test_a_file_cannot_run_code(tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def test_a_file_cannot_run_code(tmp_path: Path) -> None:
 
     torch.save({"weight": Trap()}, tmp_path / "trap.pt")
     with pytest.raises(WeightsError):
-        _ternausnet(str(tmp_path / "trap.pt"))
+        OWN["r2unet"](str(tmp_path / "trap.pt"))
     assert not (tmp_path / "sprung").exists()
 
 
@@ -266,7 +268,7 @@ def test_only_the_first_layer_is_adapted_to_the_channels(given: int, wanted: int
 
 def test_an_encoder_serves_another_architecture(tmp_path: Path) -> None:
     source = _unet("resnet18", num_classes=5)
-    network = modern.fpn(
+    network = smp.fpn(
         in_channels=3, num_classes=2, encoder="resnet18", encoder_weights=None,
         pyramid_channels=8, segmentation_channels=64, merge="add", dropout=0,
     )  # fmt: skip
@@ -331,8 +333,7 @@ def _authors(original: ModuleType, encoder: str, is_deconv: bool = True) -> nn.M
 
 
 @pytest.mark.filterwarnings("ignore:The parameter 'pretrained':UserWarning", "ignore:Arguments other than a weight")
-@pytest.mark.parametrize("form", ["plain", "as published"])
-@pytest.mark.parametrize("encoder", ["vgg11", "vgg16"])
+@pytest.mark.parametrize(("encoder", "form"), [("vgg11", "plain"), ("vgg16", "as published")])
 def test_ternausnet_starts_from_its_authors_weights(
     original: ModuleType, encoder: str, form: str, tmp_path: Path
 ) -> None:
@@ -445,7 +446,7 @@ def test_where_to_put_a_downloaded_file_is_said(no_network: None, tmp_path: Path
 def test_a_network_that_never_answers_is_given_up(
     silent_network: None, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(published, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(pretrained, "CONNECT_SECONDS", 1.0)
     start = time.perf_counter()
     with pytest.raises(WeightsError, match="cannot be reached"):
         FETCHED[name]("imagenet")
@@ -494,7 +495,7 @@ def test_weights_in_the_hub_cache_need_no_network(no_network: None, encoder: str
 
 def test_weights_of_a_vision_transformer_come_from_the_hub_cache(no_network: None, tmp_path: Path) -> None:
     def build(encoder_weights: str | None, in_channels: int = 3) -> nn.Module:
-        return transformers.dpt(
+        return smp.dpt(
             in_channels=in_channels, num_classes=2, encoder="tu-test_vit", encoder_weights=encoder_weights,
             readout="cat", stage_channels=[8] * 4, decoder_channels=8,
         )  # fmt: skip

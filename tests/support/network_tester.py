@@ -28,12 +28,12 @@ class NetworkTester:
     def _seeded(self) -> None:
         torch.manual_seed(0)
 
-    @pytest.mark.parametrize(("in_channels", "num_classes"), [(1, 2), (3, 4), (5, 2)])
+    @pytest.mark.parametrize(("in_channels", "num_classes"), [(1, 2), (5, 4)])
     def test_logits_for_any_channels_and_an_odd_size(self, in_channels: int, num_classes: int) -> None:
         network = self.build(in_channels, num_classes).eval()
         with torch.no_grad():
-            logits = network(torch.randn(1, in_channels, 97, 131))
-        assert logits.shape == (1, 1 if num_classes == 2 else num_classes, 97, 131)
+            logits = network(torch.randn(1, in_channels, 61, 99))
+        assert logits.shape == (1, 1 if num_classes == 2 else num_classes, 61, 99)
         assert logits.dtype == torch.float32
         assert logits.isfinite().all()
         assert logits.std() > 0
@@ -92,7 +92,7 @@ class NetworkTester:
 
     def test_state_dict_round_trip(self) -> None:
         network, other = self.build(3, 2).eval(), self.build(3, 2).eval()
-        images = torch.randn(1, 3, 40, 40)
+        images = torch.randn(1, 3, 32, 32)
         file = io.BytesIO()
         torch.save(network.state_dict(), file)
         file.seek(0)
@@ -103,7 +103,7 @@ class NetworkTester:
 
     def test_bfloat16_is_close_to_float32(self) -> None:
         network = self.build(3, 2).eval()
-        images = torch.randn(2, 3, 64, 64)
+        images = torch.randn(1, 3, 32, 64)  # bfloat16 is slow on a CPU
         with torch.no_grad():
             exact = network(images)
             with torch.autocast("cpu", torch.bfloat16):
@@ -112,7 +112,7 @@ class NetworkTester:
         assert (rounded.float() - exact).norm() < 0.05 * exact.norm()
 
     def test_a_seed_fixes_the_network(self) -> None:
-        images = torch.randn(2, 3, 64, 64)
+        images = torch.randn(2, 3, 32, 32)
         torch.manual_seed(7)
         one = self.build(3, 2)
         first = one(images)  # in training, dropout included

@@ -1,9 +1,10 @@
-"""Losses: logits (B, K, H, W), class ids (B, H, W) and a valid mask (B, H, W) in, one number out.
+"""Losses: how wrong a network's output is, as one number that training makes smaller.
 
+Each takes logits (B, K, H, W), class ids (B, H, W) and a mask of the valid pixels (B, H, W).
 What logits and ids hold at invalid pixels changes nothing, and without one valid pixel a loss is 0. One logit
 stands for two classes. Everything is computed in float32, whatever the logits are and whatever autocast says.
 
-`entropy` counts pixels one by one, `overlap` compares areas, `ranking` does both through a sort, `border` weighs
+`entropy` looks at pixels one by one, `overlap` compares areas, `ranking` does both through a sort, `border` weighs
 pixels by where they lie, `skeleton` compares centre lines, `combined` adds several.
 """
 

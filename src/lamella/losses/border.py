@@ -1,4 +1,4 @@
-"""U-Net's weight map: pixels between two cells that nearly touch count most."""
+"""Cross-entropy with U-Net's weight map: pixels between two cells that nearly touch count most."""
 
 from typing import Annotated
 
@@ -47,7 +47,7 @@ def boundary_weighted(
 def border_weights(
     ids: npt.NDArray[np.integer], w0: float, sigma: float, *, of_background: bool
 ) -> npt.NDArray[np.float32]:
-    """The border term of the weight map.
+    """How much each pixel's weight grows by lying between two cells: the border term of U-Net's weight map.
 
     Args:
         ids: class ids (H, W).

@@ -10,12 +10,12 @@ from lamella.losses.pixels import Loss, entropies, mean_over
 
 
 def bce() -> Loss:
-    """Cross-entropy, see `cross_entropy`."""
+    """The plain cross-entropy as a loss, see `cross_entropy`."""
     return cross_entropy
 
 
 def cross_entropy(logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy over valid pixels: binary for one logit, else over K classes."""
+    """The mean cross-entropy over valid pixels: binary for one logit, else over K classes."""
     return mean_over(entropies(logits, target * valid), valid)
 
 
@@ -24,7 +24,7 @@ def weighted_bce(
     num_classes: Annotated[int, Key("classes, background included", least=2)],
     weights: Annotated[list[float], Key("one a class, background first; or one alone: of all foreground", above=0)],
 ) -> Loss:
-    """Cross-entropy as a weighted mean: each pixel weighs what its true class does, sum(w l) / sum(w).
+    """Cross-entropy in which classes have weights: each pixel weighs what its true class does, sum(w l) / sum(w).
 
     As PyTorch does it for several classes. Because of the division, only the ratio of the weights matters, and
     the loss is as large as the plain one where all classes are equally well met.
@@ -55,10 +55,10 @@ def focal(
         float | None, Key("weight of foreground, 1 - alpha of background; null: none", above=0, most=0.999)
     ],
 ) -> Loss:
-    """Focal loss, mean of -(1 - p)^gamma log p over valid pixels, p that of the true class.
+    """Focal loss, a cross-entropy in which well-met pixels count little: mean of -(1 - p)^gamma log p.
 
-    T.-Y. Lin et al. 2017, arXiv:1708.02002, eq. 4 and, with alpha, eq. 5. For several classes p is the softmax's,
-    and alpha weighs every foreground class.
+    T.-Y. Lin et al. 2017, arXiv:1708.02002, eq. 4 and, with alpha, eq. 5. The mean is over valid pixels,
+    p that of the true class. For several classes p is the softmax's, and alpha weighs every foreground class.
     """
 
     def loss(logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

@@ -15,13 +15,14 @@ from lamella.losses.pixels import Loss, foreground
 
 
 def dice() -> Loss:
-    """Soft Dice alone, see `soft_dice`."""
+    """The soft Dice loss alone, see `soft_dice`."""
     return soft_dice
 
 
 def soft_dice(logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """1 - (2 sum(p t) + 1) / (sum(p) + sum(t) + 1), sums over the whole batch, mean over foreground classes.
+    """Soft Dice loss: 1 - (2 sum(p t) + 1) / (sum(p) + sum(t) + 1).
 
+    Sums go over the whole batch, the mean over foreground classes.
     The 1 keeps a gradient where a class is absent from the batch. It is small while much is predicted: beside
     the cross-entropy, not instead of it, this empties a prediction.
     """
@@ -35,10 +36,10 @@ def soft_jaccard(
     bce_weight: Annotated[float, Key("weight of the cross-entropy", least=0)],
     jaccard_weight: Annotated[float, Key("weight of -log of the soft Jaccard index", least=0)],
 ) -> Loss:
-    """Cross-entropy - log J, J = (sum(p t) + 1) / (sum(p) + sum(t) - sum(p t) + 1), mean over foreground classes.
+    """TernausNet's loss: cross-entropy - log J, J the soft Jaccard index (sum(p t) + 1) / (sum(p + t - p t) + 1).
 
-    V. Iglovikov, A. Shvets 2018 (TernausNet), arXiv:1801.05746. The paper writes J as a mean of pixels'
-    own ratios, which are 0/0 on empty ground; here, as in the authors' code, sums are divided.
+    V. Iglovikov, A. Shvets 2018, arXiv:1801.05746; the mean of log J over foreground classes. The paper writes J as
+    a mean of pixels' own ratios, which are 0/0 on empty ground; here, as in the authors' code, sums are divided.
 
     Raises:
         ConfigError: both weights are 0, which leaves nothing to minimise.
@@ -61,10 +62,10 @@ def tversky(
     alpha: Annotated[float, Key("weight of what is predicted and not there", above=0)],
     beta: Annotated[float, Key("weight of what is there and not predicted", above=0)],
 ) -> Loss:
-    """1 - (TP + 1/2) / (TP + alpha FP + beta FN + 1/2), TP, FP and FN as sums of shares, mean over classes.
+    """Tversky loss, a Dice loss that tells false from missed: 1 - (TP + 1/2) / (TP + alpha FP + beta FN + 1/2).
 
-    S. Salehi et al. 2017, arXiv:1706.05721. A beta above alpha buys recall with precision;
-    alpha = beta = 1/2 is `soft_dice`.
+    S. Salehi et al. 2017, arXiv:1706.05721. TP, FP and FN are sums of shares, the mean is over foreground classes. A
+    beta above alpha buys recall with precision; alpha = beta = 1/2 is `soft_dice`.
     """
 
     def loss(logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

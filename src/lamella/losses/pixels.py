@@ -1,4 +1,4 @@
-"""What every loss is, and the three views of a batch that losses share."""
+"""What a loss takes and gives, and what several losses compute of a batch first."""
 
 from typing import Protocol
 
@@ -7,13 +7,20 @@ import torch.nn.functional as F
 
 
 class Loss(Protocol):
-    """What every loss is. K = 1 logit stands for two classes."""
+    """A loss: logits, the truth and a mask of the pixels that count in, one number out."""
 
-    def __call__(self, logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor: ...
+    def __call__(self, logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        """The loss of one batch, a float32 without dimensions.
+
+        Args:
+            logits: (B, K, H, W); K = 1 stands for two classes.
+            target: class ids (B, H, W).
+            valid: bool (B, H, W); other pixels change nothing.
+        """
 
 
 def entropies(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """-log p of each pixel's own class, float32 (B, H, W). Ids must be those of classes everywhere."""
+    """The cross-entropy of each pixel, -log p of its own class: float32 (B, H, W). All ids must be those of classes."""
     logits = logits.float()
     if logits.shape[1] == 1:
         return F.binary_cross_entropy_with_logits(logits[:, 0], target.to(logits.dtype), reduction="none")
@@ -21,13 +28,13 @@ def entropies(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def mean_over(per_pixel: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """The mean of (B, H, W) over valid pixels; 0 without any."""
+    """The mean of values (B, H, W) over the valid pixels; 0 without any."""
     weight = valid.to(per_pixel.dtype)
     return (per_pixel * weight).sum() / weight.sum().clamp(min=1)
 
 
 def foreground(logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Predicted and true share of each foreground class in each pixel, 0 at invalid ones.
+    """How much of each pixel is of each foreground class, as predicted and in truth; 0 at invalid pixels.
 
     Returns:
         Two of float32 (B, K', H, W): K' = 1 for one logit, else K - 1, because background is what is left.

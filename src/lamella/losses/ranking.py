@@ -6,7 +6,7 @@ from lamella.losses.pixels import Loss
 
 
 def lovasz() -> Loss:
-    """Lovasz hinge for one logit, Lovasz-softmax for several (M. Berman et al. 2018, arXiv:1705.08790).
+    """The Lovasz loss: hinge for one logit, softmax for several (M. Berman et al. 2018, arXiv:1705.08790).
 
     All valid pixels of the batch are ranked together. The hinge takes the foreground alone; the softmax form is the
     mean over the classes that the batch holds, background included. Where the batch holds no foreground, every

@@ -1,10 +1,28 @@
-"""Images of any height and width for networks that halve them several times."""
+"""What every network keeps to: the arguments its function takes, images of any size in, one logit for two classes.
+
+A function of `lamella.models` that builds a network has keyword-only arguments alone. Those with a name of this
+module as their type mean the same in all of them.
+"""
+
+from typing import Annotated
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lamella.config.key import Key
 from lamella.errors import ConfigError
+
+Channels = Annotated[int, Key("channels of the image", least=1)]
+Classes = Annotated[int, Key("classes, background included", least=2)]
+Encoder = Annotated[str, Key("an encoder of SMP's, or of timm's as tu-NAME")]
+EncoderWeights = Annotated[str | None, Key("null: from scratch; imagenet; or a file")]
+FileWeights = Annotated[str | None, Key("null: from scratch; or a file")]
+
+
+def logits_of(num_classes: int) -> int:
+    """How many logits a network gives each pixel: one for two classes, else one per class."""
+    return 1 if num_classes == 2 else num_classes
 
 
 class AnySize(nn.Module):
@@ -48,9 +66,10 @@ class AnySize(nn.Module):
 
 
 def pad_to_multiple(image: torch.Tensor, multiple: int, least: int = 1) -> torch.Tensor:
-    """Continues (B, C, H, W) at the bottom and the right until `multiple` divides both sides and both reach `least`.
+    """The image (B, C, H, W), continued below and to the right until `multiple` divides both sides.
 
-    The memory format (channels last or not) stays. Returns `image` itself where nothing is missing.
+    Both sides also reach `least`. The memory format (channels last or not) stays. Returns `image` itself where
+    nothing is missing.
     """
     height, width = image.shape[-2:]
     down = max(-height % multiple, least - height)

@@ -1,4 +1,4 @@
-"""Published weights: fetched once from a public place, then out of a cache.
+"""Weights that others have published: fetched once from the network, then out of a cache.
 
 What is asked for is what happens: weights that cannot be had are a WeightsError within seconds.
 """
@@ -48,7 +48,7 @@ def fetch_torchvision(name: str) -> tuple[StateDict, str]:
             f"{FROM_SCRATCH}; or download {url} where there is a network and put the file into {folder}, "
             f"or give its path: model.encoder_weights=/path/to/{file.name}"
         )
-        require_answer(url, what, choices)
+        _require_answer(url, what, choices)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with _no_stall():
@@ -94,7 +94,7 @@ def fetch_from_hub(build: Callable[[], nn.Module], name: str, url: str) -> State
                 f"{what} in {cache} cannot be read: {first_line(error)}",
                 "Delete them there; they are fetched again when next asked for.",
             ) from error
-    require_answer(url, what, choices)
+    _require_answer(url, what, choices)
     try:
         with _no_stall():
             return build().state_dict()
@@ -102,8 +102,10 @@ def fetch_from_hub(build: Callable[[], nn.Module], name: str, url: str) -> State
         raise WeightsError(f"{what} could not be fetched: {first_line(error)}", choices) from error
 
 
-def require_answer(url: str, what: str, choices: str) -> None:
-    """Asks a host for the head of a file, through a proxy if one is set; waits CONNECT_SECONDS at most.
+def _require_answer(url: str, what: str, choices: str) -> None:
+    """Makes sure that a file can be fetched: asks its host for the head, and waits CONNECT_SECONDS at most.
+
+    Goes through a proxy if one is set.
 
     Raises:
         WeightsError: no answer, or a refusal; says `what` was wanted and which `choices` are left.

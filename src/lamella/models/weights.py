@@ -1,7 +1,7 @@
-"""Weights a network can start from: fetched once from a public place, or read from a file.
+"""Weights out of a file, and into an encoder or a whole network; `pretrained` fetches published ones.
 
-What is asked for is what happens: weights that cannot be had, read or fitted are a WeightsError within
-seconds, never a network that silently starts from random numbers.
+What is asked for is what happens: weights that cannot be read or do not fit are a WeightsError, never a network
+that silently starts from random numbers.
 """
 
 import re
@@ -16,7 +16,7 @@ from lamella.errors import WeightsError
 from lamella.models.contract import AnySize
 
 FROM_SCRATCH = "Train from scratch with model.encoder_weights=null"
-HOW_TO_SAVE = "Save weights with torch.save(network.state_dict(), path)."
+_HOW_TO_SAVE = "Save weights with torch.save(network.state_dict(), path)."
 
 StateDict = dict[str, torch.Tensor]
 
@@ -25,7 +25,7 @@ StateDict = dict[str, torch.Tensor]
 
 
 def read_state_dict(path: str | Path, key: str = "model.encoder_weights") -> StateDict:
-    """The tensors of a state dict saved as .safetensors, or by `torch.save` (.pt, .pth, .ckpt).
+    """The tensors in a file of weights: .safetensors, or a state dict saved by `torch.save` (.pt, .pth, .ckpt).
 
     A dict with a "state_dict" or "model" in it (checkpoints of Lightning, timm and TernausNet's authors) is
     unpacked. Only tensors and plain values are unpickled (`weights_only=True`): a file cannot run code.
@@ -54,16 +54,16 @@ def read_state_dict(path: str | Path, key: str = "model.encoder_weights") -> Sta
     except Exception as error:  # pickle, zip, torch and safetensors have no common base
         raise WeightsError(
             f"{file} cannot be read as weights: {first_line(error)}",
-            f"It is damaged, or holds more than tensors and plain values. {HOW_TO_SAVE}",
+            f"It is damaged, or holds more than tensors and plain values. {_HOW_TO_SAVE}",
         ) from error
     for inside in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(inside), Mapping):
             content = content[inside]
     if not isinstance(content, Mapping):
-        raise WeightsError(f"{file} holds a {type(content).__name__}, not a state dict.", HOW_TO_SAVE)
+        raise WeightsError(f"{file} holds a {type(content).__name__}, not a state dict.", _HOW_TO_SAVE)
     state = {str(key): value for key, value in content.items() if isinstance(value, torch.Tensor)}
     if not state:
-        raise WeightsError(f"{file} holds no tensors.", HOW_TO_SAVE)
+        raise WeightsError(f"{file} holds no tensors.", _HOW_TO_SAVE)
     return state
 
 
@@ -71,7 +71,7 @@ def read_state_dict(path: str | Path, key: str = "model.encoder_weights") -> Sta
 
 
 def load_encoder(encoder: nn.Module, state: StateDict, source: str) -> None:
-    """Loads a state dict into an encoder, every tensor of it, in place.
+    """Loads weights into an encoder, in place: every tensor of it, or an error.
 
     `state` may be the encoder's own, or that of something around it: names are compared below the prefix
     that fits best (`features.` of a torchvision VGG, `network.encoder.` of one of our networks). Parts of
@@ -96,7 +96,7 @@ def load_encoder(encoder: nn.Module, state: StateDict, source: str) -> None:
 
 
 def start_encoder(encoder: nn.Module, encoder_weights: str | None, model: str) -> None:
-    """Gives the encoder of a network for which none are published the weights of a file, if any.
+    """Starts an encoder without published weights from those of a file, if one is named, in place.
 
     Raises:
         WeightsError: "imagenet" is asked for; or see `load_encoder`.
@@ -117,7 +117,8 @@ def start_encoder(encoder: nn.Module, encoder_weights: str | None, model: str) -
 class Translates(Protocol):
     """A network that knows other names for its weights, such as its authors'."""
 
-    def translated(self, state: StateDict) -> StateDict: ...
+    def translated(self, state: StateDict) -> StateDict:
+        """The weights under the names that this network has."""
 
 
 def initialise(network: nn.Module, state: StateDict, source: str, part: Literal["whole", "encoder"]) -> None:
@@ -186,7 +187,7 @@ def _load(module: nn.Module, given: StateDict, problem: str, remedy: str) -> Non
 
 
 def adapt_input_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
-    """A first convolution, such as one made for RGB, adapted to images of other channels.
+    """The weights of a first convolution, such as one made for RGB, adapted to images of other channels.
 
     One channel: the sum over red, green and blue, so a grey image gives what it gave as three equal channels.
     Else: red, green, blue, red, ... in turn, times 3 / channels, which keeps the size of the response. Both

@@ -116,7 +116,7 @@ def fit(
     return history.rows
 
 
-def fit_on_validation(
+def fit_classical(
     task: SegmentationTask,
     method: Classical,
     datamodule: SegmentationDataModule,
@@ -137,7 +137,7 @@ def fit_on_validation(
     """
     samples, store = datamodule.split.val, datamodule.store
     started = time.perf_counter()
-    chosen = method.fit(
+    chosen = method.fit_on_validation(
         (task.normalise(task.normalise.grey(torch.from_numpy(np.array(store.image(s)))[None]))[0].numpy(),
          np.asarray(store.mask(s)))
         for s in samples

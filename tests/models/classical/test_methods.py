@@ -167,18 +167,18 @@ def test_kmeans_equals_scikit_learns(k):
     darkest = theirs.cluster_centers_.mean(axis=1).argmin()
     built = method("kmeans", 3, "grey", "dark", clusters=[k])
     truth = (theirs.labels_ == darkest).reshape(30, 40)
-    built.fit([(normalised(image).numpy(), truth.astype(np.uint8))])
+    built.fit_on_validation([(normalised(image).numpy(), truth.astype(np.uint8))])
     np.testing.assert_array_equal(answer(built, image), truth)
 
 
 def test_kmeans_takes_as_many_clusters_as_fit_the_truth():
     image, ids = colours()
     built = method("kmeans", 3)
-    said = built.fit([(normalised(image).numpy(), (ids > 0).astype(np.uint8))])
+    said = built.fit_on_validation([(normalised(image).numpy(), (ids > 0).astype(np.uint8))])
     assert "dark foreground" in said
     assert "2 of 3 clusters" in said
     np.testing.assert_array_equal(answer(built, image), ids > 0)
-    assert "1 of 3 clusters" in built.fit([(normalised(image).numpy(), (ids == 0).astype(np.uint8))])
+    assert "1 of 3 clusters" in built.fit_on_validation([(normalised(image).numpy(), (ids == 0).astype(np.uint8))])
     np.testing.assert_array_equal(answer(built, image), ids == 0)
 
 
@@ -231,7 +231,7 @@ def test_watershed_fills_holes_where_that_is_better():
     pair = normalised(phantom(ring)).numpy()
     for truth, filled in ((whole, True), (ring, False)):
         built = method("watershed", depth=1.0)
-        said = built.fit([(pair, truth)])
+        said = built.fit_on_validation([(pair, truth)])
         assert ("holes filled" in said) == filled
         assert dice(answer(built, phantom(ring)), truth) > 0.93
 
@@ -257,7 +257,7 @@ def test_the_side_is_chosen_by_labelled_images(name, level, ground, side):
     else:
         mask = MASK
     built = method(name)
-    said = built.fit([(normalised(phantom(mask, level, ground, seed=s)).numpy(), mask) for s in range(2)])
+    said = built.fit_on_validation([(normalised(phantom(mask, level, ground, seed=s)).numpy(), mask) for s in range(2)])
     assert said.startswith(f"{side} foreground in channel 0")
     assert "2 image(s)" in said
     assert dice(answer(built, phantom(mask, level, ground, seed=9)), mask) > 0.95
@@ -267,7 +267,7 @@ def test_the_side_is_chosen_by_labelled_images(name, level, ground, side):
 def test_the_channel_is_chosen_by_labelled_images(name):
     for seen_in in range(3):
         built = method(name, 3)
-        built.fit([(normalised(phantom(channels=3, seen_in=seen_in, level=30)).numpy(), MASK)])
+        built.fit_on_validation([(normalised(phantom(channels=3, seen_in=seen_in, level=30)).numpy(), MASK)])
         assert Choice(*built.choice.tolist()).channel == seen_in
         assert dice(answer(built, phantom(channels=3, seen_in=seen_in, level=30, seed=1)), MASK) > 0.9
 
@@ -278,7 +278,8 @@ def test_grey_is_the_mean_of_all_channels():
     rng = np.random.default_rng(0)
     noisy = (image + rng.normal(0, 40, image.shape)).clip(0, 255).round().astype(np.uint8)
     built = method("otsu", 3)
-    assert built.fit([(normalised(noisy).numpy(), MASK)]).startswith("dark foreground in grey (the mean of all")
+    said = built.fit_on_validation([(normalised(noisy).numpy(), MASK)])
+    assert said.startswith("dark foreground in grey (the mean of all")
     grey = normalised(noisy).mean(0).numpy()
     np.testing.assert_array_equal(answer(built, noisy), grey <= otsu_threshold(grey))
 
@@ -286,7 +287,7 @@ def test_grey_is_the_mean_of_all_channels():
 def test_the_first_of_equals_is_chosen():
     image = np.repeat(phantom(), 3, axis=0)
     built = method("otsu", 3)
-    built.fit([(normalised(image).numpy(), MASK)])
+    built.fit_on_validation([(normalised(image).numpy(), MASK)])
     assert Choice(*built.choice.tolist()) == built.candidates[0]
 
 
@@ -296,7 +297,7 @@ def test_pixels_to_ignore_do_not_choose():
     image = phantom()
     image[0, 30:] = 255 - image[0, 30:]  # the other way round where nothing counts
     built = method("otsu")
-    said = built.fit([(normalised(image).numpy(), truth)])
+    said = built.fit_on_validation([(normalised(image).numpy(), truth)])
     expected = image[0] <= threshold_otsu(image[0])
     counted = dice(expected[20].astype(np.uint8), MASK[20])
     assert f"mean Dice {counted:.4f}" in said
@@ -309,7 +310,7 @@ def test_a_checkpoint_carries_the_choice(name):
     built = method(name)
     with pytest.raises(RuntimeError, match="fit"):
         answer(built, image)
-    built.fit([(normalised(image).numpy(), MASK)])
+    built.fit_on_validation([(normalised(image).numpy(), MASK)])
     fresh = method(name)
     fresh.load_state_dict(built.state_dict())
     np.testing.assert_array_equal(answer(fresh, image), answer(built, image))
@@ -318,13 +319,13 @@ def test_a_checkpoint_carries_the_choice(name):
 
 def test_without_an_image_there_is_no_choice():
     with pytest.raises(ValueError, match="no image"):
-        method("otsu").fit([])
+        method("otsu").fit_on_validation([])
 
 
 @pytest.mark.parametrize("name", ["otsu", "bht"])
 def test_what_is_configured_needs_no_fit(name):
     built = method(name, 3, "1", "bright")
-    assert built.fit([]) == "bright foreground in channel 1, as configured"
+    assert built.fit_on_validation([]) == "bright foreground in channel 1, as configured"
     assert answer(built, phantom(channels=3)).shape == MASK.shape
 
 
@@ -349,7 +350,7 @@ def test_a_wrong_channel_lists_the_right_ones(name, channel):
 def test_images_of_any_size_one_by_one(name, channels):
     built = method(name, channels)
     images = [normalised(phantom(channels=channels, seed=s, mask=MASK[:57, :71])) for s in range(3)]
-    built.fit([(images[0].numpy(), MASK[:57, :71])])
+    built.fit_on_validation([(images[0].numpy(), MASK[:57, :71])])
     batch = torch.stack(images).to(memory_format=torch.channels_last)
     together = built(batch)
     assert together.shape == (3, 1, 57, 71)
@@ -357,7 +358,6 @@ def test_images_of_any_size_one_by_one(name, channels):
     assert (together != 0).all()
     torch.testing.assert_close(together, torch.cat([built(image[None]) for image in images]), rtol=0, atol=0)
     assert list(built.parameters()) == []
-    assert built.whole_image
 
 
 @each
@@ -365,7 +365,7 @@ def test_the_sign_survives_the_sigmoid(name):
     """Also where a pixel is next to the threshold: an answer must not hang on rounding."""
     built = method(name)
     image = normalised(phantom()) * 1e-6
-    built.fit([(image.numpy(), MASK)])
+    built.fit_on_validation([(image.numpy(), MASK)])
     logits = built(image[None])
     assert ((logits.sigmoid() > 0.5) == (logits > 0)).all()
     assert (logits.abs() >= 9e-4).all()
@@ -396,7 +396,7 @@ def chosen_and_scored(built, choose_by, judge_by, card):
     def ready(image):
         return normalise(torch.from_numpy(image).float()[None])
 
-    said = built.fit((ready(image)[0].numpy(), truth) for image, truth in fit_on)
+    said = built.fit_on_validation((ready(image)[0].numpy(), truth) for image, truth in fit_on)
     scores = []
     for sample in judge_by:
         image, truth = pair(sample)

@@ -1,5 +1,7 @@
 """The networks that Lamella writes itself, each against its publication."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import nn
@@ -10,8 +12,10 @@ from lamella.models.papers import vgg
 from lamella.models.papers.attention_unet import AttentionGate, attention_unet
 from lamella.models.papers.fcn import FCN, fcn
 from lamella.models.papers.r2unet import RecurrentConvolution, RecurrentResidual, attention_r2unet, r2unet
+from lamella.models.papers.ternausnet import TernausNet, ternausnet
 from lamella.models.papers.unet import UNet, twice, unet_ronneberger
 from lamella.models.papers.unetplusplus import UNetPlusPlus, unetplusplus
+from lamella.models.papers.vgg import VGG
 from support.network_tester import ExportedTester, NetworkTester
 
 
@@ -108,6 +112,22 @@ class TestFcn8s(ExportedTester):
         )
 
 
+class TestTernausNet11(NetworkTester):
+    """The network of the paper."""
+
+    def build(self, in_channels: int, num_classes: int) -> nn.Module:
+        return ternausnet(
+            in_channels=in_channels, num_classes=num_classes, encoder="vgg11", encoder_weights=None, batch_norm=False
+        )
+
+
+class TestTernausNet16BatchNorm(ExportedTester):
+    def build(self, in_channels: int, num_classes: int) -> nn.Module:
+        return ternausnet(
+            in_channels=in_channels, num_classes=num_classes, encoder="vgg16", encoder_weights=None, batch_norm=True
+        )
+
+
 # --- Parameters, by the publications --------------------------------------------------------------------
 
 
@@ -115,6 +135,14 @@ def _count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
+@pytest.fixture
+def on_meta() -> Iterator[None]:
+    """Networks have shapes and no numbers: enough to count parameters."""
+    with torch.device("meta"):
+        yield
+
+
+@pytest.mark.usefixtures("on_meta")
 def test_unet_has_the_parameters_of_the_papers_figure() -> None:
     # Figure 1: (channels in, channels out, side of the kernel) of all layers, weights and biases, for one channel
     # and two outputs. Its convolutions are not padded, which has no parameters.
@@ -132,6 +160,7 @@ def test_unet_has_the_parameters_of_the_papers_figure() -> None:
     assert sum(isinstance(module, nn.Conv2d | nn.ConvTranspose2d) for module in network.modules()) == 23
 
 
+@pytest.mark.usefixtures("on_meta")
 def test_unet_and_unetplusplus_have_the_parameters_that_the_unetplusplus_paper_gives() -> None:
     # The results' table of arXiv:1807.10165: 7.76 M and 9.04 M. To the last one in the authors' release
     # (MrGiovanni/UNetPlusPlus, keras/helper_functions.py), for one channel and one output.
@@ -140,12 +169,20 @@ def test_unet_and_unetplusplus_have_the_parameters_that_the_unetplusplus_paper_g
     assert _count(UNetPlusPlus(1, 1, width=32, batch_norm=False, deep_supervision=True)) == 9_041_601 + 3 * 33
 
 
+@pytest.mark.usefixtures("on_meta")
 def test_fcn_has_the_parameters_that_the_paper_gives() -> None:
     # Table 1 of arXiv:1411.4038: 134 M for FCN-VGG16, with 21 classes.
-    with torch.device("meta"):
-        assert round(_count(FCN(3, 21, "32s", hidden=4096, batch_norm=False)) / 1e6) == 134
+    assert round(_count(FCN(3, 21, "32s", hidden=4096, batch_norm=False)) / 1e6) == 134
 
 
+@pytest.mark.usefixtures("on_meta")
+@pytest.mark.parametrize(("encoder", "count"), [("vgg11", 22_927_393), ("vgg16", 32_202_337)])
+def test_ternausnet_has_as_many_parameters_as_the_original(encoder: VGG, count: int) -> None:
+    # sum(p.numel() for p in net.parameters()) of UNet11() and of UNet16(is_deconv=True), ternausnet 0.0.1
+    assert _count(TernausNet(in_channels=3, out_channels=1, encoder=encoder, batch_norm=False)) == count
+
+
+@pytest.mark.usefixtures("on_meta")
 def test_r2unet_has_about_as_many_parameters_as_unet() -> None:
     # "... with same number of network parameters": abstract of arXiv:1802.06955
     r2unet_parameters = _count(UNet(1, 1, 64, lambda before, after: RecurrentResidual(before, after, 2, False)))

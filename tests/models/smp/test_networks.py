@@ -6,10 +6,12 @@ from torch import nn
 
 from lamella.errors import ConfigError
 from lamella.models.contract import AnySize
-from lamella.models.smp import encoders, modern, transformers
+from lamella.models.smp import encoders
 from lamella.models.smp import networks as smp
-from lamella.models.smp.encoders import SingleValueNorm
+from lamella.models.smp.networks import SingleValueNorm
 from support.network_tester import ExportedTester, NetworkTester
+
+from segmentation_models_pytorch import Unet  # isort: skip - after lamella.models.smp, which prepares torchvision
 
 SMALL = "tu-test_efficientnet"  # timm's own, for tests: 0.1 M parameters
 
@@ -80,7 +82,7 @@ class TestUnetPlusPlusSmp(CoarseTester):
 
 class TestDeepLabV3Plus(CoarseTester):
     def build(self, in_channels: int, num_classes: int) -> nn.Module:
-        return modern.deeplabv3plus(
+        return smp.deeplabv3plus(
             in_channels=in_channels,
             num_classes=num_classes,
             encoder=SMALL,
@@ -94,7 +96,7 @@ class TestDeepLabV3Plus(CoarseTester):
 
 class TestFpn(CoarseTester):
     def build(self, in_channels: int, num_classes: int) -> nn.Module:
-        return modern.fpn(
+        return smp.fpn(
             in_channels=in_channels,
             num_classes=num_classes,
             encoder=SMALL,
@@ -110,7 +112,7 @@ class TestMaNet(CoarseTester):
     """Around a wider encoder: it squeezes channels to a sixteenth, and a few ReLUs may all be dead at the start."""
 
     def build(self, in_channels: int, num_classes: int) -> nn.Module:
-        return modern.manet(
+        return smp.manet(
             in_channels=in_channels,
             num_classes=num_classes,
             encoder="resnet18",
@@ -122,14 +124,14 @@ class TestMaNet(CoarseTester):
 
 class TestLinkNet(CoarseTester):
     def build(self, in_channels: int, num_classes: int) -> nn.Module:
-        return modern.linknet(in_channels=in_channels, num_classes=num_classes, encoder=SMALL, encoder_weights=None)
+        return smp.linknet(in_channels=in_channels, num_classes=num_classes, encoder=SMALL, encoder_weights=None)
 
 
 class TestPspNet(CoarseTester):
     grain = 41
 
     def build(self, in_channels: int, num_classes: int) -> nn.Module:
-        return modern.pspnet(
+        return smp.pspnet(
             in_channels=in_channels,
             num_classes=num_classes,
             encoder=SMALL,
@@ -142,7 +144,7 @@ class TestPspNet(CoarseTester):
 
 class TestPan(CoarseTester):
     def build(self, in_channels: int, num_classes: int) -> nn.Module:
-        return modern.pan(
+        return smp.pan(
             in_channels=in_channels,
             num_classes=num_classes,
             encoder=SMALL,
@@ -154,14 +156,14 @@ class TestPan(CoarseTester):
 
 class TestUperNet(CoarseTester):
     def build(self, in_channels: int, num_classes: int) -> nn.Module:
-        return modern.upernet(
+        return smp.upernet(
             in_channels=in_channels, num_classes=num_classes, encoder=SMALL, encoder_weights=None, decoder_channels=32
         )
 
 
 class TestSegFormer(CoarseTester):
     def build(self, in_channels: int, num_classes: int) -> nn.Module:
-        return transformers.segformer(
+        return smp.segformer(
             in_channels=in_channels,
             num_classes=num_classes,
             encoder="mit_b0",
@@ -172,7 +174,7 @@ class TestSegFormer(CoarseTester):
 
 class TestDpt(CoarseTester):
     def build(self, in_channels: int, num_classes: int) -> nn.Module:
-        return transformers.dpt(
+        return smp.dpt(
             in_channels=in_channels,
             num_classes=num_classes,
             encoder="tu-test_vit",
@@ -188,7 +190,7 @@ class TestDpt(CoarseTester):
 
 def test_segformer_has_the_parameters_that_the_paper_gives() -> None:
     # Table 1 of arXiv:2105.15203: 3.8 M for B0, with the 150 classes of ADE20K.
-    network = transformers.segformer(
+    network = smp.segformer(
         in_channels=3, num_classes=150, encoder="mit_b0", encoder_weights=None, decoder_channels=256
     )
     assert round(sum(parameter.numel() for parameter in network.parameters()) / 1e6, 1) == 3.8
@@ -196,7 +198,7 @@ def test_segformer_has_the_parameters_that_the_paper_gives() -> None:
 
 @pytest.mark.parametrize("readout", ["add", "ignore"])
 def test_a_dpt_reads_the_class_token_as_told(readout: str) -> None:
-    network = transformers.dpt(
+    network = smp.dpt(
         in_channels=1, num_classes=2, encoder="tu-test_vit", encoder_weights=None,
         readout=readout, stage_channels=[8] * 4, decoder_channels=8,  # type: ignore[arg-type]
     )  # fmt: skip
@@ -204,7 +206,7 @@ def test_a_dpt_reads_the_class_token_as_told(readout: str) -> None:
 
 
 def test_a_pspnet_of_three_stages_freezes_what_it_leaves_out() -> None:
-    network = modern.pspnet(
+    network = smp.pspnet(
         in_channels=1, num_classes=2, encoder="resnet18", encoder_weights=None, stages=3, decoder_channels=8, dropout=0
     )
     frozen = {name.split(".")[2] for name, p in network.named_parameters() if not p.requires_grad}
@@ -221,7 +223,7 @@ def test_a_pan_takes_images_smaller_than_its_pyramid() -> None:
 
 def test_an_fpn_refuses_channels_that_it_cannot_group() -> None:
     with pytest.raises(ConfigError, match=r"segmentation_channels must be a multiple of 32; got 100"):
-        modern.fpn(
+        smp.fpn(
             in_channels=1, num_classes=2, encoder=SMALL, encoder_weights=None,
             pyramid_channels=8, segmentation_channels=100, merge="add", dropout=0,
         )  # fmt: skip
@@ -269,7 +271,7 @@ def test_an_unknown_encoder_is_refused_with_the_names_near_it(asked: str, meant:
         _unet(asked)
     assert meant in caught.value.remedy
     assert "python scripts/methods.py encoders" in caught.value.remedy
-    assert "resnet34" in smp.encoder_names()
+    assert "resnet34" in encoders.encoder_names()
 
 
 def test_an_encoder_for_one_size_only_is_refused() -> None:
@@ -280,46 +282,46 @@ def test_an_encoder_for_one_size_only_is_refused() -> None:
 REFUSED = {
     "a vision transformer in a U-Net": (lambda: _unet("tu-test_vit"), "resnet34"),
     "no transformer in a DPT": (
-        lambda: transformers.dpt(
+        lambda: smp.dpt(
             in_channels=3, num_classes=2, encoder="resnet18", encoder_weights=None,
             readout="cat", stage_channels=[8] * 4, decoder_channels=8,
         ),
         "tu-vit_small_patch16_224",
     ),
     "patches of 14 pixels in a DPT": (
-        lambda: transformers.dpt(
+        lambda: smp.dpt(
             in_channels=3, num_classes=2, encoder="tu-vit_small_patch14_dinov2", encoder_weights=None,
             readout="cat", stage_channels=[8] * 4, decoder_channels=8,
         ),
         "patches of 8, 16 or 32",
     ),
     "no class token in a DPT that reads it": (
-        lambda: transformers.dpt(
+        lambda: smp.dpt(
             in_channels=3, num_classes=2, encoder="tu-vit_relpos_small_patch16_224",
             encoder_weights=None, readout="cat", stage_channels=[8] * 4, decoder_channels=8,
         ),
         "model.readout=ignore",
     ),
     "MiT in a LinkNet": (
-        lambda: modern.linknet(in_channels=3, num_classes=2, encoder="mit_b0", encoder_weights=None),
+        lambda: smp.linknet(in_channels=3, num_classes=2, encoder="mit_b0", encoder_weights=None),
         "resnet34",
     ),
     "an encoder that cannot be dilated in a PAN": (
-        lambda: modern.pan(
+        lambda: smp.pan(
             in_channels=3, num_classes=2, encoder="densenet121", encoder_weights=None,
             output_stride=16, decoder_channels=8,
         ),
         "model.output_stride=32",
     ),
     "an encoder that cannot be dilated in a PSPNet": (
-        lambda: modern.pspnet(
+        lambda: smp.pspnet(
             in_channels=3, num_classes=2, encoder="tu-ghostnet_050", encoder_weights=None,
             stages=5, decoder_channels=8, dropout=0,
         ),
         "model.stages=3",
     ),
     "a stride between 8 and 16 in DeepLab": (
-        lambda: modern.deeplabv3plus(
+        lambda: smp.deeplabv3plus(
             in_channels=3, num_classes=2, encoder=SMALL, encoder_weights=None,
             output_stride=12, atrous_rates=[1, 2, 3], decoder_channels=8, dropout=0,
         ),
@@ -341,6 +343,15 @@ def test_an_encoder_that_an_architecture_cannot_use_is_refused(case: str) -> Non
 def test_a_decoder_has_one_to_five_blocks(build: object, channels: list[int]) -> None:
     with pytest.raises(ConfigError, match=r"model\.decoder_channels"):
         build(in_channels=3, num_classes=2, encoder="resnet18", encoder_weights=None, decoder_channels=channels)  # type: ignore[operator]
+
+
+def test_a_misspelt_argument_of_an_architecture_is_refused() -> None:
+    """SMP's own classes would build the network without it."""
+    with pytest.raises(TypeError, match="a U-Net takes no decoder_chanels"):
+        smp.assemble(
+            Unet, "a U-Net", encoder=SMALL, encoder_weights=None, in_channels=1, num_classes=2,
+            multiple=32, decoder_chanels=[8] * 5,
+        )  # fmt: skip
 
 
 def test_published_weights_are_known_by_name() -> None:

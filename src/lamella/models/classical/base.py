@@ -1,4 +1,4 @@
-"""What all methods without training share: choosing channel and polarity by labelled images, and a module's form."""
+"""What all methods without training share: a network's form, and channel and side chosen by labelled images."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -19,7 +19,17 @@ _SURE = 1e-3  # the least size of a logit, so that rounding a probability to flo
 
 
 class Choice(NamedTuple):
-    """One way to segment. Whole numbers only: it is kept as a buffer."""
+    """One way to segment an image: what is looked at, and what counts as foreground.
+
+    Whole numbers only, as it is kept as a buffer.
+
+    Attributes:
+        channel: the number of a channel, or GREY.
+        bright: 1: foreground is what is bright; 0: what is dark.
+        clusters: how many clusters colours are put into; 0 where there are none.
+        taken: how many of them are foreground.
+        filled: 1: holes are filled.
+    """
 
     channel: int
     bright: int
@@ -28,7 +38,7 @@ class Choice(NamedTuple):
     filled: int
 
     def plane(self, image: Floats) -> Floats:
-        """(C, ...) -> (...): the channel that is looked at."""
+        """The channel of an image that is looked at: (C, ...) -> (...)."""
         plane: Floats = image.mean(axis=0) if self.channel == GREY else image[self.channel]
         return plane
 
@@ -49,7 +59,7 @@ def choices(
     parts: Sequence[tuple[int, int]] = ((0, 0),),
     fills: Sequence[bool] = (False,),
 ) -> list[Choice]:
-    """All that the keys leave open, in the order in which the first of equals is preferred.
+    """All ways to segment that the configuration leaves open; of equally good ones the first is preferred.
 
     Args:
         name: the method's, for the message.
@@ -87,10 +97,9 @@ class Classical(nn.Module):
 
     Args:
         name: the method's.
-        candidates: what `fit` chooses from; one alone needs no `fit`.
+        candidates: what `fit_on_validation` chooses from; one alone needs no choice.
     """
 
-    whole_image = True  # a tile or a frame around the picture would change the histogram, and with it the answer
     choice: torch.Tensor
 
     def __init__(self, name: str, candidates: list[Choice]) -> None:
@@ -101,11 +110,11 @@ class Classical(nn.Module):
         self.register_buffer("choice", torch.tensor([_UNDECIDED] * len(Choice._fields) if open_ else candidates[0]))
 
     def segment(self, image: Floats, choice: Choice, known: Known) -> Floats:
-        """(C, H, W) -> (H, W), above 0 where the foreground is."""
+        """How far into the foreground each pixel is, above 0 inside: (C, H, W) -> (H, W)."""
         raise NotImplementedError
 
-    def fit(self, images: Iterable[tuple[npt.NDArray[Any], npt.NDArray[np.integer]]]) -> str:
-        """Keeps the candidate with the best Dice, mean over images; the first one of equals.
+    def fit_on_validation(self, images: Iterable[tuple[npt.NDArray[Any], npt.NDArray[np.integer]]]) -> str:
+        """Settles on the candidate with the best Dice, mean over labelled images; the first one of equals.
 
         Args:
             images: pairs, each looked at once: the image as `forward` takes it, (C, H, W), and class ids (H, W);
@@ -135,9 +144,16 @@ class Classical(nn.Module):
         )
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> logits (B, 1, H, W).
+
+        Raises:
+            RuntimeError: nothing has been chosen yet.
+        """
         choice = Choice(*self.choice.tolist())
         if choice.channel == _UNDECIDED:
-            raise RuntimeError(f"{self.name} has to choose among {len(self.candidates)} ways first: call fit")
+            raise RuntimeError(
+                f"{self.name} has to choose among {len(self.candidates)} ways first: call fit_on_validation"
+            )
         logits = np.stack([self.segment(one, choice, {}) for one in image.float().cpu().numpy()])  # (B, H, W)
         sure = np.where(logits > 0, np.maximum(logits, _SURE), np.minimum(logits, -_SURE))
         return torch.from_numpy(sure.astype(np.float32))[:, None].to(image.device)

@@ -1,4 +1,4 @@
-"""Colours -> clusters, by scikit-learn's k-means."""
+"""Clusters of an image's colours, found by scikit-learn's k-means."""
 
 import warnings
 

@@ -1,13 +1,13 @@
 """Methods without training: Otsu's and the balanced threshold, k-means, watershed. Two classes, any channels.
 
 They stand where a network stands: normalised float32 (B, C, H, W) -> logits (B, 1, H, W). Each image is segmented
-by its own histogram, so it must come whole: no tiles, no frame (`whole_image` says so), and shifting and scaling the
-grey levels of a channel, as normalisation does, changes nothing in what a threshold on that channel finds. The
-logit's sign is the answer; its size tells how far a pixel is from the other one, and is no calibrated probability.
+by its own histogram, so it must come whole: no tiles, no context around it. Shifting and scaling the grey levels of
+a channel, as normalisation does, changes nothing in what a threshold on that channel finds. The logit's sign is the
+answer; its size tells how far a pixel is from the other one, and is no calibrated probability.
 
 What such a method cannot know is which channel to look at and whether the foreground is dark or bright. Where the
-configuration says `auto`, `Classical.fit` tries all and keeps the best on labelled images: those of the validation
-split, never of the test split. The choice is a buffer, so a checkpoint carries it.
+configuration says `auto`, `Classical.fit_on_validation` tries all and keeps the best on labelled images: those of the
+validation split, never of the test split. The choice is a buffer, so a checkpoint carries it.
 """
 
 from typing import Annotated
@@ -30,7 +30,7 @@ _Foreground = Annotated[str, Key("what is sought", choices=("auto", "dark", "bri
 
 
 def otsu(*, in_channels: _In, num_classes: _Classes, channel: _Channel, foreground: _Foreground) -> Classical:
-    """The threshold that separates the grey levels best (N. Otsu 1979, IEEE Trans. SMC 9:62).
+    """Otsu's method: the threshold that separates the grey levels best (N. Otsu 1979, IEEE Trans. SMC 9:62).
 
     Raises:
         ConfigError: more than two classes, or no such channel.
@@ -39,7 +39,7 @@ def otsu(*, in_channels: _In, num_classes: _Classes, channel: _Channel, foregrou
 
 
 def bht(*, in_channels: _In, num_classes: _Classes, channel: _Channel, foreground: _Foreground) -> Classical:
-    """The grey level where the histogram balances (A. Anjos, H. Shahbazkia 2008, BIOSIGNALS 2:70).
+    """The grey level at which the histogram balances, as threshold (A. Anjos, H. Shahbazkia 2008, BIOSIGNALS 2:70).
 
     It looks at the outermost levels first, so a few very dark or bright pixels can move it to where nothing is told
     apart; that is the method, and on blood smears it often happens.
@@ -62,7 +62,7 @@ def kmeans(
     """k-means in the space of all (normalised) channels; the n darkest or brightest clusters are the foreground.
 
     `channel` is where clusters are told dark from bright. Which n from 1 to k - 1 is taken, and with several
-    `clusters` which k, `fit` decides.
+    `clusters` which k, validation decides.
 
     Raises:
         ConfigError: more than two classes, no such channel, or no number of clusters.

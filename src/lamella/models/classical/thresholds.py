@@ -1,4 +1,4 @@
-"""Grey levels -> one threshold, halfway between two levels, so that no pixel lies on it."""
+"""One threshold for an image's grey levels, halfway between two of them, so that no pixel lies on it."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +8,7 @@ _BINS = 256
 
 
 def otsu_threshold(plane: npt.NDArray[np.floating]) -> float | None:
-    """Otsu's threshold of (H, W): above scikit-image's, and below the next level that the image holds.
+    """Otsu's threshold of an image (H, W): above scikit-image's, and below the next level that the image holds.
 
     Every level is a bin of its own, as scikit-image has it for whole numbers; so the pixels above are the same for
     bytes and for normalised bytes. None where the image is flat.
@@ -21,7 +21,7 @@ def otsu_threshold(plane: npt.NDArray[np.floating]) -> float | None:
 
 
 def balanced_threshold(plane: npt.NDArray[np.floating]) -> float | None:
-    """The balanced threshold of (H, W); None where the image is flat. See `balance`.
+    """The balanced threshold of an image (H, W), see `balance`; None where the image is flat.
 
     Bins are as wide as the smallest step between levels, as with bytes, unless that gives more than 256.
     """
@@ -35,7 +35,7 @@ def balanced_threshold(plane: npt.NDArray[np.floating]) -> float | None:
 
 
 def balance(histogram: npt.NDArray[np.int64]) -> int:
-    """The last bin of the dark side, when the histogram is weighed.
+    """Where a histogram balances when it is weighed: the last bin of its dark side.
 
     The pivot is the middle of the bins from the first to the last; the middle one weighs on the left. The outermost
     bin of the heavier side (of the left one where they are equal) is taken away and the pivot moved to the new

@@ -8,13 +8,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from lamella.models import weights
-from lamella.models.contract import AnySize
+from lamella.models.contract import AnySize, Channels, Classes, FileWeights, logits_of
 from lamella.models.papers.unet import MULTIPLE, BatchNorm, UNet, Width, twice
-from lamella.models.signature import Channels, Classes, FileWeights, logits_of
 
 
 class AttentionGate(nn.Module):
-    """Additive attention (equations 1 and 2 of the paper), one weight a pixel.
+    """Weighs a skip connection, pixel by pixel: additive attention, equations 1 and 2 of the paper.
 
     Args:
         channels: channels F of the skip connection; also of the space where both are compared.

@@ -10,11 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from lamella.config.key import Key
-from lamella.models import pretrained as published
 from lamella.models import weights
-from lamella.models.contract import AnySize
+from lamella.models.contract import AnySize, Channels, Classes, EncoderWeights, logits_of
 from lamella.models.papers import vgg
-from lamella.models.signature import Channels, Classes, EncoderWeights, logits_of
 
 Variant = Literal["32s", "16s", "8s"]
 
@@ -22,7 +20,7 @@ _POOLS: dict[Variant, tuple[int, ...]] = {"32s": (), "16s": (4,), "8s": (4, 3)} 
 
 
 class FCN(nn.Module):
-    """VGG16, its two hidden classifier layers as convolutions, class scores at 1/32, fused with those at 1/16 and 1/8.
+    """The network of FCN: VGG16 with its classifier as convolutions, class scores at 1/32 fused with finer ones.
 
     Args:
         in_channels: channels C of the image.
@@ -108,10 +106,7 @@ def fcn(
     """
     network = FCN(in_channels, logits_of(num_classes), variant, hidden, batch_norm)
     if encoder_weights is not None:
-        if encoder_weights == "imagenet":
-            state, source = published.fetch_torchvision("vgg16_bn" if batch_norm else "vgg16")
-        else:
-            state, source = weights.read_state_dict(encoder_weights), encoder_weights
+        state, source = vgg.read_weights(encoder_weights, "vgg16", batch_norm)
         weights.load_encoder(network.encoder, state, source)
         _load_classifier(network.classifier, state)
     return AnySize(network, multiple=32)

@@ -14,10 +14,9 @@ from torch.nn import functional as F
 
 from lamella.config.key import Key
 from lamella.models import weights
-from lamella.models.contract import AnySize
+from lamella.models.contract import AnySize, Channels, Classes, FileWeights, logits_of
 from lamella.models.papers.attention_unet import AttentionGate
 from lamella.models.papers.unet import MULTIPLE, BatchNorm, UNet, Width
-from lamella.models.signature import Channels, Classes, FileWeights, logits_of
 
 Steps = Annotated[int, Key("times a convolution is repeated on its own output; the paper's t", least=1)]
 

@@ -11,12 +11,10 @@ from torch import nn
 
 from lamella.config.key import Key
 from lamella.errors import WeightsError
-from lamella.models import pretrained as published
 from lamella.models import weights
-from lamella.models.contract import AnySize
+from lamella.models.contract import AnySize, Channels, Classes, EncoderWeights, logits_of
 from lamella.models.papers import vgg
 from lamella.models.papers.vgg import VGG, normalised
-from lamella.models.signature import Channels, Classes, EncoderWeights, logits_of
 
 
 class _Plan(NamedTuple):
@@ -44,7 +42,7 @@ _PLANS: dict[VGG, _Plan] = {
 
 
 class TernausNet(nn.Module):
-    """VGG encoder, five upsampling blocks with skip connections, a 1x1 convolution.
+    """The network of TernausNet: a VGG encoder, five upsampling blocks with skip connections, a 1x1 convolution.
 
     Without batch normalisation this is the authors' network: the same layers in the same order, hence the
     same output for the same weights (their UNet11, and their UNet16 with `is_deconv=True`). With it, the
@@ -154,11 +152,8 @@ def ternausnet(
         WeightsError: the weights asked for cannot be had, or do not fit.
     """
     network = TernausNet(in_channels, logits_of(num_classes), encoder, batch_norm)
-    if encoder_weights == "imagenet":
-        state, source = published.fetch_torchvision(f"{encoder}_bn" if batch_norm else encoder)
-        weights.load_encoder(network.encoder, state, source)
-    elif encoder_weights is not None:
-        weights.load_encoder(network.encoder, weights.read_state_dict(encoder_weights), encoder_weights)
+    if encoder_weights is not None:
+        weights.load_encoder(network.encoder, *vgg.read_weights(encoder_weights, encoder, batch_norm))
     return AnySize(network, multiple=32)
 
 

@@ -13,9 +13,8 @@ from torch.nn import functional as F
 
 from lamella.config.key import Key
 from lamella.models import weights
-from lamella.models.contract import AnySize
+from lamella.models.contract import AnySize, Channels, Classes, FileWeights, logits_of
 from lamella.models.papers.vgg import normalised
-from lamella.models.signature import Channels, Classes, FileWeights, logits_of
 
 Width = Annotated[int, Key("channels at full resolution; twice as many after each halving", least=1)]
 BatchNorm = Annotated[bool, Key("false: the network of the paper")]
@@ -25,7 +24,7 @@ MULTIPLE = 2 ** (LEVELS - 1)
 
 
 class UNet(nn.Module):
-    """A path that contracts, a path that expands, and at each of the levels between a skip connection.
+    """The shape of a U-Net: a contracting path, an expanding one, and skip connections between them at each level.
 
     Args:
         in_channels: channels C of the image.
@@ -129,9 +128,10 @@ def twice(batch_norm: bool) -> Callable[[int, int], nn.Module]:
 
 
 def start_from_he(network: nn.Module, heads: Iterable[nn.Conv2d]) -> None:
-    """Draws every convolution from N(0, 2 / incoming connections) (arXiv:1502.01852), as the U-Net paper asks.
+    """Initialises a network in place, as the U-Net paper asks: by He's normal distribution (arXiv:1502.01852).
 
-    Where no ReLU follows, in up-convolutions and `heads`, the variance is half of that. Biases start at 0.
+    Every convolution is drawn from N(0, 2 / incoming connections). Where no ReLU follows, in
+    up-convolutions and `heads`, the variance is half of that. Biases start at 0.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

@@ -11,16 +11,15 @@ from torch.nn import functional as F
 
 from lamella.config.key import Key
 from lamella.models import weights
-from lamella.models.contract import AnySize
+from lamella.models.contract import AnySize, Channels, Classes, FileWeights, logits_of
 from lamella.models.papers.unet import LEVELS, MULTIPLE, BatchNorm, Width, start_from_he, twice
-from lamella.models.signature import Channels, Classes, FileWeights, logits_of
 
 
 class UNetPlusPlus(nn.Module):
-    """Nodes X(i, j): i halvings below the image, j steps along the skip connection (figure 1 of the paper).
+    """The network of U-Net++, made of nodes X(i, j): i halvings below the image, j steps along the skip connection.
 
-    X(i, 0) is the contracting path; every other node sees all nodes before it at its level, and the one below and
-    before it, upsampled.
+    Figure 1 of the paper. X(i, 0) is the contracting path; every other node sees all nodes before it at
+    its level, and the one below and before it, upsampled.
 
     Args:
         in_channels: channels C of the image.

@@ -1,4 +1,4 @@
-"""The convolutional part of VGG: K. Simonyan, A. Zisserman, arXiv:1409.1556 (2014), table 1.
+"""The convolutional part of VGG, and its weights: K. Simonyan, A. Zisserman, arXiv:1409.1556 (2014), table 1.
 
 Numbered as `features` in torchvision's VGG, so that torchvision's weights fit by name.
 """
@@ -6,6 +6,8 @@ Numbered as `features` in torchvision's VGG, so that torchvision's weights fit b
 from typing import Literal
 
 from torch import nn
+
+from lamella.models import pretrained, weights
 
 VGG = Literal["vgg11", "vgg16"]
 
@@ -17,7 +19,7 @@ STAGES: dict[VGG, tuple[tuple[int, ...], ...]] = {
 
 
 def features(name: VGG, in_channels: int, batch_norm: bool) -> nn.Sequential:
-    """(B, C, H, W) -> (B, 512, H/32, W/32): 3x3 convolutions in five stages, each closed by a 2x2 pooling."""
+    """VGG's 3x3 convolutions in five stages, each closed by a 2x2 pooling: (B, C, H, W) -> (B, 512, H/32, W/32)."""
     layers: list[nn.Module] = []
     channels = in_channels
     for stage in STAGES[name]:
@@ -27,6 +29,22 @@ def features(name: VGG, in_channels: int, batch_norm: bool) -> nn.Sequential:
             channels = width
         layers.append(nn.MaxPool2d(2))
     return nn.Sequential(*layers)
+
+
+def read_weights(encoder_weights: str, name: VGG, batch_norm: bool) -> tuple[weights.StateDict, str]:
+    """The weights that a VGG starts from, and where they are from.
+
+    Args:
+        encoder_weights: "imagenet": torchvision's for the whole network, fetched once; else a file.
+        name: which VGG.
+        batch_norm: those of the one with batch normalisation.
+
+    Raises:
+        WeightsError: they cannot be had or read.
+    """
+    if encoder_weights == "imagenet":
+        return pretrained.fetch_torchvision(f"{name}_bn" if batch_norm else name)
+    return weights.read_state_dict(encoder_weights), encoder_weights
 
 
 def normalised(layer: nn.Module, channels: int, batch_norm: bool) -> list[nn.Module]:

@@ -1,22 +1,17 @@
-"""Encoders by name: those of segmentation_models.pytorch (SMP), and timm's as "tu-<name>"; networks around them."""
+"""Encoders by name, and their published weights: those of segmentation_models.pytorch (SMP), timm's as "tu-<name>"."""
 
 import difflib
 import warnings
-from collections.abc import Callable
 
 import lamella.torchvision_ops  # noqa: F401 - before SMP and timm, which import torchvision
 
 # isort: split
 import segmentation_models_pytorch as smp
 import timm
-import torch
 from torch import nn
-from torch.nn import functional as F
 
 from lamella.errors import ConfigError, WeightsError
-from lamella.models import pretrained as published
-from lamella.models import weights
-from lamella.models.contract import AnySize
+from lamella.models import pretrained, weights
 
 
 def encoder_names() -> list[str]:
@@ -31,86 +26,12 @@ def has_imagenet_weights(encoder: str) -> bool:
     return _home_of_weights(encoder) is not None
 
 
-def assemble(
-    what: str,
-    build: Callable[[], nn.Module],
-    *,
-    encoder: str,
-    encoder_weights: str | None,
-    in_channels: int,
-    depth: int,
-    multiple: int,
-    least: int = 1,
-    remedy: str = "Choose another; resnet34 and tu-convnext_tiny are good ones to start from.",
-) -> nn.Module:
-    """Builds one of SMP's networks for images of any size, and gives its encoder the weights asked for.
-
-    Parameters that no gradient reaches are frozen. Batch normalisation in the decoder bears a single value a
-    channel, as global pooling leaves of a batch of one: see `SingleValueNorm`.
-
-    Args:
-        what: the architecture, for errors: "a U-Net of five blocks".
-        build: builds it, without weights.
-        encoder: one of `encoder_names()`.
-        encoder_weights: None, "imagenet" or a file; see `lamella.models.smp.networks.unet`.
-        in_channels: channels C of the image.
-        depth: stages of the encoder that are used.
-        multiple: what H and W must be multiples of.
-        least: the smallest H and W it takes.
-        remedy: what to do where encoder and architecture do not go together.
+def require_encoder(encoder: str) -> None:
+    """Refuses the name of an encoder that does not exist, with the names near it.
 
     Raises:
-        ConfigError: no such encoder, or one that this architecture cannot use.
-        WeightsError: the weights asked for cannot be had, or do not fit.
+        ConfigError: it is not one of `encoder_names()`, nor one of timm's with a tag of its weights.
     """
-    _require(encoder)
-    try:
-        network = build()
-        bear_single_values(network.decoder)  # type: ignore[arg-type]
-        _freeze_unused(network, in_channels, max(64, least))
-    except Exception as error:  # each encoder refuses in its own way what it cannot do
-        raise ConfigError(
-            f"model.encoder={encoder} cannot serve {what} for images of any size with "
-            f"{in_channels} channels ({type(error).__name__}: {str(error).rstrip('.')}).",
-            remedy,
-        ) from error
-
-    inner = network.encoder
-    assert isinstance(inner, nn.Module)
-    if encoder_weights == "imagenet":
-        inner.load_state_dict(_imagenet_weights(encoder, inner, in_channels, depth))
-    elif encoder_weights is not None:
-        # SMP wraps timm's networks; the names in a file are those of what is wrapped.
-        wrapped = inner.model if encoder.startswith("tu-") else inner
-        assert isinstance(wrapped, nn.Module)
-        weights.load_encoder(wrapped, weights.read_state_dict(encoder_weights), encoder_weights)
-    return AnySize(network, multiple, least)
-
-
-class SingleValueNorm(nn.BatchNorm2d):
-    """Batch normalisation that, in training, uses its running statistics where it is given one value a channel.
-
-    One value has no spread, and torch refuses to normalise by it. With more it is batch normalisation as ever.
-    """
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        if self.training and x.numel() == x.shape[1]:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        return super().forward(x)
-
-
-def bear_single_values(network: nn.Module) -> None:
-    """Replaces every batch normalisation by one that bears a single value a channel, with the same parameters."""
-    for parent in list(network.modules()):
-        for name, child in parent.named_children():
-            if type(child) is nn.BatchNorm2d:
-                norm = SingleValueNorm(child.num_features, child.eps, child.momentum)
-                norm.load_state_dict(child.state_dict())
-                setattr(parent, name, norm)
-
-
-def _require(encoder: str) -> None:
     names = encoder_names()
     if encoder in names:
         return
@@ -131,22 +52,26 @@ def _require(encoder: str) -> None:
     )
 
 
-def _freeze_unused(network: nn.Module, in_channels: int, side: int) -> None:
-    """Sends a small image through and back, and freezes the parameters it never met.
+def start_from(encoder_weights: str | None, module: nn.Module, encoder: str, in_channels: int, depth: int) -> None:
+    """Gives an encoder the weights asked for, in place.
 
-    Fails, as it should, where an encoder takes images of one size only, or gives features of another size than the
-    architecture counts on.
+    Args:
+        encoder_weights: None: it stays as it is; "imagenet": those published for it; else a file.
+        module: the encoder, as one of SMP's networks holds it.
+        encoder: its name.
+        in_channels: channels C of the image; weights for RGB are adapted to them.
+        depth: stages of it that are used.
+
+    Raises:
+        WeightsError: the weights cannot be had, or do not fit.
     """
-    network.eval()
-    image = torch.zeros(1, in_channels, side, side)
-    logits = network(image)  # (1, C, side, side) -> (1, K, side, side)
-    if logits.shape[-2:] != image.shape[-2:]:
-        raise ValueError(f"an image of {side} x {side} becomes one of {logits.shape[-2]} x {logits.shape[-1]}")
-    logits.sum().backward()
-    network.train()
-    for parameter in network.parameters():
-        parameter.requires_grad_(parameter.grad is not None)
-        parameter.grad = None
+    if encoder_weights == "imagenet":
+        module.load_state_dict(_imagenet_weights(encoder, module, in_channels, depth))
+    elif encoder_weights is not None:
+        # SMP wraps timm's networks; the names in a file are those of what is wrapped.
+        wrapped = module.model if encoder.startswith("tu-") else module
+        assert isinstance(wrapped, nn.Module)
+        weights.load_encoder(wrapped, weights.read_state_dict(encoder_weights), encoder_weights)
 
 
 def _imagenet_weights(encoder: str, like: nn.Module, in_channels: int, depth: int) -> weights.StateDict:
@@ -170,7 +95,7 @@ def _imagenet_weights(encoder: str, like: nn.Module, in_channels: int, depth: in
             f"There are no ImageNet weights for model.encoder={encoder}.",
             f"{weights.FROM_SCRATCH}, give the path of a file, or choose another encoder.",
         )
-    return published.fetch_from_hub(build, encoder, url)
+    return pretrained.fetch_from_hub(build, encoder, url)
 
 
 def _home_of_weights(encoder: str) -> str | None:
