@@ -10,7 +10,7 @@ from PIL import Image
 from lamella.data.types import IGNORE
 from lamella.errors import StorageError
 from lamella.evaluation import error_maps
-from lamella.plots import run as figures
+from lamella.plots import overlays
 
 TRUTH = np.array([[0, 0, 1, 1], [1, 2, IGNORE, IGNORE]], np.uint8)
 PREDICTED = np.array([[0, 2, 1, 0], [2, 2, 0, 1]], np.uint8)
@@ -49,9 +49,9 @@ def test_codes_come_back_as_they_were_in_the_colours_of_the_figures(tmp_path):
     assert error_maps.read_error_map(path).tolist() == CODES
     with Image.open(path) as picture:
         colours = np.asarray(picture.convert("RGB"))
-    assert tuple(colours[0, 1]) == figures.FALSE_POSITIVE
-    assert tuple(colours[0, 3]) == tuple(colours[1, 0]) == figures.FALSE_NEGATIVE
-    assert tuple(colours[1, 3]) == figures.IGNORED
+    assert tuple(colours[0, 1]) == overlays.FALSE_POSITIVE
+    assert tuple(colours[0, 3]) == tuple(colours[1, 0]) == overlays.FALSE_NEGATIVE
+    assert tuple(colours[1, 3]) == overlays.IGNORED
     assert len({tuple(colours[place]) for place in ((0, 0), (0, 2), (0, 1), (0, 3), (1, 3))}) == 5
 
 

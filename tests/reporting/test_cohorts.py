@@ -93,9 +93,9 @@ def test_a_cohort_by_hand(cohort):
     assert unet.metric("time/train_s") == 90
     assert math.isnan(unet.metric("no/such"))
     assert unet.median.seed == 2  # means 0.85 and 0.75: of two the lower one
-    assert unet.repetitions[0].curve["val/dice"].tolist() == [0, 0.1]
+    assert unet.runs[0].curve["val/dice"].tolist() == [0, 0.1]
     with pytest.raises(StorageError, match=r"has no pictures/0000\.jpg"):
-        unet.repetitions[0].fetch("pictures/0000.jpg")
+        unet.runs[0].fetch("pictures/0000.jpg")
 
 
 def test_one_row_a_method_by_hand(cohort):

@@ -11,11 +11,11 @@ from PIL import Image
 from lamella.data.types import IGNORE
 from lamella.errors import StorageError
 from lamella.evaluation import error_maps as outcomes
-from lamella.plots import run as figures
+from lamella.plots import overlays
 from lamella.reporting import gallery
-from lamella.reporting.cohort import Cohort, Method, Repetition
+from lamella.reporting.cohorts import Cohort, Method, SeedRun
 
-RED, YELLOW = figures.FALSE_POSITIVE, figures.FALSE_NEGATIVE
+RED, YELLOW = overlays.FALSE_POSITIVE, overlays.FALSE_NEGATIVE
 
 
 def repetition(folder, scores, seed=1):
@@ -29,7 +29,7 @@ def repetition(folder, scores, seed=1):
 
     n = len(next(iter(scores.values())))
     table = {"id": [f"image-{i}" for i in range(n)], "group": ["g"] * n, "case": [f"{i:04d}" for i in range(n)]}
-    return Repetition("id", "name", seed, {}, {}, pd.DataFrame(table | scores), pd.DataFrame(), fetch)
+    return SeedRun("id", "name", seed, {}, {}, pd.DataFrame(table | scores), pd.DataFrame(), fetch)
 
 
 def cohort(*methods):
@@ -168,9 +168,9 @@ def test_small_pictures_are_those_of_the_figures():
     predicted[10, 10:14] = 0
     predicted[15, 10:12] = 2
     truth[20:25] = IGNORE
-    seen = figures.visible(IMAGE)
+    seen = overlays.visible(IMAGE)
     ours = gallery.overlay(seen, outcomes.error_map(truth, predicted))
-    theirs = figures.mistakes(seen, truth, predicted)
+    theirs = overlays.mistakes(seen, truth, predicted)
     for colour, n in ((RED, 4), (YELLOW, 6)):
         assert places(ours, colour) == places(theirs, colour)
         assert len(places(ours, colour)) == n

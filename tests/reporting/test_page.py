@@ -2,12 +2,10 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
-import pytest
 
 from lamella.reporting.gallery import Case, Panel
-from lamella.reporting.page import decimals, duration, number, page, probability, quantity
+from lamella.reporting.page import page
 from lamella.statistics.comparison import Comparison
 from support.html import Html, can_be_heard, links_lead_somewhere, needs_nothing_else
 from support.report_pages import UNET, changed, method, panel, picture, section
@@ -99,7 +97,7 @@ def test_a_lower_score_that_is_better_is_said_so():
     shown = section()
     summary = shown.summary.rename(columns=lambda name: name.replace("dice", "boundary/hd95"))
     for each in shown.cohort.methods:
-        for run in each.repetitions:
+        for run in each.runs:
             run.scores["boundary/hd95"] = run.scores["dice"] * 30
     html = Html(page("Comparison", (replace(shown, score="boundary/hd95", summary=summary),), "lamella 1"))
     assert "below 0 the first one leads" in html.text
@@ -154,30 +152,3 @@ def test_what_is_not_there_is_left_out():
         assert heading not in html.text
     assert "Other scores" in html.text
     assert not html.all("img")
-
-
-@pytest.mark.parametrize(
-    ("found", "text"),
-    [
-        (number(0.98765, 4), "0.9877"),
-        (number(-0.00001, 4, signed=True), "+0.0000"),
-        (number(-1234.5, 1), "−1,234.5"),
-        (number(np.nan, 2), "–"),
-        (probability(0.0009), "< 0.001"),
-        (probability(0.04), "0.040"),
-        (duration(0.123), "0.12 s"),
-        (duration(42), "42 s"),
-        (duration(90), "1.5 min"),
-        (duration(9000), "2.5 h"),
-        (duration(np.nan), "–"),
-        (quantity(999.9), "1 k"),
-        (quantity(31_040_000), "31 M"),
-        (quantity(12.34), "12.3"),
-        (decimals([0.2, 1.0, np.nan]), 4),
-        (decimals([0.2, -12]), 2),
-        (decimals([5000]), 0),
-        (decimals([]), 4),
-    ],
-)
-def test_numbers_by_hand(found, text):
-    assert found == text

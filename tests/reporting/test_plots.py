@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from lamella.errors import StorageError
 from lamella.plots.style import wrap
-from lamella.reporting.cohort import Cohort, Method, Repetition
-from lamella.reporting.plots import drawn as plots
+from lamella.reporting import plots
+from lamella.reporting.cohorts import Cohort, Method, SeedRun
 from lamella.reporting.plots.ranking import cliques
-from lamella.reporting.plots.words import images, number, per_image, seeds
+from lamella.reporting.plots.words import images, per_image, seeds
 from lamella.statistics import Comparison, compare
 
 LONG = "unetplusplus model.encoder_weights=imagenet optimizer.lr=0.0001"
@@ -32,7 +32,7 @@ def repetition(scores, *, seed=1, metrics=None, curve=None, fetch=no_file):
     count = len(next(iter(columns.values())))
     names = {"id": [f"image {i}" for i in range(count)], "group": [f"image {i}" for i in range(count)]}
     names["case"] = [f"{i:04d}" for i in range(count)]
-    return Repetition(f"{seed}", "run", seed, {}, metrics or {}, pd.DataFrame(names | columns),
+    return SeedRun(f"{seed}", "run", seed, {}, metrics or {}, pd.DataFrame(names | columns),
                       pd.DataFrame(curve or {}), fetch)  # fmt: skip
 
 
@@ -202,15 +202,6 @@ def test_one_image_or_no_spread_at_all_is_no_trouble(values):
 # --- words ---
 
 
-def test_numbers_by_hand():
-    assert number(0.91234, "dice") == "0.9123"
-    assert number(-0.00001, "dice") == "0.0000"
-    assert number(-0.05, "dice") == "−0.0500"
-    assert number(12.345, "boundary/hd95") == "12.35"
-    assert number(0.5, "boundary/surface_dice") == "0.5000"
-    assert number(-3, "watershed/count/error") == "−3.00"
-
-
 def test_what_is_said_about_seeds():
     one, two, fixed = method("a", [1]), method("b", [1], [1]), method("c", [1], deterministic=True)
     assert seeds([one]) == "one seed a method, so seed noise is unknown"
@@ -223,7 +214,7 @@ def test_what_is_said_about_seeds():
 def test_groups_are_counted_where_they_are_fewer_than_images():
     of = cohort(method("a", [0.1, 0.2, 0.3]))
     assert images(of) == "3 test images"
-    of.methods[0].repetitions[0].scores["group"] = ["x", "y", "x"]
+    of.methods[0].runs[0].scores["group"] = ["x", "y", "x"]
     assert images(cohort(*of.methods, phantom=True)) == "3 phantom test images in 2 groups"
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lamella.errors import StorageError
 from lamella.plots.svg import Picture, svg_of
-from lamella.reporting.cohort import Cohort, Method, Repetition
+from lamella.reporting.cohorts import Cohort, Method, SeedRun
 from lamella.reporting.gallery import Case, Panel
 from lamella.reporting.page import Section
 from lamella.statistics.comparison import Comparison
@@ -34,7 +34,7 @@ def method(label, dice, *, deterministic=False):
         scores["precision"] = scores["dice"] / 2
         scores["count/error"] = [2.0, -2.0, 2.0, -2.0]
         run = (f"{label} seed {seed}", seed, {"seed": str(seed)}, {}, scores, pd.DataFrame(), missing)
-        repetitions.append(Repetition(f"{seed}{label}", *run))
+        repetitions.append(SeedRun(f"{seed}{label}", *run))
     return Method(label, tuple(repetitions), deterministic)
 
 

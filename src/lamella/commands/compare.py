@@ -15,8 +15,8 @@ from lamella.config.schema import Compare
 from lamella.config.targets import translated
 from lamella.console import console
 from lamella.errors import ConfigError, StorageError
+from lamella.reporting.summary import counted
 from lamella.reporting.tables import show, show_pairs
-from lamella.reporting.words import counted
 
 _MOST_PAIRS = 10  # on the terminal; the files have all
 

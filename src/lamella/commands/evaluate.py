@@ -20,6 +20,7 @@ from lamella.data.prepared import PreparedData
 from lamella.data.types import Split
 from lamella.errors import ConfigError, DataError
 from lamella.inference import checkpoint
+from lamella.metrics.catalogue import lookup
 from lamella.tracking.provenance import describe
 
 
@@ -78,7 +79,7 @@ def run(cfg: DictConfig) -> None:
 
 def _against(parent: tracking.FinishedRun, scores: dict[str, float]) -> str:
     """Whether the scores are the run's own."""
-    shared = [name for name in scores if name.startswith("test/") and name in parent.metrics]
+    shared = [name for name in scores if lookup(name).part == "test" and name in parent.metrics]
     off = {name: scores[name] - parent.metrics[name] for name in shared if scores[name] != parent.metrics[name]}
     if not off:
         return f"All {len(shared)} scores are the run's own, to the last bit."

@@ -8,13 +8,7 @@ from rich.table import Table
 from lamella.data.prepared import PreparedData
 from lamella.data.types import DatasetCard
 from lamella.hardware import Hardware
-
-# Of everything that is scored, what the terminal shows.
-_SHOWN = (
-    *(f"test/{name}" for name in ("dice", "iou", "accuracy", "precision", "recall", "pixel_error", "pooled/dice")),
-    *("test/pooled/iou", "test/resized/", "test/boundary/", "test/v_", "test/class/", "test/count/", "test/cells/f1"),
-    *("test/cells/pq", "test/calibration/brier", "calibration/", "test/threshold", "seen/"),
-)
+from lamella.metrics.catalogue import lookup
 
 
 def title(card: DatasetCard, model: str, seed: int) -> str:
@@ -49,7 +43,7 @@ def print_scores(
     for column in ("score", "mean", "95 % interval over images"):
         table.add_column(column, justify="left" if column == "score" else "right")
     for name, value in scores.items():
-        if name.endswith(("/low", "/high")) or not name.startswith(_SHOWN):
+        if not lookup(name).shown:
             continue
         low, high = scores.get(f"{name}/low"), scores.get(f"{name}/high")
         table.add_row(name, f"{value:.4f}", "" if low is None else f"{low:.4f} to {high:.4f}")

@@ -1,6 +1,6 @@
 """What a run keeps of each test image, so that reports need no data: a map of its errors, and a small picture.
 
-outcomes/0007.png   full size, a code a pixel (a palette's index), wrong ones in the colours of `figures.mistakes`
+outcomes/0007.png   full size, a code a pixel (a palette's index), wrong ones in the colours of `overlays.mistakes`
 pictures/0007.jpg   the image as people can look at it, small
 """
 
@@ -13,7 +13,7 @@ from PIL import Image
 from lamella.data.io.read import Bytes, Pixels, shrink
 from lamella.data.types import IGNORE
 from lamella.errors import StorageError
-from lamella.plots import run as figures
+from lamella.plots import overlays
 
 RIGHT_BACKGROUND = 0
 RIGHT_FOREGROUND = 1
@@ -25,10 +25,10 @@ NOT_COUNTED = 5
 _COLOURS = {
     RIGHT_BACKGROUND: (255, 255, 255),
     RIGHT_FOREGROUND: (120, 120, 120),
-    FALSE_POSITIVE: figures.FALSE_POSITIVE,
-    FALSE_NEGATIVE: figures.FALSE_NEGATIVE,
-    WRONG_CLASS: figures.FALSE_NEGATIVE,
-    NOT_COUNTED: figures.IGNORED,
+    FALSE_POSITIVE: overlays.FALSE_POSITIVE,
+    FALSE_NEGATIVE: overlays.FALSE_NEGATIVE,
+    WRONG_CLASS: overlays.FALSE_NEGATIVE,
+    NOT_COUNTED: overlays.IGNORED,
 }
 _PALETTE = [level for code in sorted(_COLOURS) for level in _COLOURS[code]]
 _SIDE = 640  # pixels of a picture's longer side, at most
@@ -83,7 +83,7 @@ def write(folder: Path, case: str, image: Pixels, truth: Bytes, predicted: Bytes
     # Made small first: to find the levels of a whole image of 16 bits takes longer than all the rest.
     levels = image if image.dtype == np.uint8 else image.astype(np.float32)
     small = shrink(levels, min(1.0, _SIDE / max(levels.shape[1:])))
-    _save(Image.fromarray(figures.visible(small)), folder / picture_name(case), quality=_QUALITY)
+    _save(Image.fromarray(overlays.visible(small)), folder / picture_name(case), quality=_QUALITY)
 
 
 def read_error_map(path: Path) -> Bytes:

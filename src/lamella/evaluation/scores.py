@@ -26,6 +26,7 @@ from lamella.hardware import Hardware
 from lamella.inference.segmenter import Segmenter
 from lamella.inference.whole_images import predict_images
 from lamella.metrics import boundaries, calibration, cells, neurites
+from lamella.metrics.catalogue import beside, lookup
 from lamella.metrics.image_counts import ImageCounts
 from lamella.metrics.pixels import ALL_SCORE_NAMES, ImageTable, count, dice, soft_dice, soft_iou, soft_sums
 from lamella.statistics import agreement, interval
@@ -160,9 +161,9 @@ def summary(
     values: dict[str, float] = {}
     table, groups = scored.table, scored.groups
     for name, column in found.items():
-        if name.endswith("count/error"):
-            values |= _count_errors(f"test/{name.removesuffix('/error')}", column, groups)
-        elif not name.endswith(("count/true", "count/found")):
+        if lookup(name).kind == "signed error":
+            values |= _count_errors(f"test/{name}", column, groups)
+        elif lookup(name).kind != "count":
             values |= with_interval(f"test/{name}", column, groups)
     if len(class_names) > 2:
         for name in ("dice", "iou"):
@@ -172,7 +173,7 @@ def summary(
     pooled |= outline_scores([boundaries.pool(of_class) for of_class in by_class], tolerance)
     for key in scored.images[0].cells:
         scores = cell_scores(key, cells.pool(each.cells[key] for each in scored.images))
-        pooled |= {name: value for name, value in scores.items() if "count/" not in name}
+        pooled |= {name: value for name, value in scores.items() if lookup(name).kind == "score"}
     if histograms := scored.histograms():
         pooled |= calibration_scores(*histograms)
     return values | {f"test/pooled/{name}": value for name, value in pooled.items()}
@@ -196,14 +197,14 @@ def cell_rows(scored: TestScores) -> list[dict[str, Any]]:
     return result
 
 
-def _count_errors(prefix: str, error: Column, groups: Sequence[str]) -> dict[str, float]:
+def _count_errors(name: str, error: Column, groups: Sequence[str]) -> dict[str, float]:
     """Of counts: mean absolute error, bias, and the limits within which 95 % of the errors lie."""
     limits = agreement(error, np.zeros_like(error))
     return {
-        **with_interval(f"{prefix}/mae", np.abs(error), groups),
-        **with_interval(f"{prefix}/bias", error, groups),
-        f"{prefix}/agreement_from": limits.low,
-        f"{prefix}/agreement_to": limits.high,
+        **with_interval(beside(name, "mae"), np.abs(error), groups),
+        **with_interval(beside(name, "bias"), error, groups),
+        beside(name, "agreement_from"): limits.low,
+        beside(name, "agreement_to"): limits.high,
     }
 
 

@@ -13,20 +13,26 @@ from matplotlib.patches import Patch
 
 from lamella.data.io.read import Bytes, Pixels
 from lamella.data.types import IGNORE
-
-# Both wrong kinds are warm, so that "wrong" is seen at once, and differ in lightness, so that everyone can tell them.
-FALSE_POSITIVE = (200, 0, 30)
-FALSE_NEGATIVE = (255, 176, 0)
-IGNORED = (190, 190, 190)
-# Okabe & Ito 2008: told apart by everyone.
-_CLASS_COLOURS = np.array(
-    [(0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0), (240, 228, 66)],
-    np.uint8,
+from lamella.plots.overlays import (
+    FALSE_NEGATIVE,
+    FALSE_POSITIVE,
+    IGNORED,
+    Colour,
+    class_colours,
+    mistakes,
+    paint,
+    visible,
 )
 
-mpl.rcParams.update({"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False})
+_STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 
 
+@mpl.rc_context(_STYLE)
 def prediction(
     path: Path, *, image: Pixels, truth: Bytes, predicted: Bytes, title: str, class_names: Sequence[str]
 ) -> None:
@@ -62,51 +68,14 @@ def prediction(
         Patch(color=_unit(FALSE_NEGATIVE), label=f"{named} missed" + ("" if two else " or confused")),
     ]
     if not two:
-        handles = [Patch(color=_unit(colour), label=name) for name, colour in _legend(class_names)] + handles
+        handles = [Patch(color=_unit(colour), label=name) for name, colour in class_colours(class_names)] + handles
     if IGNORE in truth:
         handles.append(Patch(color=_unit(IGNORED), label="not counted"))
     figure.legend(handles=handles, loc="outside lower right", ncols=len(handles), frameon=False)
     _save(figure, path)
 
 
-def visible(image: Pixels) -> Bytes:
-    """An image (C, H, W) as people can look at it: uint8 (H, W, 3).
-
-    8-bit levels stay as they are; others are stretched between their 1st and 99th percentile. Three channels
-    are red, green and blue; of any other number the first is shown.
-    """
-    shown = image if len(image) == 3 else image[:1]
-    if shown.dtype != np.uint8:
-        low, high = np.percentile(shown, (1, 99))
-        shown = (255 * ((shown - low) / (high - low if high > low else 1)).clip(0, 1)).astype(np.uint8)
-    return np.broadcast_to(np.moveaxis(shown, 0, -1), (*shown.shape[1:], 3)).astype(np.uint8)
-
-
-def _legend(class_names: Sequence[str]) -> list[tuple[str, tuple[int, int, int]]]:
-    colours = _CLASS_COLOURS.tolist()
-    return [(name, tuple(colours[i % len(colours)])) for i, name in enumerate(class_names[1:])]
-
-
-def mistakes(seen: Bytes, truth: Bytes, predicted: Bytes) -> Bytes:
-    """The picture (H, W, 3) in pale grey, false positives and false negatives (or confusions) in colour."""
-    pale = 128 + seen.mean(axis=-1, keepdims=True) / 2
-    out = np.repeat(pale, 3, axis=-1).astype(np.uint8)
-    wrong = (truth != predicted) & (truth != IGNORE)
-    out[wrong & (truth == 0)] = FALSE_POSITIVE
-    out[wrong & (truth != 0)] = FALSE_NEGATIVE
-    return out
-
-
-def paint(mask: Bytes, num_classes: int) -> Bytes:
-    """Class ids (H, W) as a picture (H, W, 3): background white; one foreground black, several coloured."""
-    out: Bytes = _CLASS_COLOURS[(mask.astype(int) - 1) % len(_CLASS_COLOURS)]
-    if num_classes == 2:
-        out[mask == 1] = 0
-    out[mask == 0] = 255
-    out[mask == IGNORE] = IGNORED
-    return out
-
-
+@mpl.rc_context(_STYLE)
 def curves(path: Path, history: Sequence[Mapping[str, float]], title: str) -> None:
     """Writes loss, and scores on validation, over epochs."""
     epochs = np.arange(1, len(history) + 1)
@@ -127,6 +96,7 @@ def curves(path: Path, history: Sequence[Mapping[str, float]], title: str) -> No
     _save(figure, path)
 
 
+@mpl.rc_context(_STYLE)
 def confusion_matrix(path: Path, matrix: npt.NDArray[np.int64], class_names: Sequence[str], title: str) -> None:
     """Writes pixel counts, truth in rows, prediction in columns, shares of each row in colour.
 
@@ -160,6 +130,7 @@ def confusion_matrix(path: Path, matrix: npt.NDArray[np.int64], class_names: Seq
     _save(figure, path)
 
 
+@mpl.rc_context(_STYLE)
 def reliability(path: Path, table: pd.DataFrame, temperature: float, title: str) -> None:
     """Writes how often pixels of each probability are right, as predicted and at the fitted temperature.
 
@@ -182,7 +153,7 @@ def reliability(path: Path, table: pd.DataFrame, temperature: float, title: str)
     _save(figure, path)
 
 
-def _unit(colour: tuple[int, int, int]) -> tuple[float, float, float]:
+def _unit(colour: Colour) -> tuple[float, float, float]:
     return (colour[0] / 255, colour[1] / 255, colour[2] / 255)
 
 

@@ -10,8 +10,7 @@ parts = [reporting.section(each, "dice", {}, notes=notes, k=3) for each in cohor
 reporting.write(Path("out"), "My comparison", parts)      # report.html, CSV, Markdown, LaTeX
 """
 
-from lamella.reporting.cohort import Cohort, Method, Repetition
-from lamella.reporting.cohorts import cohorts
+from lamella.reporting.cohorts import Cohort, Method, SeedRun, cohorts
 from lamella.reporting.page import Section
 from lamella.reporting.report import heading, section, write
 from lamella.reporting.summary import pairs, scores_of, summary, verdict
@@ -19,8 +18,8 @@ from lamella.reporting.summary import pairs, scores_of, summary, verdict
 __all__ = [
     "Cohort",
     "Method",
-    "Repetition",
     "Section",
+    "SeedRun",
     "cohorts",
     "heading",
     "pairs",

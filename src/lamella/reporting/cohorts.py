@@ -1,16 +1,24 @@
 """Finished runs -> cohorts: unlike protocols are kept apart, seeds of one method are joined, nothing counts twice."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
 from lamella.errors import StorageError
-from lamella.reporting.cohort import Cohort, Method, Repetition
 from lamella.tracking import FinishedRun
 
-# What may differ between repetitions of one method: it changes no score, or is what repetitions are there for.
+Scores = npt.NDArray[np.float64]
+
+# What may differ between runs of one method: it changes no score, or is what its runs are there for.
 _SAME = ("seed", "model.seed", "debug", "trainer.progress", "data.workers", "dataset.root", "score.seen")
-_SAME_GROUPS = ("tracking.", "paths.", "published.")
+_SAME_GROUPS = ("tracking.", "paths.", "literature.", "published.")  # the last is what kept runs call literature
 _MOST_IN_A_LABEL = 3
 # A protocol's entries that a reader would not understand by their names.
 _ENTRIES = {
@@ -20,6 +28,96 @@ _ENTRIES = {
     "smallest": "smallest cell, pixels",
     "neck": "neck at which cells are cut apart, pixels",
 }
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """One finished run of a method.
+
+    Attributes:
+        run_id: MLflow's.
+        name: the run's name.
+        seed: it differs between the runs of a method.
+        params: the flat configuration, as text.
+        metrics: the last value of each.
+        scores: `scores/test.csv`: one row an image, sorted by `id`.
+        curve: one row an epoch, columns such as `train/loss`, `val/dice`; no row for a method without training.
+        fetch: the name of one of the run's files -> where it lies on this machine; raises StorageError.
+    """
+
+    run_id: str
+    name: str
+    seed: int
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    scores: pd.DataFrame
+    curve: pd.DataFrame
+    fetch: Callable[[str], Path]
+
+
+@dataclass(frozen=True)
+class Method:
+    """Runs that differ by their seed alone.
+
+    Attributes:
+        label: unique in its cohort, shown everywhere.
+        runs: at least one, by seed; each with the same images.
+        deterministic: it draws nothing at random; one run is as good as many.
+    """
+
+    label: str
+    runs: tuple[SeedRun, ...]
+    deterministic: bool
+
+    def score(self, name: str) -> Scores:
+        """A column of the tables of all runs: (runs, images)."""
+        return np.stack([each.scores[name].to_numpy(np.float64) for each in self.runs])
+
+    def metric(self, name: str) -> float:
+        """The mean of an MLflow metric over runs; NaN where one of them lacks it."""
+        return float(np.mean([each.metrics.get(name, np.nan) for each in self.runs]))
+
+    @property
+    def median(self) -> SeedRun:
+        """The run whose mean Dice is the median (the lower one of two): the one that pictures show."""
+        means = self.score("dice").mean(axis=1)
+        return self.runs[int(np.argsort(means, kind="stable")[(len(means) - 1) // 2])]
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Methods that may be compared: the same test images, by the same protocol.
+
+    Attributes:
+        dataset: its name.
+        phantom: a program made the images; said wherever a score appears.
+        methods: in the order in which their first runs began.
+        protocol: what was compared how, label -> text: the protocol card.
+        card: what the data is, label -> text: the data card.
+    """
+
+    dataset: str
+    phantom: bool
+    methods: tuple[Method, ...]
+    protocol: Mapping[str, str]
+    card: Mapping[str, str]
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the test images, in the order of every table."""
+        return tuple(self.methods[0].runs[0].scores["id"].astype(str))
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """The group of each image: what is drawn together (a slide, a patient)."""
+        return tuple(self.methods[0].runs[0].scores["group"].astype(str))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The scores that every run of every method has, in the order of the tables."""
+        tables = [each.scores for method in self.methods for each in method.runs]
+        shared = set.intersection(*(set(table.columns) for table in tables))
+        return tuple(name for name in tables[0].columns if name in shared - {"id", "group", "case"})
 
 
 def cohorts(found: Sequence[FinishedRun]) -> tuple[list[Cohort], list[str]]:
@@ -75,7 +173,7 @@ def _matters(key: str) -> bool:
 
 
 def _method(label: str, runs: Sequence[FinishedRun], notes: list[str]) -> Method | None:
-    by_seed: dict[int, Repetition] = {}
+    by_seed: dict[int, SeedRun] = {}
     for run in runs:
         scores = run.scores()
         if "group" not in scores:
@@ -86,7 +184,7 @@ def _method(label: str, runs: Sequence[FinishedRun], notes: list[str]) -> Method
             notes.append(
                 f"{label}: run {by_seed[seed].run_id} has the same seed {seed} as the later {run.run_id}: left out."
             )
-        by_seed[seed] = Repetition(
+        by_seed[seed] = SeedRun(
             run_id=run.run_id,
             name=run.name,
             seed=seed,
@@ -104,15 +202,15 @@ def _method(label: str, runs: Sequence[FinishedRun], notes: list[str]) -> Method
 
 
 def _cohort(protocol: Mapping[str, Any], methods: tuple[Method, ...], runs: Sequence[FinishedRun]) -> Cohort:
-    ids = methods[0].repetitions[0].scores["id"]
+    ids = methods[0].runs[0].scores["id"]
     for method in methods:
-        for each in method.repetitions:
+        for each in method.runs:
             if not each.scores["id"].equals(ids):
                 raise StorageError(
-                    f"run {each.run_id} was scored on other images than {methods[0].repetitions[0].run_id}, "
+                    f"run {each.run_id} was scored on other images than {methods[0].runs[0].run_id}, "
                     "though their protocols say the same"
                 )
-    first = next(run for run in runs if run.run_id == methods[0].repetitions[0].run_id)
+    first = next(run for run in runs if run.run_id == methods[0].runs[0].run_id)
     return Cohort(
         dataset=first.params["dataset.name"],
         phantom=first.tags["lamella.phantom"] == "true",

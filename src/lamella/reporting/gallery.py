@@ -23,9 +23,11 @@ from lamella.evaluation.error_maps import (
     read_error_map,
     read_picture,
 )
-from lamella.metrics.catalogue import measure
-from lamella.plots import run as figures
-from lamella.reporting.cohort import Cohort, Method, Repetition
+from lamella.metrics.catalogue import lookup
+from lamella.plots import overlays
+from lamella.reporting.cohorts import Cohort, Method, SeedRun
+from lamella.reporting.numbers import score_text
+from lamella.reporting.summary import of
 
 _SIDE = 480  # pixels of a panel's longer side, at most
 _QUALITY = 70  # of the picture itself
@@ -82,13 +84,12 @@ def cases(cohort: Cohort, score: str, k: int = 3) -> tuple[tuple[str, tuple[Case
         ("worst", from the worst on), ("typical", around the median), ("best", from the best on). Each image stands
         once: of few images each kind has fewer, and a kind without any is left out.
     """
-    lower = measure(score).lower_is_better
-    runs = [method.score(score) for method in cohort.methods]
-    sizes = np.stack([(np.abs(each) if lower else each).mean(axis=0) for each in runs])  # (methods, images)
+    lower = lookup(score).lower_is_better
+    sizes = np.stack([of(method, score).mean(axis=0) for method in cohort.methods])  # (methods, images)
     best_first = (1 if lower else -1) * sizes
     ranked = [cohort.methods[i] for i in np.argsort(best_first.mean(axis=1), kind="stable")]
     order = np.argsort(best_first.mean(axis=0), kind="stable").tolist()
-    drawer = _Drawer(cohort, ranked, score, sizes.mean(axis=0), places=4 if np.abs(sizes).max() <= 1 else 2)
+    drawer = _Drawer(cohort, ranked, score, sizes.mean(axis=0))
     n = len(order)
     ends = min(k, (n + 1) // 3)
     middle = min(k, n - 2 * ends)
@@ -110,14 +111,12 @@ class _Drawer:
         methods: in the order of their panels.
         score: written below each panel.
         means: (images,) over methods and runs; of errors, their sizes.
-        places: decimals.
     """
 
     cohort: Cohort
     methods: Sequence[Method]
     score: str
     means: npt.NDArray[np.float64]
-    places: int
 
     def case(self, heading: str, image: int) -> Case:
         """One image of the cohort, by its place in `cohort.ids`."""
@@ -150,12 +149,11 @@ class _Drawer:
         return Panel(method.label, _uri(overlay(seen, codes), lossless=True), alt, text)
 
     def _score(self, value: float) -> str:
-        number = f"{value:z.{self.places}f}".removesuffix(".00").replace("-", "−")
-        return f"{measure(self.score).heading} {number}"
+        return f"{lookup(self.score).heading} {score_text(value, self.score).removesuffix('.00')}"
 
 
 def overlay(seen: Bytes | None, codes: Bytes) -> Bytes:
-    """Wrong pixels in colour over a pale grey picture, as `figures.mistakes` has them, at the size of a panel.
+    """Wrong pixels in colour over a pale grey picture, as `overlays.mistakes` has them, at the size of a panel.
 
     Args:
         seen: the picture (H', W', 3) of any size; None: plain ground.
@@ -170,8 +168,8 @@ def overlay(seen: Bytes | None, codes: Bytes) -> Bytes:
     step = (ground * _GREYS / 256).astype(np.uint8)
     out = np.repeat((128 + (step + 0.5) * 128 / _GREYS).astype(np.uint8)[..., None], 3, axis=-1)
     extra, missed = (_gathered(np.isin(codes, some), shape) for some in _WRONG)
-    out[(extra > 0) & (extra >= missed)] = figures.FALSE_POSITIVE
-    out[missed > extra] = figures.FALSE_NEGATIVE
+    out[(extra > 0) & (extra >= missed)] = overlays.FALSE_POSITIVE
+    out[missed > extra] = overlays.FALSE_NEGATIVE
     return out
 
 
@@ -195,7 +193,7 @@ def _shares(codes: Bytes) -> str:
     return f"{extra:.1%} of pixels false positive, {missed:.1%} missed{confused}"
 
 
-def _file(run: Repetition, image: int, name: Callable[[str], str]) -> Path:
+def _file(run: SeedRun, image: int, name: Callable[[str], str]) -> Path:
     if "case" not in run.scores:
         raise StorageError(f"run {run.run_id} kept no pictures")
     return run.fetch(name(str(run.scores["case"].iloc[image])))

@@ -5,22 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from lamella.metrics.catalogue import measure
+from lamella.metrics.catalogue import lookup
 from lamella.pages.render import Cell, Table, render
-from lamella.plots.run import FALSE_NEGATIVE, FALSE_POSITIVE
+from lamella.plots.overlays import FALSE_NEGATIVE, FALSE_POSITIVE
 from lamella.plots.svg import Picture
-from lamella.reporting.cohort import Cohort, Scores
+from lamella.reporting.cohorts import Cohort, Scores
 from lamella.reporting.gallery import Case
-from lamella.reporting.summary import of
-from lamella.reporting.words import counted, verdict_on
+from lamella.reporting.numbers import UNKNOWN, duration, number, probability, quantity, score_text
+from lamella.reporting.summary import MAIN, counted, of, scores_in, verdict_on
 from lamella.statistics.comparison import Comparison, in_order
 
-UNKNOWN = "–"
-_MINUS = "−"
-_FIRST = 5  # scores of the main table; beside them those that something was published on
+_WAYS = {"higher": "; higher is better", "lower": "; lower is better", "zero": "; best at 0", "none": ""}
 _COLOURS = ((FALSE_POSITIVE, "foreground predicted, not there"), (FALSE_NEGATIVE, "foreground missed or confused"))
 
 
@@ -95,7 +92,7 @@ def _apart(sections: Sequence[Section], headings: Sequence[str]) -> dict[str, An
 def _shown(id_: str, heading: str, section: Section) -> dict[str, Any]:
     """What the template shows of a section; it leaves out what is empty."""
     cohort = section.cohort
-    images = {"heading": measure(section.score).heading, "colours": _COLOURS, "groups": section.gallery}
+    images = {"heading": lookup(section.score).heading, "colours": _COLOURS, "groups": section.gallery}
     return {
         "id": id_,
         "heading": heading,
@@ -126,11 +123,11 @@ def _main_table(id_: str, section: Section) -> Table:
         [Cell(str(count), ("not random",) if deterministic else ()) for count, deterministic in seeds],
     ]
     for name in _main(summary):
-        places = _places(summary, name)
+        places = lookup(name).decimals
         head.append(_heading(name))
         columns.append([_mean(row, name, places) for row in rows])
         if f"{name}_published" in summary.columns:
-            head.append(Cell(measure(name).heading, ("published, ours minus it",)))
+            head.append(Cell(lookup(name).heading, ("published, ours minus it",)))
             columns.append([_published(row, name, places) for row in rows])
     for name, heading, write in (
         ("parameters", Cell("parameters"), quantity),
@@ -146,7 +143,7 @@ def _main_table(id_: str, section: Section) -> Table:
     explanation = (
         f"Each score is the mean over images of the mean over seeds. Below it stand its 95\u00a0% "
         f"interval over {'groups of images' if grouped else 'images'} and, after ±, the standard deviation "
-        f"over seeds where there are several. Best {measure(section.score).heading} first."
+        f"over seeds where there are several. Best {lookup(section.score).heading} first."
     )
     title = f"{_told(cohort)}{counted(len(summary), 'method')} on {counted(images, 'test image')}"
     of_groups = f" of {counted(groups, 'group')}" if grouped else ""
@@ -155,8 +152,8 @@ def _main_table(id_: str, section: Section) -> Table:
 
 def _pairs_table(id_: str, section: Section) -> Table:
     """Every pair of methods with the verdict on it, in the order of the main table, as are the two of a pair."""
-    score, comparisons = measure(section.score), section.comparisons
-    places = decimals([value for each in comparisons for value in (each.low, each.high)])
+    score, comparisons = lookup(section.score), section.comparisons
+    places = score.decimals
     head = ["pair", "verdict", "difference", "95\u00a0% interval", "seed noise", "p, images", "p, seeds", "p, both"]
     rows = [
         [
@@ -187,13 +184,12 @@ def _others_table(id_: str, section: Section) -> Table | None:
     by_label = {method.label: method for method in cohort.methods}
     methods = [by_label[label] for label in summary["method"]]
     rows = []
-    for name in (each for each in _scores(summary) if each not in _main(summary)):
-        places = _places(summary, name)
+    for name in (each for each in scores_in(summary) if each not in _main(summary)):
+        places = lookup(name).decimals
         rows.append([_heading(name), *(_mean(row, name, places) for row in summary.to_dict("records"))])
-    for name in (each for each in cohort.names if each not in _scores(summary)):
+    for name in (each for each in cohort.names if each not in scores_in(summary)):
         runs = [of(method, name).mean(axis=1) for method in methods]
-        places = decimals([each.mean() for each in runs])
-        rows.append([_heading(name), *(_with_deviation(each, places) for each in runs)])
+        rows.append([_heading(name), *(_with_deviation(each, lookup(name).decimals) for each in runs)])
     if not rows:
         return None
     explanation = (
@@ -208,20 +204,19 @@ def _runs_table(id_: str, section: Section) -> Table:
     """Every run with its seed, its mean score and where it is found."""
     cohort, score = section.cohort, section.score
     means = [of(method, score).mean(axis=1) for method in cohort.methods]
-    places = decimals([value for each in means for value in each])
     rows = [
         [
             Cell(method.label),
             Cell(str(run.seed)),
-            Cell(number(float(mean), places)),
+            Cell(score_text(float(mean), score)),
             Cell("median" if run is method.median else "", left=True),
             Cell(run.name, left=True),
             Cell(run.run_id, left=True),
         ]
         for method, of_runs in zip(cohort.methods, means, strict=True)
-        for run, mean in zip(method.repetitions, of_runs, strict=True)
+        for run, mean in zip(method.runs, of_runs, strict=True)
     ]
-    head = [Cell(text) for text in ("method", "seed", measure(score).heading)]
+    head = [Cell(text) for text in ("method", "seed", lookup(score).heading)]
     head += [Cell(text, left=True) for text in ("shown", "name", "run id")]
     explanation = (
         "One row a run, its score the mean over test images. Pictures show the run marked as median, by its mean Dice."
@@ -231,12 +226,8 @@ def _runs_table(id_: str, section: Section) -> Table:
 
 def _definitions(names: Iterable[str]) -> Mapping[str, str]:
     """What scores mean, of those that need it."""
-    found = [measure(name) for name in names]
-    return {
-        heading: f"{meaning}; {'lower' if lower_is_better else 'higher'} is better"
-        for heading, lower_is_better, meaning in found
-        if meaning
-    }
+    found = [lookup(name) for name in names]
+    return {score.heading: score.meaning + _WAYS[score.direction] for score in found if score.meaning}
 
 
 def _told(cohort: Cohort) -> str:
@@ -244,22 +235,13 @@ def _told(cohort: Cohort) -> str:
     return "Phantom: " if cohort.phantom else ""
 
 
-def _scores(summary: pd.DataFrame) -> list[str]:
-    """The columns that come with an interval."""
-    return [name for name in summary.columns if f"{name}_low" in summary.columns]
-
-
 def _main(summary: pd.DataFrame) -> list[str]:
-    names = _scores(summary)
-    return names[:_FIRST] + [name for name in names[_FIRST:] if f"{name}_published" in summary.columns]
-
-
-def _places(summary: pd.DataFrame, name: str) -> int:
-    return decimals(summary[[f"{name}_low", f"{name}_high"]])
+    names = scores_in(summary)
+    return names[:MAIN] + [name for name in names[MAIN:] if f"{name}_published" in summary.columns]
 
 
 def _heading(name: str) -> Cell:
-    return Cell(measure(name).heading, ("lower is better",) if measure(name).lower_is_better else ())
+    return Cell(lookup(name).heading, ("lower is better",) if lookup(name).lower_is_better else ())
 
 
 def _mean(row: dict[Any, Any], name: str, places: int) -> Cell:
@@ -278,42 +260,3 @@ def _published(row: dict[Any, Any], name: str, places: int) -> Cell:
 def _with_deviation(runs: Scores, places: int) -> Cell:
     deviation = (f"± {number(float(runs.std(ddof=1)), places)}",) if len(runs) > 1 else ()
     return Cell(number(float(runs.mean()), places), deviation)
-
-
-def decimals(values: npt.ArrayLike) -> int:
-    """How many decimals to write of numbers that stand together: 4 of shares, fewer of larger ones."""
-    finite = np.abs(np.asarray(values, np.float64))
-    largest = float(np.max(finite[np.isfinite(finite)], initial=0))
-    return 4 if largest <= 1 else 2 if largest < 1000 else 0
-
-
-def number(value: float, places: int, *, signed: bool = False) -> str:
-    """A number with so many decimals and a typographic minus; a dash where it is not known."""
-    if np.isnan(value):
-        return UNKNOWN
-    text = format(value, f"{'+' if signed else ''}z,.{places}f")  # z: no minus before a zero
-    return text.replace("-", _MINUS)
-
-
-def probability(value: float) -> str:
-    """A p-value with three decimals, or that it is smaller."""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit that suits them."""
-    if np.isnan(seconds):
-        return UNKNOWN
-    if seconds < 60:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
-
-
-def quantity(value: float) -> str:
-    """A count or a rate, in thousands or millions where it is large."""
-    if np.isnan(value):
-        return UNKNOWN
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if value >= 0.9995 * size:  # what three digits round up to it
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from lamella.plots.svg import Picture
-from lamella.reporting.cohort import Cohort
+from lamella.reporting.cohorts import Cohort
 from lamella.reporting.gallery import cases
 from lamella.reporting.page import Section, page
-from lamella.reporting.plots.drawn import (
+from lamella.reporting.plots import (
     against,
     bland_altman,
     curves,
@@ -25,13 +25,13 @@ from lamella.reporting.tables import latex, markdown, pairs_frame, pairs_markdow
 from lamella.version import __version__
 
 
-def section(cohort: Cohort, score: str, published: Mapping[str, Any], *, notes: Sequence[str], k: int) -> Section:
+def section(cohort: Cohort, score: str, literature: Mapping[str, Any], *, notes: Sequence[str], k: int) -> Section:
     """Compares a cohort's methods.
 
     Args:
         cohort: the methods.
         score: what they are compared by.
-        published: what others found: {"dataset": name, "scores": {model: {score: value}}, "notes": [text]}, or empty.
+        literature: what others found: {"dataset": name, "scores": {model: {score: value}}, "notes": [text]}, or empty.
         notes: what a reader must know beside.
         k: cases of each kind in the gallery.
 
@@ -40,8 +40,8 @@ def section(cohort: Cohort, score: str, published: Mapping[str, Any], *, notes: 
         StorageError: a run's files cannot be read.
     """
     require(score, scores_of(cohort))
-    applies = published.get("dataset") == cohort.dataset
-    table = summary(cohort, score, published["scores"] if applies else {})
+    applies = literature.get("dataset") == cohort.dataset
+    table = summary(cohort, score, literature["scores"] if applies else {})
     compared = pairs(cohort, score)
     return Section(
         cohort=cohort,
@@ -49,7 +49,7 @@ def section(cohort: Cohort, score: str, published: Mapping[str, Any], *, notes: 
         summary=table,
         comparisons=compared,
         verdict=verdict(cohort, table, compared, score),
-        notes=[*notes, *(published["notes"] if applies else [])],
+        notes=[*notes, *(literature["notes"] if applies else [])],
         pictures=[picture for picture in _pictures(cohort, score, table["method"].tolist(), compared) if picture],
         gallery=cases(cohort, score, k),
     )

@@ -1,38 +1,40 @@
 """A cohort -> one row a method, every pair compared, and what may be said of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lamella.errors import ConfigError
-from lamella.metrics.catalogue import measure
-from lamella.reporting.cohort import Cohort, Method, Scores
-from lamella.reporting.words import counted, listed
+from lamella.metrics.catalogue import lookup, ordered
+from lamella.reporting.cohorts import Cohort, Method, Scores
+from lamella.reporting.numbers import ranged
 from lamella.statistics import Comparison, best, compare, interval
 
-_FIRST = (
-    *("dice", "iou", "v_rand", "v_info", "pixel_error", "resized/soft_dice", "resized/soft_iou"),
-    *("boundary/surface_dice", "boundary/hd95", "count/error", "cells/f1", "cells/pq", "calibration/brier"),
-)
+MAIN = 5
+"""How many scores the first table shows; files and the page's further tables have all."""
+
 _CERTAIN = 0.05
-_COUNTS = ("tp", "fp", "fn", "tn")
 
 
 def scores_of(cohort: Cohort) -> list[str]:
     """The scores that methods can be compared by, those most looked at first."""
-    plain = [name for name in cohort.names if not name.startswith(_COUNTS) and not _is_count(name)]
-    return [name for name in _FIRST if name in plain] + [name for name in plain if name not in _FIRST]
+    return ordered(name for name in cohort.names if lookup(name).kind != "count")
+
+
+def scores_in(summary: pd.DataFrame) -> list[str]:
+    """The scores of a summary's columns: those that come with an interval, in their order."""
+    return [name for name in summary.columns if f"{name}_low" in summary.columns]
 
 
 def of(method: Method, score: str) -> Scores:
-    """A score of every repetition and image, (repetitions, images); of count errors the size."""
+    """A score of every run and image, (runs, images); of signed errors the size."""
     values = method.score(score)
-    return np.abs(values) if score.endswith("count/error") else values
+    return np.abs(values) if lookup(score).kind == "signed error" else values
 
 
-def summary(cohort: Cohort, score: str, published: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+def summary(cohort: Cohort, score: str, literature: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     """One row a method, the best first.
 
     Scores are means over test images of the mean over seeds, with a 95 % interval over images (or their groups); so
@@ -41,7 +43,7 @@ def summary(cohort: Cohort, score: str, published: Mapping[str, Mapping[str, flo
     Args:
         cohort: the methods.
         score: what they are sorted by; its columns come first.
-        published: model -> {score: value}, shown beside.
+        literature: model -> {score: value}, what others published, shown beside.
 
     Returns:
         `method`, `seeds`, `deterministic`; for each score S the columns `S`, `S_low`, `S_high`, `S_seed_sd` (NaN: one
@@ -55,10 +57,10 @@ def summary(cohort: Cohort, score: str, published: Mapping[str, Mapping[str, flo
     require(score, names)
     rows = []
     for method in cohort.methods:
-        said = published.get(method.repetitions[0].params["model.name"], {})
+        said = literature.get(method.runs[0].params["model.name"], {})
         row: dict[str, Any] = {
             "method": method.label,
-            "seeds": len(method.repetitions),
+            "seeds": len(method.runs),
             "deterministic": method.deterministic,
         }
         for name in (score, *(each for each in names if each != score)):
@@ -66,13 +68,13 @@ def summary(cohort: Cohort, score: str, published: Mapping[str, Mapping[str, flo
             found = interval(values.mean(axis=0), groups=cohort.groups)
             row |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
             row[f"{name}_seed_sd"] = float(values.mean(axis=1).std(ddof=1)) if len(values) > 1 else np.nan
-            if any(name in each for each in published.values()):
+            if any(name in each for each in literature.values()):
                 row[f"{name}_published"] = said.get(name, np.nan)
                 row[f"{name}_difference"] = found.mean - said.get(name, np.nan)
         row |= {"parameters": method.metric("model/parameters"), "train_s": method.metric("time/train_s")}
         row |= {name: method.metric(f"time/{name}") for name in ("images_per_s", "test_images_per_s")}
         rows.append(row)
-    lower = measure(score).lower_is_better
+    lower = lookup(score).lower_is_better
     return pd.DataFrame(rows).sort_values(score, ascending=lower, ignore_index=True, kind="stable")
 
 
@@ -83,7 +85,7 @@ def pairs(cohort: Cohort, score: str) -> list[Comparison]:
         {method.label: of(method, score) for method in cohort.methods},
         groups=cohort.groups,
         deterministic=[method.label for method in cohort.methods if method.deterministic],
-        lower_is_better=measure(score).lower_is_better,
+        lower_is_better=lookup(score).lower_is_better,
     )
 
 
@@ -96,12 +98,12 @@ def verdict(cohort: Cohort, table: pd.DataFrame, comparisons: Sequence[Compariso
         comparisons: its `pairs` by `score`.
         score: what they were compared by.
     """
-    heading, leader = measure(score).heading, str(table["method"][0])
+    heading, leader = lookup(score).heading, str(table["method"][0])
     said = []
     if cohort.phantom:
         said.append("These images are phantoms, made by a program: nothing here says anything about real ones.")
     mean, low, high = (float(table[f"{score}{end}"][0]) for end in ("", "_low", "_high"))
-    figures = f"{mean:.4f} ({low:.4f} to {high:.4f})"
+    figures = ranged(mean, low, high, score)
     if len(cohort.methods) == 1:
         return [*said, f"{leader} has a mean {heading} of {figures}; there is nothing to compare it with."]
     if best(comparisons) == leader:
@@ -142,9 +144,23 @@ def require(score: str, names: Sequence[str]) -> None:
         )
 
 
+def counted(count: int, noun: str) -> str:
+    """ "1 image", "2 images"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(parts: Iterable[str]) -> str:
+    """ "a, b and c"."""
+    *most, last = parts
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def verdict_on(pair: Comparison) -> str:
+    """What may be said of a pair of methods."""
+    if pair.better is not None:
+        return f"{pair.better} is better"
+    return "one seed: cannot tell" if pair.p is None else "not told apart"
+
+
 def _other(pair: Comparison, name: str) -> str:
     return pair.second if pair.first == name else pair.first
-
-
-def _is_count(name: str) -> bool:
-    return name.endswith(("count/true", "count/found"))

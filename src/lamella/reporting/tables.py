@@ -12,16 +12,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lamella.metrics.catalogue import MEASURES, measure
-from lamella.reporting.words import verdict_on
+from lamella.metrics.catalogue import lookup
+from lamella.reporting.numbers import plain
+from lamella.reporting.summary import MAIN, scores_in, verdict_on
 from lamella.statistics.comparison import Comparison
 
-_SHOWN = 5  # scores on the terminal
 # What a line of \footnotesize holds, of it the method, and the gap between columns; intervals stand below their means.
 _LINE, _METHOD, _GAP = 84, 25, 2
 _MACRO = r"\providecommand{\withinterval}[2]{\begin{tabular}[t]{@{}r@{}}#1\\{\scriptsize#2}\end{tabular}}"
 _BOLD = "Bold: the best mean of a column. It need not be better than the next one by more than chance."
-_BESIDE = (("seed_sd", "seed SD", ""), ("published", "published", ""), ("difference", "difference", "+"))
+_BESIDE = (("seed_sd", "seed SD", False), ("published", "published", False), ("difference", "difference", True))
 _COSTS = {  # column of the summary -> heading, unit, decimals
     "parameters": ("parameters, M", 1e6, 2), "train_s": ("training, min", 60, 1),
     "images_per_s": ("training, crops/s", 1, 1), "test_images_per_s": ("test, images/s", 1, 1),
@@ -62,7 +62,7 @@ def show(summary: pd.DataFrame, title: str, notes: Sequence[str], out: Console) 
     methods = [Text(name) for name in summary["method"]]
     widest = min(max(len("method"), *(name.cell_len for name in methods)), out.width // 4)
     out.print(Text(title, "bold"))
-    columns = _columns(summary, _SHOWN)
+    columns = _columns(summary, MAIN)
     room = out.width - widest - 4  # rules and blanks are 4 wide with the methods, 3 with each other column
     for block in _blocks(columns, [column.width + 3 for column in columns], room):
         table = Table()
@@ -72,7 +72,7 @@ def show(summary: pd.DataFrame, title: str, notes: Sequence[str], out: Console) 
         for row in zip(methods, *(column.cells for column in block), strict=True):
             table.add_row(*row)
         out.print(table)
-    if more := len(_scores(summary)[_SHOWN:]):
+    if more := len(scores_in(summary)[MAIN:]):
         out.print(Text("1 more score is in the files" if more == 1 else f"{more} more scores are in the files"))
     for note in notes:
         out.print(Text(f"- {note}"))
@@ -87,7 +87,7 @@ def show_pairs(comparisons: Sequence[Comparison], score: str, out: Console) -> N
     for heading in ("pair", *_PAIRS[2:]):
         words = heading in ("pair", "verdict")
         table.add_column(heading, justify="left" if words else "right", no_wrap=not words, overflow="fold")
-    for first, second, *rest in _pair_rows(comparisons):
+    for first, second, *rest in _pair_rows(comparisons, score):
         table.add_row(*map(Text, (f"{first}\nminus {second}", *rest)))
     out.print(table)
 
@@ -140,39 +140,31 @@ def pairs_frame(comparisons: Sequence[Comparison]) -> pd.DataFrame:
 def pairs_markdown(comparisons: Sequence[Comparison], score: str) -> str:
     """Pairs with their verdicts as a Markdown table."""
     lines = [f"**{_in_markdown(_pairs_title(score))}**", ""]
-    return "\n".join([*lines, *_grid(_PAIRS, _pair_rows(comparisons), "|---|---|---:|---:|---:|---|")]) + "\n"
-
-
-def _scores(summary: pd.DataFrame) -> list[str]:
-    return [name.removesuffix("_low") for name in summary.columns if name.endswith("_low")]
+    return "\n".join([*lines, *_grid(_PAIRS, _pair_rows(comparisons, score), "|---|---|---:|---:|---:|---|")]) + "\n"
 
 
 def _columns(summary: pd.DataFrame, most: int | None) -> list[_Column]:
     """What is known of any method; of its scores the first `most`, the first one alone with its SD; None: of all."""
     columns = [_Column("seeds", [str(count) for count in summary["seeds"]])]
-    for place, score in enumerate(_scores(summary)[:most]):
-        heading = measure(score).heading
-        means, lows, highs = (summary[name].tolist() for name in (score, f"{score}_low", f"{score}_high"))
-        form = _form([*means, *lows, *highs])
-        cells = [f"{m:{form}} ({a:{form}} to {b:{form}})" for m, a, b in zip(means, lows, highs, strict=True)]
-        columns.append(_Column(heading, cells, _best(score, [float(format(mean, form)) for mean in means])))
-        for name, words, sign in _BESIDE:
+    for place, score in enumerate(scores_in(summary)[:most]):
+        heading, decimals = lookup(score).heading, lookup(score).decimals
+        means, lows, highs = (
+            [plain(value, decimals) for value in summary[name]] for name in (score, f"{score}_low", f"{score}_high")
+        )
+        cells = [f"{mean} ({low} to {high})" for mean, low, high in zip(means, lows, highs, strict=True)]
+        columns.append(_Column(heading, cells, _best(score, [round(value, decimals) for value in summary[score]])))
+        for name, words, signed in _BESIDE:
             values = summary.get(f"{score}_{name}")
             if values is None or values.isna().all() or (name == "seed_sd" and most and place):
                 continue
             if name == "seed_sd":  # where nothing is drawn at random, one run tells
                 values = values.mask(summary["deterministic"], 0)
-            cells = ["" if np.isnan(value) else format(value, sign + form) for value in values]
+            cells = [plain(value, decimals, signed=signed) for value in values]
             columns.append(_Column(f"{heading}, {words}", cells))
     for name, (heading, unit, decimals) in _COSTS.items():
         if summary[name].notna().any():
             columns.append(_Column(heading, [_amount(value / unit, decimals) for value in summary[name]]))
     return columns
-
-
-def _form(values: Iterable[float]) -> str:
-    """Shares to four decimals, distances and counts to two; "z" as -0.0000 is none."""
-    return "z.4f" if max(map(abs, values)) < 2 else "z.2f"
 
 
 def _amount(value: float, decimals: int) -> str:
@@ -184,10 +176,9 @@ def _amount(value: float, decimals: int) -> str:
 
 def _best(score: str, shown: Sequence[float]) -> list[int]:
     """The rows of the best means, as shown; none where all are alike or no way is better. An error can be below 0."""
-    name = score if score in MEASURES else score.rpartition("/")[2]  # of one class: class/nucleus/dice
-    if name not in MEASURES or len(set(shown)) == 1:
+    if lookup(score).direction == "none" or len(set(shown)) == 1:
         return []
-    rank = [-abs(value) if MEASURES[name].lower_is_better else value for value in shown]
+    rank = [-abs(value) if lookup(score).lower_is_better else value for value in shown]
     return [row for row, value in enumerate(rank) if value == max(rank)]
 
 
@@ -204,15 +195,16 @@ def _blocks(columns: Sequence[_Column], widths: Sequence[int], room: int) -> lis
 
 
 def _pairs_title(score: str) -> str:
-    return f"{measure(score).heading}: first minus second{', lower is better' * measure(score).lower_is_better}"
+    return f"{lookup(score).heading}: first minus second{', lower is better' * lookup(score).lower_is_better}"
 
 
-def _pair_rows(comparisons: Sequence[Comparison]) -> list[list[str]]:
-    form = _form([0, *(value for each in comparisons for value in (each.difference, each.low, each.high))])
+def _pair_rows(comparisons: Sequence[Comparison], score: str) -> list[list[str]]:
+    decimals = lookup(score).decimals
     rows = []
     for each in comparisons:
-        found = f"{each.difference:+{form}}\n({each.low:+{form}} to {each.high:+{form}})"
-        noise = "" if each.noise is None else format(each.noise, form)
+        mean, low, high = (plain(value, decimals, signed=True) for value in (each.difference, each.low, each.high))
+        found = f"{mean}\n({low} to {high})"
+        noise = "" if each.noise is None else plain(each.noise, decimals)
         p = "" if each.p is None else _amount(each.p, 4)
         rows.append([each.first, each.second, found, noise, p, verdict_on(each)])
     return rows

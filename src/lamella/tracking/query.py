@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from lamella.errors import StorageError
+from lamella.metrics.catalogue import lookup
 from lamella.tracking.store import STORE_ERRORS, first_line, require_store
 
 from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
@@ -49,7 +50,7 @@ class FinishedRun:
 
     def curve(self) -> pd.DataFrame:
         """One row an epoch, a column for each metric that has one value an epoch; no row where nothing was trained."""
-        names = [name for name in self.metrics if name.startswith(("train/", "val/"))]
+        names = [name for name in self.metrics if lookup(name).part in ("train", "val")]
         history = {name: self.client.get_metric_history(self.run_id, name) for name in names}
         steps = {name: {each.step: each.value for each in values} for name, values in history.items()}
         epochs = max((len(values) for values in steps.values()), default=0)

@@ -8,11 +8,17 @@ from matplotlib.lines import Line2D
 from lamella.errors import StorageError
 from lamella.plots.style import BLUE, GREY, VERMILION, dot_size, dots, padded, panels, style
 from lamella.plots.svg import Picture, svg_of
-from lamella.reporting.cohort import Cohort, Method
-from lamella.reporting.plots.words import Values, images, median_run, phantom, ranged, ranked
-from lamella.reporting.words import listed
+from lamella.reporting.cohorts import Cohort, Method
+from lamella.reporting.numbers import ranged, score_text
+from lamella.reporting.plots.words import Values, images, median_run, phantom, ranked
+from lamella.reporting.summary import listed
 from lamella.statistics import Agreement, agreement
 
+_ERROR = "calibration/ece"
+_COUNTS = {
+    "count": "Counts of cells",
+    "watershed/count": "Counts of cells, cells that touch cut apart by a watershed",
+}
 _KINDS = {
     "as predicted": Line2D([], [], color=BLUE, marker="o", linewidth=1.2, markersize=4.5, label="as predicted"),
     "tempered": Line2D([], [], color=VERMILION, marker="^", linewidth=1.2, markersize=4.5, linestyle="--",
@@ -25,13 +31,14 @@ def bland_altman(cohort: Cohort, count: str) -> Picture | None:
     """Cells found minus cells there, against the mean of the two; a panel a method.
 
     Args:
-        cohort: the methods; of each the repetition with the median Dice.
+        cohort: the methods; of each the run with the median Dice.
         count: `count`, or `watershed/count`.
 
     Returns:
         None where not every run has counted.
     """
     columns = f"{count}/true", f"{count}/found"
+    title = _COUNTS[count]
     if not set(columns) <= set(cohort.names):
         return None
     methods = ranked(cohort, "dice")
@@ -45,10 +52,10 @@ def bland_altman(cohort: Cohort, count: str) -> Picture | None:
     axes[0].set_ylim(padded([*(everything[:, 1] - everything[:, 0]).ravel(), *np.ravel(limits)], 0.12))
     figure.supxlabel(f"mean of found and true{phantom(cohort)}", fontsize=10.5)
     figure.supylabel("found − true", fontsize=10.5)
-    told = "; ".join(f"{method.label} {ranged(*each, count)}" for method, each in zip(methods, limits, strict=True))
-    cut = ", cells that touch cut apart by a watershed" if count.startswith("watershed/") else ""
+    error = f"{count}/error"
+    told = "; ".join(f"{method.label} {ranged(*each, error)}" for method, each in zip(methods, limits, strict=True))
     return Picture(
-        title=f"Counts of cells{cut}",
+        title=title,
         svg=svg_of(figure),
         alt=f"Cells found minus cells there in {images(cohort)}. Bias and limits of agreement: {told}.",
         caption="Above 0 too many cells were found, below 0 too few. Dashed line: the bias, the mean difference; "
@@ -99,7 +106,7 @@ def reliability(cohort: Cohort) -> Picture | None:
     figure.supylabel("share that is right", fontsize=10.5)
     figure.legend(handles=list(_KINDS.values()), loc="outside upper left", ncols=2)
     told = "; ".join(
-        f"{method.label} " + ", ".join(f"{error:.4f} {kind}" for kind, error in found.items())
+        f"{method.label} " + ", ".join(f"{score_text(error, _ERROR)} {kind}" for kind, error in found.items())
         for (method, _), found in zip(shown, errors, strict=True)
     )
     lacking = [method.label for method, table in tables if not table]

@@ -10,20 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from lamella.metrics.catalogue import measure
+from lamella.metrics.catalogue import lookup
 from lamella.plots.style import BLUE, GREY, LINE, WIDTH, lines_of, padded, style, wrap
 from lamella.plots.svg import Picture, svg_of
-from lamella.reporting.cohort import Cohort
-from lamella.reporting.plots.words import Values, basis, direction, images, number, per_image, ranked
-from lamella.reporting.words import listed
+from lamella.reporting.cohorts import Cohort
+from lamella.reporting.numbers import duration, quantity, score_text
+from lamella.reporting.plots.words import Values, basis, direction, images, per_image, ranked
+from lamella.reporting.summary import listed
 from lamella.statistics import Interval, interval
 
-_COSTS = {
-    "model/parameters": "parameters",
-    "time/train_s": "training time",
-    "time/images_per_s": "training crops a second",
-    "time/test_images_per_s": "test images a second",
-}
 _TIMES = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 18000, 36000, 72000, 180000, 360000)  # s
 _COARSE_TIMES = (1, 10, 60, 600, 3600, 36000, 360000)
 _DECADES = tuple(10.0**power for power in range(-6, 13))
@@ -59,8 +54,8 @@ def against(cohort: Cohort, score: str, metric: str) -> Picture | None:
     shown = [each for each in points if np.isfinite(each.cost)]
     if len(shown) < 2 or not any(each.cost > 0 for each in shown):
         return None
-    cost, heading = _COSTS.get(metric, metric), measure(score).heading
-    seconds = metric == "time/train_s"
+    cost, heading = lookup(metric).heading, lookup(score).heading
+    seconds = lookup(metric).unit == "s"
     key = [wrap(f"{rank}  {each.label}: {_amount(each.cost, seconds)}", 62) for rank, each in enumerate(shown, 1)]
     across = 2 if len(key) > 3 and max(map(len, key)) < 32 else 1
     lines = sum(map(lines_of, key)) / across
@@ -86,7 +81,7 @@ def against(cohort: Cohort, score: str, metric: str) -> Picture | None:
         axes.vlines(place, each.score.low, each.score.high, color=BLUE, linewidth=1.4, alpha=0.55)
     axes.plot(x, y, "o", color=BLUE, markersize=6)
     _number(figure, axes, np.stack([x, y], axis=1))
-    told = [f"{each.label} {number(each.score.mean, score)} at {_amount(each.cost, seconds)}" for each in shown]
+    told = [f"{each.label} {score_text(each.score.mean, score)} at {_amount(each.cost, seconds)}" for each in shown]
     none = [each.label for each in shown if each.cost == 0]
     left_out = [each.label for each in points if not np.isfinite(each.cost)]
     return Picture(
@@ -96,7 +91,7 @@ def against(cohort: Cohort, score: str, metric: str) -> Picture | None:
         caption=f"Mean {heading} and its 95 % interval over images. Numbers: the methods, best mean first. "
         + (f"Left of the dotted line, off the logarithmic axis, because it is 0: {listed(none)}. " if none else "")
         + (f"Not known, and left out: {listed(left_out)}. " if left_out else "")
-        + ("Speeds compare only where the machines were alike. " if metric.startswith("time/") else "")
+        + ("Speeds compare only where the machines were alike. " if lookup(metric).kind == "time" else "")
         + basis(cohort),
     )
 
@@ -123,10 +118,8 @@ def _axis(axes: Axes, costs: Sequence[float], seconds: bool) -> float:
 
 
 def _amount(value: float, seconds: bool) -> str:
-    """In few characters: "7.8 M", "2.5 min"."""
-    units = [(3600, "h"), (60, "min"), (0, "s")] if seconds else [(1e9, "G"), (1e6, "M"), (1e3, "k"), (0, "")]
-    size, name = next((size, name) for size, name in units if value >= size)
-    return f"{value / (size or 1):.3g}\N{NO-BREAK SPACE}{name}".rstrip()
+    """In few characters that stay on one line: "7.8 M", "2.5 min"."""
+    return (duration(value) if seconds else quantity(value)).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _number(figure: Figure, axes: Axes, points: Values) -> None:

@@ -5,18 +5,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from lamella.metrics.catalogue import lookup
 from lamella.plots.style import BLUE, GREEN, LINE, ORANGE, WIDTH, lines_of, style, wrap
 from lamella.plots.svg import Picture, svg_of
-from lamella.reporting.cohort import Cohort, Method, Repetition
-from lamella.reporting.plots.words import number, phantom, ranked, repeats
-from lamella.reporting.words import listed
+from lamella.reporting.cohorts import Cohort, Method, SeedRun
+from lamella.reporting.numbers import score_text
+from lamella.reporting.plots.words import phantom, ranked, repeats
+from lamella.reporting.summary import listed
 
 _DICE = "val/dice"
 _HEIGHT = 1.2  # inches of a panel
 _LINES = {
-    _DICE: Line2D([], [], color=BLUE, linewidth=1.1, label="validation Dice"),
-    "train/loss": Line2D([], [], color=ORANGE, linewidth=1.1, label="training loss"),
-    "val/loss": Line2D([], [], color=GREEN, linewidth=1.1, linestyle="--", label="validation loss"),
+    _DICE: Line2D([], [], color=BLUE, linewidth=1.1, label=lookup(_DICE).heading),
+    "train/loss": Line2D([], [], color=ORANGE, linewidth=1.1, label=lookup("train/loss").heading),
+    "val/loss": Line2D([], [], color=GREEN, linewidth=1.1, linestyle="--", label=lookup("val/loss").heading),
 }
 _KEPT = Line2D([], [], color=BLUE, marker="o", markersize=4.5, linestyle="", label="the epoch that is kept")
 
@@ -61,12 +63,12 @@ def curves(cohort: Cohort) -> Picture | None:
     )
 
 
-def _trained(method: Method) -> list[Repetition]:
-    return [each for each in method.repetitions if not each.curve.empty]
+def _trained(method: Method) -> list[SeedRun]:
+    return [each for each in method.runs if not each.curve.empty]
 
 
-def _draw(axes: Axes, repetition: Repetition, name: str) -> None:
-    found = repetition.curve[name].to_numpy(np.float64)
+def _draw(axes: Axes, run: SeedRun, name: str) -> None:
+    found = run.curve[name].to_numpy(np.float64)
     epochs = np.arange(1, len(found) + 1)
     axes.plot(epochs, found, color=_LINES[name].get_color(), linestyle=_LINES[name].get_linestyle(), linewidth=1.1)
     if name == _DICE:
@@ -83,4 +85,4 @@ def _same_dice_axis(panels: list[Axes]) -> None:
 def _kept(method: Method) -> str:
     """The best validation Dice of each seed and its epoch."""
     dice = [each.curve[_DICE].to_numpy(np.float64) for each in _trained(method)]
-    return listed(f"{number(float(np.nanmax(found)), _DICE)} in epoch {np.nanargmax(found) + 1}" for found in dice)
+    return listed(f"{score_text(float(np.nanmax(found)), _DICE)} in epoch {np.nanargmax(found) + 1}" for found in dice)

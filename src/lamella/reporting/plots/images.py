@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from lamella.metrics.catalogue import measure
+from lamella.metrics.catalogue import lookup
 from lamella.plots.style import (
     BLUE,
     GREY,
@@ -25,9 +25,10 @@ from lamella.plots.style import (
     wrap,
 )
 from lamella.plots.svg import Picture, svg_of
-from lamella.reporting.cohort import Cohort
-from lamella.reporting.plots.words import Values, axis_label, basis, images, number, per_image, ranged, ranked, seeds
-from lamella.reporting.words import counted
+from lamella.reporting.cohorts import Cohort
+from lamella.reporting.numbers import ranged, score_text
+from lamella.reporting.plots.words import Values, axis_label, basis, images, per_image, ranked, seeds
+from lamella.reporting.summary import counted
 from lamella.statistics import interval
 
 _BINS = 70  # of the score's axis: dots of one bin stand side by side
@@ -51,7 +52,7 @@ def distributions(cohort: Cohort, score: str) -> Picture:
         f"{method.label} {ranged(float(np.median(found)), found.min(), found.max(), score)}"
         for method, found in zip(methods, values, strict=True)
     )
-    heading = measure(score).heading
+    heading = lookup(score).heading
     return Picture(
         title=f"{heading} of each {'phantom ' if cohort.phantom else ''}image",
         svg=svg_of(figure),
@@ -97,7 +98,7 @@ def paired_images(cohort: Cohort, score: str, first: str, second: str) -> Pictur
     methods = {method.label: method for method in cohort.methods}
     pair = methods[first], methods[second]
     difference = per_image(pair[0], score) - per_image(pair[1], score)
-    better = -difference if measure(score).lower_is_better else difference
+    better = -difference if lookup(score).lower_is_better else difference
     wins = [int((better > 0).sum()), int((better < 0).sum())]
     order = np.argsort(-better, kind="stable")
     figure = Figure(figsize=(WIDTH, 3.3), layout="constrained")
@@ -111,18 +112,18 @@ def paired_images(cohort: Cohort, score: str, first: str, second: str) -> Pictur
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xlim(0.4, len(order) + 0.6)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    heading = measure(score).heading
+    heading = lookup(score).heading
     axes.set(xlabel=f"{images(cohort)}, sorted", ylabel=f"difference in {heading}")
     axes.grid(axis="y")
     _wins(figure, (first, second), wins)
     mean = ranged(*found, score)
+    lowest, highest = (score_text(end, score) for end in (difference.min(), difference.max()))
     equal = len(order) - sum(wins)
     return Picture(
         title=f"{heading} image by image: {first} minus {second}",
         svg=svg_of(figure),
         alt=f"Of {images(cohort)}, {first} is better in {heading} on {counted(wins[0], 'image')}, {second} on {wins[1]}"
-        f"{f', {equal} are equal' if equal else ''}. Mean difference {mean}; from {number(difference.min(), score)} to "
-        f"{number(difference.max(), score)}.",
+        f"{f', {equal} are equal' if equal else ''}. Mean difference {mean}; from {lowest} to {highest}.",
         caption=f"{heading} of {first} minus that of {second}, a bar an image, from the image where {first} does best "
         f"by comparison ({cohort.ids[order[0]]}) to that where {second} does ({cohort.ids[order[-1]]}). Dashed line "
         f"and grey band: the mean difference and its 95 % interval over images, {mean}. {images(cohort)}; "

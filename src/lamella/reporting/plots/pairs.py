@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.transforms import blended_transform_factory
 
-from lamella.metrics.catalogue import measure
+from lamella.metrics.catalogue import lookup
 from lamella.plots.style import (
     BLUE,
     GREY,
@@ -25,8 +25,9 @@ from lamella.plots.style import (
     wrap,
 )
 from lamella.plots.svg import Picture, svg_of
-from lamella.reporting.plots.words import direction, ranged
-from lamella.reporting.words import counted
+from lamella.reporting.numbers import ranged
+from lamella.reporting.plots.words import direction
+from lamella.reporting.summary import counted
 from lamella.statistics import Comparison, in_order
 
 _PAIRS = 15  # shown at most; of more, those of the leading method
@@ -40,11 +41,11 @@ def differences(comparisons: Sequence[Comparison], score: str) -> Picture:
         comparisons: at least one.
         score: that they compare.
     """
-    order = _order(comparisons, measure(score).lower_is_better)
+    order = _order(comparisons, lookup(score).lower_is_better)
     turned = in_order(comparisons, order)
     shown = turned if len(turned) <= _PAIRS else [each for each in turned if each.first == order[0]]
     figure, clipped = _forest(shown, score)
-    heading = measure(score).heading
+    heading = lookup(score).heading
     decided = [each for each in turned if each.better is not None]
     unknown = sum(each.noise is None for each in turned)
     told = "; ".join(
@@ -116,7 +117,7 @@ def _forest(shown: Sequence[Comparison], score: str) -> tuple[Figure, bool]:
         else:
             _pair(axes, middle, height, row)
     axes.axvline(0, color="black", linewidth=0.9)
-    axes.set_xlabel(f"difference in {measure(score).heading}")
+    axes.set_xlabel(f"difference in {lookup(score).heading}")
     figure.legend(handles=_signs(shown), loc="outside lower left", ncols=2)
     return figure, max(bands, default=0.0) > widest
 

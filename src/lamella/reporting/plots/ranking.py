@@ -6,11 +6,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lamella.metrics.catalogue import measure
+from lamella.metrics.catalogue import lookup
 from lamella.plots.style import BLUE, WIDTH, padded, places, row_heights, set_rows, style, wrap
 from lamella.plots.svg import Picture, svg_of
-from lamella.reporting.cohort import Cohort
-from lamella.reporting.plots.words import Values, axis_label, basis, images, per_image, per_seed, ranged, ranked
+from lamella.reporting.cohorts import Cohort
+from lamella.reporting.numbers import ranged
+from lamella.reporting.plots.words import Values, axis_label, basis, images, per_image, per_seed, ranked
 from lamella.statistics import Comparison, interval
 
 
@@ -40,7 +41,7 @@ def ranking(cohort: Cohort, comparisons: Sequence[Comparison], score: str) -> Pi
     unknown = [any(pair <= {labels[i] for i in group} for pair in open_) for group in joined]
     for panel in side:
         _join(panel, [places(heights)[group] for group in joined], unknown)
-    heading = measure(score).heading
+    heading = lookup(score).heading
     means_ = ", ".join(f"{label} {ranged(*each, score)}" for label, each in zip(labels, found, strict=True))
     groups = "; ".join(" / ".join(labels[place] for place in group) for group in joined)
     told = f" Not told apart: {groups}." if joined else " All are told apart." if comparisons else ""

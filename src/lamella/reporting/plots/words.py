@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from lamella.metrics.catalogue import measure
-from lamella.reporting.cohort import Cohort, Method
-from lamella.reporting.summary import of
-from lamella.reporting.words import counted
+from lamella.metrics.catalogue import lookup
+from lamella.reporting.cohorts import Cohort, Method
+from lamella.reporting.summary import counted, of
 
 Values = npt.NDArray[np.float64]
 
@@ -19,25 +18,25 @@ def per_image(method: Method, score: str) -> Values:
 
 
 def per_seed(method: Method, score: str) -> Values:
-    """The same score of each seed, mean over images: (repetitions,)."""
+    """The same score of each seed, mean over images: (runs,)."""
     return np.asarray(of(method, score).mean(axis=1))
 
 
 def ranked(cohort: Cohort, score: str) -> list[Method]:
     """The methods, that of the best mean first; of equal ones that which ran first."""
-    sign = 1 if measure(score).lower_is_better else -1
+    sign = 1 if lookup(score).lower_is_better else -1
     return sorted(cohort.methods, key=lambda method: sign * float(per_image(method, score).mean()))
 
 
 def axis_label(cohort: Cohort, score: str) -> str:
     """The score's name, with what must be known to read an axis of it."""
     phantom = "phantom images; " if cohort.phantom else ""
-    return f"{measure(score).heading} ({phantom}{direction(score)})"
+    return f"{lookup(score).heading} ({phantom}{direction(score)})"
 
 
 def direction(score: str) -> str:
     """Which way is better."""
-    return f"{'lower' if measure(score).lower_is_better else 'higher'} is better"
+    return f"{'lower' if lookup(score).lower_is_better else 'higher'} is better"
 
 
 def images(cohort: Cohort) -> str:
@@ -54,7 +53,7 @@ def phantom(cohort: Cohort) -> str:
 
 def repeats(methods: Sequence[Method]) -> str:
     """How often methods were trained: "3 seeds a method"."""
-    found = {len(method.repetitions) for method in methods if not method.deterministic}
+    found = {len(method.runs) for method in methods if not method.deterministic}
     if not found:
         return "no method draws anything at random"
     if found == {1}:
@@ -64,7 +63,7 @@ def repeats(methods: Sequence[Method]) -> str:
 
 def seeds(methods: Sequence[Method]) -> str:
     """What means over seeds rest on: a clause."""
-    drawn = [len(method.repetitions) for method in methods if not method.deterministic]
+    drawn = [len(method.runs) for method in methods if not method.deterministic]
     clause = repeats(methods)
     if not drawn:
         return clause
@@ -80,21 +79,10 @@ def seeds(methods: Sequence[Method]) -> str:
 
 def median_run(methods: Sequence[Method]) -> str:
     """Which run stands for a method where one must: a clause."""
-    most = max(len(method.repetitions) for method in methods)
+    most = max(len(method.runs) for method in methods)
     return "one seed a method" if most == 1 else "of each method the run with the median Dice of its seeds"
 
 
 def basis(cohort: Cohort) -> str:
     """What a picture of all methods rests on: a sentence."""
     return f"{images(cohort)}; {seeds(cohort.methods)}."
-
-
-def number(value: float, score: str) -> str:
-    """A score, or a difference of two: with four decimals, of pixels and counts with two."""
-    large = "count" in score or measure(score).heading.endswith((", px", ", nm"))
-    return f"{value:z.{2 if large else 4}f}".replace("-", "−")
-
-
-def ranged(value: float, low: float, high: float, score: str) -> str:
-    """ "0.9000 (0.8000 to 0.9500)"."""
-    return f"{number(value, score)} ({number(low, score)} to {number(high, score)})"
