@@ -27,7 +27,7 @@ import pytorch_lightning as pl  # isort: skip
 
 
 def run(composed: DictConfig, sweep: str | None = None) -> float:
-    """Runs one experiment as configured, from files to a finished MLflow run; returns its mean test Dice.
+    """Runs one experiment as configured, from files to a finished MLflow run.
 
     Args:
         composed: by Hydra.
