@@ -113,3 +113,9 @@ def test_parts_stand_on_the_ground(name: str) -> None:
         if room(module) == name:
             others = {room(each) for each in used if each.startswith("lamella.")} - {name, "pages"}
             assert others <= GROUND, module
+
+
+def test_every_folder_fits_a_screen() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) <= 10
+    for folder in {path.parent for path in PACKAGE.rglob("*.py")} - {PACKAGE, PACKAGE / "commands"}:
+        assert len(list(folder.glob("*.py"))) <= 12, folder

@@ -425,8 +425,8 @@ def main(monkeypatch, capsys, tmp_path):
 
 
 TOP = (
-    "augment, data, dataset, dataset/split, debug, experiment, inference, loss, model, optimizer, paths, published, "
-    "recipe, scheduler, score, seed, tracking, trainer."
+    "augment, data, dataset, dataset/split, debug, experiment, inference, literature, loss, model, optimizer, "
+    "paths, recipe, scheduler, score, seed, tracking, trainer."
 )
 SEED = "seed must be a whole number, at least 0 and at most 4294967295; got"
 EPOCHS = "trainer.max_epochs must be a whole number, at least 1; got"

@@ -6,17 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from lamella.statistics import (
-    Interval,
-    agreement,
-    bca,
-    best,
-    compare,
-    flip_test,
-    holm,
-    interval,
-    paired,
-)
+from lamella.statistics import Comparison, Interval, agreement, best, compare, in_order, interval
+from lamella.statistics.comparison import flip_test, holm, paired
+from lamella.statistics.intervals import bca, by_group, in_blocks
 
 scores = st.lists(st.floats(0, 1), min_size=1, max_size=30).map(np.array)
 seeds = st.integers(0, 2**32 - 1)
@@ -375,3 +367,35 @@ def test_verdicts_name_a_winner_among_equals_in_at_most_5_of_100_cases(number):
         fooled += any(each.p_images < 0.05 / 3 for each in found)
     assert named / 1500 <= 0.06
     assert fooled / 1500 > 0.3
+
+
+# --- helpers ---------------------------------------------------------------------------------------------
+
+
+def test_pairs_are_turned_so_that_the_better_ranked_stands_first():
+    pair = Comparison("b", "a", 0.1, -0.2, 0.3, 0.04, 0.05, 0.06, 0.07, "b")
+    other = Comparison("c", "a", 0.5, 0.4, 0.6, 0.04, None, None, None, None)
+    first, second = in_order([other, pair], ["a", "b", "c"])
+    assert first == Comparison("a", "b", -0.1, -0.3, 0.2, 0.04, 0.05, 0.06, 0.07, "b")
+    assert second[:5] == ("a", "c", -0.5, -0.6, -0.4)
+    assert in_order([pair], ["b", "a"]) == [pair]
+
+
+def test_sums_and_sizes_of_groups_by_hand():
+    sums, sizes = by_group([1, 2, 4], ["y", "x", "y"])
+    assert (sums.tolist(), sizes.tolist()) == ([2, 5], [1, 2])
+    assert by_group([1, 2], None)[1].tolist() == [1, 1]
+    with pytest.raises(ValueError, match="3 values need as many groups, not 2"):
+        by_group([1, 2, 3], ["x", "y"])
+
+
+def test_blocks_are_drawn_until_there_are_enough():
+    asked = []
+
+    def draw(count):
+        asked.append(count)
+        return np.full(count, len(asked), float)
+
+    drawn = in_blocks(draw, 5, 2_000_000)  # two rows of that width fit at once
+    assert asked == [2, 2, 1]
+    assert drawn.tolist() == [1, 1, 2, 2, 3]

@@ -13,7 +13,7 @@ from lamella.config.schema import Config, PrepareData
 from lamella.data.audit.audit import audit
 from lamella.data.audit.report import raise_errors
 from lamella.data.cache.arrays import Store
-from lamella.data.io.intensity import levels
+from lamella.data.io.intensity import intensity_stats
 from lamella.data.io.read import header
 from lamella.data.loaders.augment import window_size
 from lamella.data.prepared import PreparedData
@@ -81,7 +81,7 @@ def assemble(cfg: Config, data: PreparedData) -> "tuple[SegmentationTask, Segmen
     from lamella.inference.segmenter import Normalise
     from lamella.training.task import SegmentationTask
 
-    found = levels(data.store.image(sample) for sample in data.split.train)
+    found = intensity_stats(data.store.image(sample) for sample in data.split.train)
     augmentation = build(cfg.augment)
     window = window_size(cfg.data.crop, augmentation)
     dtype = str(header(data.split.train[0].image).dtype)

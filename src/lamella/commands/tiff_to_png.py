@@ -1,7 +1,6 @@
 """TIFF -> PNG: one PNG a page, numbered so that they sort, with all else that the file says beside them as JSON."""
 
 import hashlib
-import io
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -10,17 +9,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from omegaconf import DictConfig
-from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lamella.config.check import check
 from lamella.config.schema import TiffToPng
 from lamella.console import console
 from lamella.data.io import decode
-from lamella.data.io.eight_bit import Levels, Limits, Scaling, check_scaling, scaling
-from lamella.data.io.pillow import deep_png
+from lamella.data.io.eight_bit import Range, Scaling, check_scaling, scaling
 from lamella.data.io.read import Pixels, read
 from lamella.data.types import ImageRef
 from lamella.errors import DataError, StorageError
@@ -104,8 +102,8 @@ def tiff_to_png(
     *,
     axes: str | None = None,
     eight_bit: bool = False,
-    limits: Limits = None,
-    percentiles: Levels | None = None,
+    limits: Range | str | None = None,
+    percentiles: Range | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
@@ -181,7 +179,7 @@ def _check_names(sources: Sequence[_Source], output: Path, overwrite: bool) -> N
                 raise StorageError(f"{output / name} is there already", "Name another folder, or set overwrite=true.")
 
 
-def _scaling(source: _Source, limits: Limits, percentiles: Levels | None) -> Scaling | None:
+def _scaling(source: _Source, limits: Range | str | None, percentiles: Range | None) -> Scaling | None:
     """How the levels of one file become 8 bits; None where they are 8 bits and nothing else is said."""
     stored = decode.header(source.ref(0)).dtype
     if limits is None and percentiles is None and stored.itemsize == 1 and stored.kind in "bu":
@@ -198,7 +196,7 @@ def _convert(source: _Source, chosen: Scaling | None, folder: Path, page_done: C
         pixels = chosen(pixels) if chosen else _kept(pixels, source.ref(number))
         planes = [pixels] if len(names) == 1 else np.moveaxis(pixels, -1, 0)
         for channel, (name, plane) in enumerate(zip(names, planes, strict=True)):
-            png = _png(plane)
+            png = imagecodecs.png_encode(np.ascontiguousarray(plane))
             (folder / name).write_bytes(png)
             which = {"page": number, "channel": channel} if len(names) > 1 else {"page": number}
             new.append({"file": name, **which, "sha256": hashlib.sha256(png).hexdigest()})
@@ -227,14 +225,6 @@ def _kept(pixels: Pixels, ref: ImageRef) -> Pixels:
             "Scale them to 8 bits: eight_bit=true with range=[low,high], range=minmax or percentiles=[1,99].",
         )
     return pixels.astype(np.uint16)
-
-
-def _png(pixels: Pixels) -> bytes:
-    if pixels.dtype == np.uint16 and pixels.ndim == 3:
-        return deep_png(pixels)
-    whole = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(whole, "PNG")
-    return whole.getvalue()
 
 
 def _publish(unfinished: Path, output: Path, record: str, names: Sequence[str]) -> None:

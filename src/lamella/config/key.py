@@ -7,6 +7,9 @@ from typing import Any
 
 from lamella.errors import ConfigError
 
+ALLOWABLE = ("mixed", "swapped", "inverted", "conflict", "leak", "neighbours")
+"""The kinds of faults that `dataset.allow` may name; `lamella.data.audit` finds them."""
+
 
 @dataclass(frozen=True)
 class Key:

@@ -8,10 +8,8 @@ home; third-party constructors are never named, because many swallow a misspelt 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from lamella.config.key import Key
+from lamella.config.key import ALLOWABLE, Key
 
-ALLOWABLE = ("mixed", "swapped", "inverted", "conflict", "leak", "neighbours")
-"""The kinds of faults that `dataset.allow` may name; `lamella.data.audit` finds them."""
 Accelerator = Literal["auto", "cpu", "gpu"]
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 

@@ -49,7 +49,7 @@ class Gaps(NamedTuple):
 
 
 def gaps(predicted: Mask, truth: Mask, valid: Mask, spacing: tuple[float, float] = (1.0, 1.0)) -> Gaps:
-    """Measures every outline pixel once; the three scores below derive from it.
+    """The distances between the outlines of two masks, from which the three scores below are made.
 
     Args:
         predicted: (H, W), where the class was found.
@@ -73,7 +73,7 @@ def gaps(predicted: Mask, truth: Mask, valid: Mask, spacing: tuple[float, float]
 
 
 def pool(measured: Iterable[Gaps]) -> Gaps:
-    """The outlines of several images taken as those of one: long outlines count for more, and no image is lost.
+    """The distances of several images taken as those of one: long outlines count for more, and no image is lost.
 
     Only where two masks differ without an outline (all of a picture against nothing) has an image no pixel to add.
     """
@@ -93,7 +93,7 @@ def outline(mask: Mask, valid: Mask) -> Mask:
 
 
 def hausdorff95(found: Gaps) -> float:
-    """The larger of the two directed 95th percentiles (interpolated), as MONAI has it.
+    """HD95, the 95th percentile of the distances between two outlines, in the worse direction; MONAI's definition.
 
     D. P. Huttenlocher et al. 1993, IEEE PAMI 15:850, with a percentile for the maximum, which is one pixel's word.
     medpy takes one percentile of both directions together: another number.

@@ -59,7 +59,7 @@ class Curve(NamedTuple):
 
 
 def histogram(probability: Probability, truth: Integers, valid: Mask, *, bins: int = BINS) -> Histogram:
-    """Counts the valid pixels of one image once.
+    """How many valid pixels of one image have which probability, and how many of them are right.
 
     Args:
         probability: (K', H, W) in [0, 1]; K' = 1 is the foreground's, else one for each class.
@@ -161,7 +161,7 @@ def fit_temperature(samples: Sequence[LogitSample]) -> float:
     of_truth = logits[np.arange(len(logits)), classes].sum(dtype=np.float64)
 
     def slope(log_temperature: float) -> float:
-        """Of the negative log-likelihood by 1 / temperature."""
+        """The slope of the negative log-likelihood over 1 / temperature."""
         shares = softmax(logits * np.float32(np.exp(-log_temperature)), axis=1)
         return float((shares * logits).sum(dtype=np.float64) - of_truth)
 

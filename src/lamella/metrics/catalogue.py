@@ -197,7 +197,7 @@ _OF_CLASSES = SCORES["interior/dice"].order  # where a table has the scores of s
 
 @cache
 def lookup(name: str) -> Score:
-    """What is known of a score, by the name above its column or that of a run's metric.
+    """The entry of a score, found by the name of its column in `scores/test.csv` or of a run's metric.
 
     Of a name that no version of Lamella gives to anything only the name is known: its meaning is empty.
     """

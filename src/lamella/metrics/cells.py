@@ -34,7 +34,7 @@ IOU_THRESHOLDS: tuple[float, ...] = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85,
 
 
 class CellCounts(NamedTuple):
-    """What all scores of one image derive from.
+    """How many cells of one image were found, and how well: what all its cell scores are made of.
 
     Attributes:
         truth: cells.
@@ -56,7 +56,7 @@ class CellCounts(NamedTuple):
 
 
 def compare(predicted: Integers, truth: Integers) -> CellCounts:
-    """Counts what is shared between instances and cells, by one sparse table of overlaps.
+    """Compares the cells found in one image with those that are there.
 
     Args:
         predicted: (H, W) integer, 0 outside instances; any other ids, whatever their shape.

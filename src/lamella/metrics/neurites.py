@@ -118,7 +118,7 @@ def thin(interior: npt.NDArray[np.bool_]) -> Labels:
 
 
 def compare(truth_interior: npt.NDArray[np.bool_], labels: npt.NDArray[np.integer[Any]]) -> NeuriteScores:
-    """Scores a labelled section, as it is: nothing is thinned.
+    """V_rand and V_info of a section whose neurites have numbers already; nothing is thinned.
 
     Args:
         truth_interior: (H, W); True inside neurites, False on membranes.
@@ -146,7 +146,7 @@ def scores_at(
     truth_interior: npt.NDArray[np.bool_],
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> list[NeuriteScores]:
-    """Thresholds, thins and scores one section, once for each threshold.
+    """V_rand and V_info of one section at each of several thresholds.
 
     Interior is what lies strictly above the threshold. Only at threshold 1 a probability of exactly 1 is
     interior, too, as in Fiji, whose ten steps of 0.1 add up to the float just below 1; so a proposal of

@@ -99,7 +99,7 @@ def choose_threshold(counts: Counts, thresholds: Sequence[float] = THRESHOLDS, s
 
 
 def soft_sums(probability: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """What the soft scores divide: sums over the valid pixels of each image, for each class but the background.
+    """The sums that soft Dice and soft IoU divide, of each image, for each class but the background.
 
     Args:
         probability: float32 (B, K', H, W); K' = 1 is the foreground's, else one for each class.
@@ -120,7 +120,7 @@ def soft_sums(probability: torch.Tensor, truth: torch.Tensor, valid: torch.Tenso
 
 
 def soft_dice(sums: Scores) -> Scores:
-    """2 sum(p t) / (sum p + sum t) on probabilities, no threshold: never to be compared with Dice.
+    """Dice of probabilities without a threshold, 2 sum(p t) / (sum p + sum t): never to be compared with Dice.
 
     The "Dice" of the notebooks of Depto et al. (2021), their function `dice_coef2`; mean over classes. 1 where there
     is neither truth nor probability, which is 0 / 0 there. (..., K, 3), see `soft_sums`, -> (...).
@@ -130,43 +130,49 @@ def soft_dice(sums: Scores) -> Scores:
 
 
 def soft_iou(sums: Scores) -> Scores:
-    """sum(p t) / sum(p + t - p t) on probabilities: the "Jaccard" of the same notebooks, `jaccard_index2`."""
+    """IoU of probabilities, sum(p t) / sum(p + t - p t): the "Jaccard" of the same notebooks, `jaccard_index2`."""
     both, said, true = sums[..., 0], sums[..., 1], sums[..., 2]
     return _soft_ratio(both, said + true - both)
 
 
 def dice(counts: Counts) -> Scores:
-    """2 TP / (2 TP + FP + FN); 1 where the class is neither there nor predicted. (..., 4) -> (...)."""
+    """Dice, 2 TP / (2 TP + FP + FN); 1 where the class is neither there nor predicted. (..., 4) -> (...)."""
     tp, fp, fn, _ = _split(counts)
     return _ratio(2 * tp, 2 * tp + fp + fn)
 
 
 def iou(counts: Counts) -> Scores:
-    """TP / (TP + FP + FN), the Jaccard index; 1 where the class is neither there nor predicted."""
+    """IoU, TP / (TP + FP + FN), the Jaccard index; 1 where the class is neither there nor predicted."""
     tp, fp, fn, _ = _split(counts)
     return _ratio(tp, tp + fp + fn)
 
 
 def accuracy(counts: Counts) -> Scores:
-    """(TP + TN) / all: the share of pixels that are right, the class against the rest."""
+    """The share of pixels that are right, (TP + TN) / all, the class against the rest."""
     tp, fp, fn, tn = _split(counts)
     return _ratio(tp + tn, tp + fp + fn + tn)
 
 
 def precision(counts: Counts) -> Scores:
-    """TP / (TP + FP). Nothing predicted: 1 where nothing was to be found, else 0."""
+    """The share of what was predicted that is right, TP / (TP + FP).
+
+    Nothing predicted: 1 where nothing was to be found, else 0.
+    """
     tp, fp, fn, _ = _split(counts)
     return np.where(tp + fp > 0, _ratio(tp, tp + fp), (fn == 0).astype(np.float64))
 
 
 def recall(counts: Counts) -> Scores:
-    """TP / (TP + FN). Nothing to be found: 1 where nothing was predicted, else 0."""
+    """The share of what is there that was found, TP / (TP + FN).
+
+    Nothing to be found: 1 where nothing was predicted, else 0.
+    """
     tp, fp, fn, _ = _split(counts)
     return np.where(tp + fn > 0, _ratio(tp, tp + fn), (fp == 0).astype(np.float64))
 
 
 def specificity(counts: Counts) -> Scores:
-    """TN / (TN + FP), the recall of all that is not the class. Nothing to leave out: 1 where all was taken, else 0."""
+    """The recall of all that is not the class, TN / (TN + FP). Nothing to leave out: 1 where all was taken, else 0."""
     return recall(counts[..., ::-1])
 
 
@@ -185,7 +191,7 @@ def mcc(counts: Counts) -> Scores:
 
 
 def pixel_error(counts: Counts) -> Scores:
-    """(FP + FN) / all = 1 - accuracy: the share of wrong pixels. The one score here of which 0 is the best."""
+    """The share of pixels that are wrong, (FP + FN) / all = 1 - accuracy. The one score here of which 0 is the best."""
     return 1 - accuracy(counts)
 
 

@@ -85,8 +85,8 @@ def curves(path: Path, history: Sequence[Mapping[str, float]], title: str) -> No
     for name, label in (("train/loss", "training crops"), ("val/loss", "validation images")):
         loss.plot(epochs, [h[name] for h in history], label=label, marker=marker, markersize=3)
     loss.set(title="loss", xlabel="epoch")
-    for name in ("val/dice", "val/iou", "val/accuracy"):
-        scores.plot(epochs, [h[name] for h in history], label=name.removeprefix("val/"), marker=marker, markersize=3)
+    for label in ("dice", "iou", "accuracy"):
+        scores.plot(epochs, [h[f"val/{label}"] for h in history], label=label, marker=marker, markersize=3)
     scores.set(title="validation, mean over whole images", xlabel="epoch")
     for axes in (loss, scores):
         axes.xaxis.get_major_locator().set_params(integer=True)

@@ -44,7 +44,7 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The settings that everything is drawn with; stands before a function that returns a finished picture."""
+    """A context in which figures of a report are drawn; also a decorator of functions that draw one."""
     with mpl.rc_context(_STYLE):
         yield
 
@@ -66,7 +66,7 @@ def wrap(label: str, width: int = _LABEL) -> str:
 
 
 def lines_of(text: str) -> int:
-    """How many lines it has."""
+    """How many lines a text has."""
     return text.count("\n") + 1
 
 
@@ -118,7 +118,7 @@ def dots(axes: Axes, x: npt.ArrayLike, y: npt.ArrayLike, *, size: float, colour:
 
 
 def dot_size(count: int) -> float:
-    """Points across, for so many dots."""
+    """How many points across each of so many dots is."""
     return 5.0 if count <= 50 else 3.6
 
 

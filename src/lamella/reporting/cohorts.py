@@ -57,7 +57,7 @@ class SeedRun:
 
 @dataclass(frozen=True)
 class Method:
-    """Runs that differ by their seed alone.
+    """A method that is compared: its runs, which differ by their seed alone.
 
     Attributes:
         label: unique in its cohort, shown everywhere.
@@ -152,7 +152,7 @@ def cohorts(found: Sequence[FinishedRun]) -> tuple[list[Cohort], list[str]]:
 
 
 def by_method(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
-    """Runs by method: the model's name and whatever else, beside the seed, differs between runs of that model."""
+    """Groups runs by method: by the model's name and all settings but the seed that differ between its runs."""
     by_model: dict[str, list[FinishedRun]] = {}
     for run in runs:
         by_model.setdefault(run.params["model.name"], []).append(run)

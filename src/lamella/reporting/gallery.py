@@ -40,7 +40,7 @@ _SHAPE = (360, 480)  # of a panel without picture, where no other tells
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of a case.
+    """One picture of a test image: the image itself, or what a method made of it.
 
     Attributes:
         label: the method, or "image" for the picture itself.
@@ -57,7 +57,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Case:
-    """One test image.
+    """One test image of the gallery, with a picture a method.
 
     Attributes:
         heading: its place, such as "worst 1 of 12".
@@ -71,7 +71,7 @@ class Case:
 
 
 def cases(cohort: Cohort, score: str, k: int = 3) -> tuple[tuple[str, tuple[Case, ...]], ...]:
-    """Images by their mean score over all methods and runs; each method as its `median` run predicted them.
+    """The worst, typical and best images by mean score over all methods and runs, each with every method's mistakes.
 
     A run without pictures (an older one) has panels that say so.
 

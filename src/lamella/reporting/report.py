@@ -1,4 +1,4 @@
-"""Cohorts -> all that a report shows of them, and its files."""
+"""Finished comparisons: a section of the report for each cohort, and the files of the whole."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -26,7 +26,7 @@ from lamella.version import __version__
 
 
 def section(cohort: Cohort, score: str, literature: Mapping[str, Any], *, notes: Sequence[str], k: int) -> Section:
-    """Compares a cohort's methods.
+    """All that a report shows of one cohort: its methods compared, in tables, words and pictures.
 
     Args:
         cohort: the methods.
@@ -76,7 +76,7 @@ def _pictures(cohort: Cohort, score: str, best_first: Sequence[str], compared: A
 
 
 def heading(cohort: Cohort) -> str:
-    """What stands above a table of scores."""
+    """The heading of a table of scores: data set, number of images, what the intervals are."""
     phantom = "PHANTOM (generated images) · " if cohort.phantom else ""
     return f"{phantom}{cohort.dataset}: {len(cohort.ids)} test images, full resolution; mean (95 % over images)"
 

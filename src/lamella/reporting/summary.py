@@ -1,4 +1,4 @@
-"""A cohort -> one row a method, every pair compared, and what may be said of it."""
+"""A cohort in numbers and sentences: a row a method, every pair compared, the verdict."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -35,7 +35,7 @@ def of(method: Method, score: str) -> Scores:
 
 
 def summary(cohort: Cohort, score: str, literature: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """One row a method, the best first.
+    """A table of means and intervals with one row a method, the best first.
 
     Scores are means over test images of the mean over seeds, with a 95 % interval over images (or their groups); so
     an image counts once, however many seeds there are.
@@ -79,7 +79,7 @@ def summary(cohort: Cohort, score: str, literature: Mapping[str, Mapping[str, fl
 
 
 def pairs(cohort: Cohort, score: str) -> list[Comparison]:
-    """Every pair of methods by one score, see `lamella.statistics.compare`. Raises ConfigError."""
+    """All pairs of methods compared by one score, see `lamella.statistics.compare`. Raises ConfigError."""
     require(score, scores_of(cohort))
     return compare(
         {method.label: of(method, score) for method in cohort.methods},
@@ -90,7 +90,7 @@ def pairs(cohort: Cohort, score: str) -> list[Comparison]:
 
 
 def verdict(cohort: Cohort, table: pd.DataFrame, comparisons: Sequence[Comparison], score: str) -> list[str]:
-    """What may be said, in sentences: a winner only where the lead is beyond chance of images and of seeds.
+    """The verdict in sentences: a winner is named only where the lead is beyond chance of images and of seeds.
 
     Args:
         cohort: the methods.
@@ -145,18 +145,18 @@ def require(score: str, names: Sequence[str]) -> None:
 
 
 def counted(count: int, noun: str) -> str:
-    """ "1 image", "2 images"."""
+    """A number and its noun: "1 image", "2 images"."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def listed(parts: Iterable[str]) -> str:
-    """ "a, b and c"."""
+    """Parts as a list in a sentence: "a, b and c"."""
     *most, last = parts
     return f"{', '.join(most)} and {last}" if most else last
 
 
 def verdict_on(pair: Comparison) -> str:
-    """What may be said of a pair of methods."""
+    """The verdict on a pair of methods: who is better, not told apart, or one seed: cannot tell."""
     if pair.better is not None:
         return f"{pair.better} is better"
     return "one seed: cannot tell" if pair.p is None else "not told apart"

@@ -132,7 +132,7 @@ def latex(summary: pd.DataFrame, title: str, notes: Sequence[str]) -> str:
 
 
 def pairs_frame(comparisons: Sequence[Comparison]) -> pd.DataFrame:
-    """One row a pair; columns are the fields of `Comparison`, NaN where one run cannot tell."""
+    """A table of all pairs for a file: columns are the fields of `Comparison`, NaN where one run cannot tell."""
     frame = pd.DataFrame(comparisons, columns=list(Comparison._fields))
     return frame.astype({"noise": float, "p_runs": float, "p": float})
 

@@ -5,20 +5,16 @@ slide, a patient, a block) the groups are drawn, or flipped, as a whole, for ima
 counting them one by one would promise too much.
 """
 
-from lamella.statistics.comparison import Comparison, Paired, best, compare, flip_test, holm, in_order, paired
-from lamella.statistics.intervals import RESAMPLES, Agreement, Interval, agreement, bca, interval
+from lamella.statistics.comparison import Comparison, best, compare, holm, in_order, paired
+from lamella.statistics.intervals import Agreement, Interval, agreement, interval
 
 __all__ = [
-    "RESAMPLES",
     "Agreement",
     "Comparison",
     "Interval",
-    "Paired",
     "agreement",
-    "bca",
     "best",
     "compare",
-    "flip_test",
     "holm",
     "in_order",
     "interval",

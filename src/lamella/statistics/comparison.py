@@ -121,7 +121,7 @@ def flip_test(
 
 
 def holm(p_values: npt.ArrayLike) -> Values:
-    """Holm's correction (S. Holm 1979, Scandinavian Journal of Statistics 6:65).
+    """p-values corrected for how many there are (S. Holm 1979, Scandinavian Journal of Statistics 6:65).
 
     Args:
         p_values: (M,) of all comparisons that are made together.
@@ -145,7 +145,7 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> list[Comparison]:
-    """Every pair of methods, and a verdict that names no winner inside seed noise.
+    """Compares every pair of methods, with a verdict that names no winner inside seed noise.
 
     A method is called better only where its lead is too large for both kinds of chance at once, after Holm's
     correction for all pairs:

@@ -79,7 +79,7 @@ def interval(
 
 
 def bca(resampled: Values, estimate: float, without_each: Values, reach: float) -> tuple[float, float]:
-    """The two ends of a BCa interval.
+    """The two ends of a bias-corrected and accelerated bootstrap interval.
 
     Args:
         resampled: the estimate on each bootstrap sample.
@@ -127,6 +127,6 @@ def by_group(values: npt.ArrayLike, groups: Groups | None) -> tuple[Values, Valu
 
 
 def in_blocks(draw: Callable[[int], Values], count: int, width: int) -> Values:
-    """`draw(count)`, in parts that fit into memory."""
+    """The result of `draw(count)`, drawn in parts that fit into memory."""
     block = max(1, _BLOCK // width)
     return np.concatenate([draw(min(block, count - start)) for start in range(0, count, block)])

@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 from scipy import ndimage
 
-from lamella.config.schema import ALLOWABLE
+from lamella.config.key import ALLOWABLE
 from lamella.data.audit.audit import audit
 from lamella.data.audit.report import raise_errors
 from lamella.data.cache import arrays as store_module

@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -200,29 +199,22 @@ def test_processes_may_fill_one_folder_at_once(tmp_path):
     assert {path.suffix for path in files} == {".npy"}
 
 
-KILLED = """
-import sys, time
-import numpy as np
-from lamella.data import store
+def test_killed_half_way_leaves_nothing_that_is_read(tmp_path, monkeypatch):
+    def killed(path, content):
+        with path.open("wb") as file:
+            file.write(content[:200])
+        os.kill(os.getpid(), signal.SIGKILL)
 
-def slowly(path, content):
-    with path.open("wb") as file:
-        file.write(content[:200])
-    print("writing", flush=True)
-    time.sleep(60)
-
-store.Path.write_bytes = slowly
-store._write(store.Path(sys.argv[1]) / "ab" / "abc.npy", np.zeros(1000, np.uint8))
-"""
-
-
-def test_killed_half_way_leaves_nothing_that_is_read(tmp_path):
-    with subprocess.Popen([sys.executable, "-c", KILLED, tmp_path], stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b"writing\n"
-        os.kill(process.pid, signal.SIGKILL)
+    target = tmp_path / "ab" / "abc.npy"
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", killed)
+        array = np.zeros(1000, np.uint8)
+        process = multiprocessing.get_context("fork").Process(target=store_module._write, args=(target, array))
+        process.start()
+        process.join()
+    assert process.exitcode == -signal.SIGKILL
     (left,) = (tmp_path / "ab").iterdir()
     assert left.suffix == ".part"  # a name that is never read
-    target = tmp_path / "ab" / "abc.npy"
     store_module._write(target, np.arange(5, dtype=np.uint8))
     assert store_module._load(target).tolist() == [0, 1, 2, 3, 4]
 

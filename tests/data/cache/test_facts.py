@@ -180,7 +180,7 @@ def test_threads_may_share_it(facts):
 FILLS = """
 import sys
 from pathlib import Path
-from lamella.data.facts import Facts
+from lamella.data.cache.facts import Facts
 facts = Facts(Path(sys.argv[1]))
 for number in range(10**9):
     facts.recall(f"{sys.argv[2]} {number}", lambda: [number] * 2000)
@@ -261,6 +261,11 @@ def test_without_a_place_the_answers_are_right_all_the_same(tmp_path):
     for _ in range(2):
         assert facts.sha256(path) == sha256(b"one")
         assert ask(facts, KEYS[:3]) == RIGHT[:3]
+
+
+def test_a_name_that_is_no_text(facts, tmp_path):
+    path = write(Path(os.fsdecode(bytes(tmp_path) + b"/\xff")), b"one")
+    assert facts.sha256(path) == Facts(facts.folder).sha256(path) == sha256(b"one")
 
 
 def test_another_program_s_lock_is_outwaited(facts):

@@ -1,15 +1,19 @@
 """Fetching, against a real server on this machine that misbehaves in every way servers do."""
 
+import datetime
+import ipaddress
 import json
 import os
 import re
 import ssl
-import subprocess
 import time
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from lamella.data.download.fetch import fetch
 from lamella.errors import DataError, StorageError
@@ -324,10 +328,27 @@ def test_a_disk_that_fills_up_is_named(web, target):
 @pytest.fixture
 def secure(tmp_path):
     """A server that speaks TLS, and the certificate to trust."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
     file = tmp_path / "certificate.pem"
-    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
-    subprocess.run([*make.split(), "-keyout", file, "-out", tmp_path / "public"], check=True, capture_output=True)
-    file.write_text(file.read_text() + (tmp_path / "public").read_text())
+    file.write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + certificate.public_bytes(pem)
+    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
     with serving(scheme="https") as web:

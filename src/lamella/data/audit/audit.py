@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from lamella.config.schema import ALLOWABLE
+from lamella.config.key import ALLOWABLE
 from lamella.data.audit import pair_checks, sample_checks, split_checks
 from lamella.data.audit.findings import Finding, Looked
 from lamella.data.audit.registration import estimate_offset

@@ -1,4 +1,4 @@
-"""Decode once: every image and mask as an array on disk, memory-mapped, keyed by its content."""
+"""Decoded images and masks, kept as arrays on disk and memory-mapped, so that each file is decoded once."""
 
 import hashlib
 import io
@@ -23,7 +23,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 class Store:
-    """Arrays of the samples, each decoded the first time it is asked for.
+    """The images and masks of the samples as arrays, each decoded the first time it is asked for.
 
     One file an array, named by the hash of the source file and of all that shapes the array, written beside
     and moved into place: several processes may fill one folder at once, and a crash leaves nothing half-written
@@ -56,7 +56,7 @@ class Store:
         self.facts = Facts(folder)
 
     def image(self, sample: Sample) -> Pixels:
-        """What the network is given, moved to where the labels lie: uint8, uint16 or float32 (C, h, w)."""
+        """The image as the network is given it, moved to where the labels lie: uint8, uint16 or float32 (C, h, w)."""
         key = f"image {self.card.channels} {self.scale} {self.offset} {self.percentiles}"
         return self._array(
             sample.image,
@@ -103,7 +103,7 @@ class Store:
 
 
 def network_input(image: Pixels, *, scale: float, percentiles: Sequence[float] | None) -> Pixels:
-    """What the network is given of an image as stored, (C, H, W) -> (C, h, w), also where there is no store."""
+    """The image as the network is given it, (C, h, w), of one as stored, (C, H, W), also where there is no store."""
     return shrink(image if percentiles is None else stretch(image, percentiles), scale)
 
 

@@ -24,7 +24,7 @@ _TABLE = "CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT NOT
 
 
 class Facts:
-    """A small database in the cache folder. Threads and processes may share it, forked ones included.
+    """What was found out about files before, kept in a small database that threads and processes share.
 
     It is a cache and no more: where it cannot be read or written (a full disk, a folder of somebody else's), facts
     are found out again each time, and are right. A damaged database is made anew, and every row carries a seal, so
@@ -70,7 +70,7 @@ class Facts:
             ) from None
 
     def recall(self, key: str, make: Callable[[], JSON]) -> JSON:
-        """What `make` said the first time it was asked under this key, by whatever process.
+        """The answer of `make`, remembered under a key since it was first asked, by whatever process.
 
         Args:
             key: holds all that the answer depends on: hashes of contents, settings, the version of `make`.
@@ -149,7 +149,7 @@ def _open(path: Path) -> sqlite3.Connection:
 def _identity(path: Path) -> str:
     """Which file this is, in which state. The time of its last change cannot be set back, as the other time can."""
     stat = path.stat()
-    return f"sha256 {path.absolute()} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
+    return f"sha256 {str(path.absolute())!a} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
 
 
 def _seal(key: str, value: str) -> str:

@@ -1,4 +1,4 @@
-"""One file -> one array as stored, or an error that names the file: what all who read pixels build on."""
+"""One image file -> one array as stored, or an error that names the file. All reading of pixels goes through here."""
 
 import logging
 import re
@@ -22,7 +22,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", *TIFF)
 
 
 class Header(NamedTuple):
-    """What a file says of a picture before its pixels are decoded.
+    """Size, channels and type of a picture, as its file tells them without decoding pixels.
 
     Attributes:
         height: rows, the picture upright.
@@ -38,7 +38,7 @@ class Header(NamedTuple):
 
 
 def stored(ref: ImageRef, indices: bool = False) -> npt.NDArray[Any]:
-    """One picture, (H, W) or (H, W, C), of the type it is stored in; 1-bit pictures give 0 and 255.
+    """The pixels of one picture, (H, W) or (H, W, C), in the type they are stored in; 1 bit gives 0 and 255.
 
     Args:
         ref: the picture.
@@ -55,13 +55,13 @@ def stored(ref: ImageRef, indices: bool = False) -> npt.NDArray[Any]:
 
 
 def header(ref: ImageRef) -> Header:
-    """Size, channels and stored type. Raises DataError."""
+    """Size, channels and stored type of a picture, without decoding it. Raises DataError."""
     with _decoding(ref.path):
         return Header(*(tiff.header(ref) if _is_tiff(ref.path) else pictures.header(ref.path)))
 
 
 def pages(path: Path, axes: str | None = None) -> int:
-    """How many pictures a file holds: along Z or T of a TIFF, or its pages where it names no axes; else 1.
+    """The number of pictures in a file: along Z or T of a TIFF, or its pages where it names no axes; else 1.
 
     Args:
         path: the file.
@@ -84,7 +84,7 @@ def metadata(ref: ImageRef) -> dict[str, Any]:
 
 
 def has_palette(path: Path) -> bool:
-    """Whether a mask's values are the indices of a palette. Raises DataError."""
+    """Whether a file stores indices of a palette in place of grey levels or colours. Raises DataError."""
     with _decoding(path):
         return tiff.has_palette(path) if _is_tiff(path) else pictures.has_palette(path)
 

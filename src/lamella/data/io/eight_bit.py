@@ -1,4 +1,4 @@
-"""Levels of any type -> 8 bits, by a scaling that somebody chose and that can be written down."""
+"""Grey levels of any type -> 8 bits, by a scaling that the user chose and that is written down."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,13 +10,12 @@ import numpy.typing as npt
 from lamella.data.io.resize import Bytes, Pixels
 from lamella.errors import ConfigError, DataError
 
-Levels = tuple[float, float]
-Limits = Levels | str | None  # two levels, "minmax", or nothing said
+Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """`low` and all below become 0, `high` and all above 255, evenly between.
+    """A map of levels to 0..255: `low` and all below become 0, `high` and all above 255, evenly between.
 
     Attributes:
         low: a level as stored.
@@ -34,8 +33,17 @@ class Scaling:
         return scaled.astype(np.uint8)
 
 
-def check_scaling(eight_bit: bool, limits: Limits, percentiles: Levels | None) -> None:
-    """Raises ConfigError over a scaling that is none, that is said twice, or that nothing asks for."""
+def check_scaling(eight_bit: bool, limits: Range | str | None, percentiles: Range | None) -> None:
+    """Raises ConfigError where the options for 8 bits contradict each other, or make no scaling.
+
+    Args:
+        eight_bit: whether 8 bits are asked for.
+        limits: two levels, "minmax", or None.
+        percentiles: two shares of all pixels, in percent, or None.
+
+    Raises:
+        ConfigError: a scaling that is none, that is said twice, or that nothing asks for.
+    """
     if not eight_bit and (limits is not None or percentiles is not None):
         raise ConfigError("range and percentiles scale to 8 bits", "Set eight_bit=true, or leave them out.")
     if limits is not None and percentiles is not None:
@@ -49,13 +57,13 @@ def check_scaling(eight_bit: bool, limits: Limits, percentiles: Levels | None) -
         )
 
 
-def scaling(name: object, pages: Iterable[Pixels], limits: Limits, percentiles: Levels | None) -> Scaling:
-    """The scaling of one file's pages, read where the levels are to be found.
+def scaling(name: object, pages: Iterable[Pixels], limits: Range | str | None, percentiles: Range | None) -> Scaling:
+    """The scaling to 8 bits for all pages of one file, from the options or from the pages' own levels.
 
     Args:
         name: of the file, for messages.
         pages: its pixels.
-        limits: levels, or "minmax" for the least and greatest that occur.
+        limits: two levels, or "minmax" for the least and greatest that occur; None where percentiles are given.
         percentiles: two shares of all pixels, in percent; each gives the least level that so many pixels keep to.
 
     Raises:

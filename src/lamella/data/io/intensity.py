@@ -10,8 +10,8 @@ from PIL import Image
 from lamella.data.io.read import Pixels
 
 
-class Levels(NamedTuple):
-    """What the training images say about grey levels.
+class IntensityStats(NamedTuple):
+    """The range, mean and standard deviation of the training images' grey levels.
 
     Attributes:
         low: the stored level that stands for 0.
@@ -26,8 +26,8 @@ class Levels(NamedTuple):
     std: list[float]
 
 
-def levels(images: Iterable[Pixels]) -> Levels:
-    """Levels of the training images, (C, h, w) each, all of one type.
+def intensity_stats(images: Iterable[Pixels]) -> IntensityStats:
+    """Range, mean and standard deviation of the training images, (C, h, w) each, all of one type.
 
     8-bit images keep their scale: 0 stands for 0 and 255 for 255. Of all others the least and the greatest
     level that occur do, whatever the camera's bits were.
@@ -44,7 +44,7 @@ def levels(images: Iterable[Pixels]) -> Levels:
         grey = np.arange(256)
         counts = bytes_.sum(axis=1)
         mean = bytes_ @ grey / counts
-        return _levels(0, 255, mean, bytes_ @ grey**2 / counts - mean**2)
+        return _stats(0, 255, mean, bytes_ @ grey**2 / counts - mean**2)
     low, high = min(o[0] for o in others), max(o[1] for o in others)
     high = high if high > low else low + 1
     means, variances = np.array([o[2] for o in others]), np.array([o[3] for o in others])
@@ -52,16 +52,16 @@ def levels(images: Iterable[Pixels]) -> Levels:
     mean = weights @ means
     variance = weights @ (variances + (means - mean) ** 2)
     unit = 255 / (high - low)
-    return _levels(low, high, (mean - low) * unit, variance * unit**2)
+    return _stats(low, high, (mean - low) * unit, variance * unit**2)
 
 
-def _levels(low: float, high: float, mean: npt.NDArray[np.float64], variance: npt.NDArray[np.float64]) -> Levels:
+def _stats(low: float, high: float, mean: npt.NDArray[np.float64], variance: npt.NDArray[np.float64]) -> IntensityStats:
     std = np.sqrt(np.maximum(variance, 0))
-    return Levels(float(low), float(high), mean.tolist(), np.where(std > 0, std, 1).tolist())
+    return IntensityStats(float(low), float(high), mean.tolist(), np.where(std > 0, std, 1).tolist())
 
 
 def stretch(image: Pixels, percentiles: Sequence[float]) -> npt.NDArray[np.uint16]:
-    """Maps each channel's own percentiles to fixed levels, for images whose exposure says nothing.
+    """The image with each channel's own percentiles at fixed levels, for images whose exposure says nothing.
 
     The lower percentile becomes 16384, the upper one 49151, a quarter and three quarters of the range; what
     lies further out than half their distance is cut off. A channel without contrast becomes 16384.

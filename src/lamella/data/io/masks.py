@@ -1,4 +1,4 @@
-"""Mask files -> class ids. Values mean what the data set says they mean; nothing is guessed."""
+"""Mask files -> class ids, by the data set's table of values; nothing is guessed."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,7 +6,7 @@ from PIL import Image
 
 from lamella.data.io.decode import has_palette, stored
 from lamella.data.io.resize import Bytes
-from lamella.data.io.tiff_page import jpeg_mask
+from lamella.data.io.tiff import jpeg_mask
 from lamella.data.types import ImageRef, MaskValue
 from lamella.errors import DataError
 
@@ -16,7 +16,7 @@ Codes = npt.NDArray[np.integer]
 
 
 def read_mask(ref: ImageRef, values: dict[MaskValue, int]) -> Bytes:
-    """Reads a mask as uint8 class ids (H, W).
+    """The class ids of a mask file, uint8 (H, W).
 
     A grey level v and the colour (v, v, v) are the same value. A palette's indices count, unless `values` names
     colours: then its colours do.
@@ -51,7 +51,7 @@ def read_mask(ref: ImageRef, values: dict[MaskValue, int]) -> Bytes:
 
 
 def mask_values(ref: ImageRef) -> dict[MaskValue, int]:
-    """What a mask file holds: each value with its number of pixels, in order.
+    """The values in a mask file, rising, each with its number of pixels.
 
     Grey levels, also where a file spells them as RGB; the indices of a palette; colours as (red, green, blue).
 

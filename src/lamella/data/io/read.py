@@ -1,6 +1,6 @@
 """Files <-> arrays: TIFF, PNG, JPEG, BMP, whatever a microscope wrote. Nothing is rescaled silently.
 
-    file -> decode (tiff, pictures) -> as stored -> read: one of three types -> resize
+    file -> decode (tiff, pillow) -> as stored -> read: one of three types -> resize
                                                  -> masks: class ids
 
 All that others need of it is named here.
@@ -40,7 +40,7 @@ _EXACT = 2**24  # float32 holds all whole numbers up to here
 
 
 def read(ref: ImageRef) -> Pixels:
-    """Reads one picture, (H, W) or (H, W, C), upright: the values as stored, never rescaled.
+    """The pixels of one picture, (H, W) or (H, W, C), upright: the values as stored, never rescaled.
 
     uint8 and uint16 stay; all other numbers become float32, which only rounds what was float64. A picture that
     says it was taken turned or mirrored (EXIF, TIFF orientation) is turned upright, as every viewer shows it and
@@ -74,7 +74,7 @@ def read(ref: ImageRef) -> Pixels:
 
 
 def read_image(ref: ImageRef, channels: int) -> Pixels:
-    """Reads an image with `channels` channels as (C, H, W). See `read`.
+    """The pixels of an image with `channels` channels, (C, H, W). See `read`.
 
     Raises:
         DataError: unreadable, or another number of channels.

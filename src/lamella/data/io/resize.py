@@ -12,7 +12,7 @@ Pixels = npt.NDArray[Any]  # uint8 or uint16 as stored, else float32
 
 
 def move(image: Pixels, offset: tuple[float, float]) -> Pixels:
-    """Moves (C, H, W) by (down, right) pixels, fractions by cubic splines; edges are repeated.
+    """The image (C, H, W) moved by (down, right) pixels, fractions by cubic splines; edges are repeated.
 
     Whole numbers stay whole: what a spline overshoots is cut off at the ends of the type's range.
     """
@@ -23,16 +23,16 @@ def move(image: Pixels, offset: tuple[float, float]) -> Pixels:
 
 
 def shrink(image: Pixels, scale: float) -> Pixels:
-    """Resizes (C, H, W) to `scale` times its size by area averaging (no aliasing, no overshoot)."""
+    """The image (C, H, W) at `scale` times its size, by area averaging (no aliasing, no overshoot)."""
     if scale == 1:
         return image
     return np.stack([_box(channel, scale) for channel in image])
 
 
 def shrink_mask(mask: Bytes, scale: float) -> Bytes:
-    """Resizes class ids (H, W): each new pixel takes the class that covers most of it, the lower id in a tie.
+    """The class ids (H, W) at `scale` times their size: each new pixel takes the class that covers most of it.
 
-    IGNORE is a class like any other here. Shares are compared in steps of 1/255.
+    In a tie the lower id does. IGNORE is a class like any other here. Shares are compared in steps of 1/255.
     """
     if scale == 1:
         return mask

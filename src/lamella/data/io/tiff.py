@@ -1,6 +1,11 @@
-"""TIFF as microscopes write it, through tifffile: stacks, channels, tiles, the base level of a pyramid."""
+"""TIFF as microscopes write it: stacks, channels, tiles, the base level of a pyramid.
+
+tifffile reads the structure, imagecodecs unpacks the pixels; what both let pass in silence is refused here.
+"""
 
 import math
+import mmap
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from lamella.data.io import tiff_page
+from lamella.data.io.pillow import transparent, upright
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
 
@@ -19,6 +24,9 @@ _PAGES = "ZT" + _UNNAMED
 _LETTERS = "ZTCSYX"
 _FOR_MASKS = "masks: `dataset.mask_axes`"
 _SLIDES = ("svs", "scn", "ndpi", "bif", "philips", "qpi", "avs")  # their later series are labels and overviews
+_JPEG = (6, 7, 33007, 34892)
+_APERIO_YCBCR = 33003  # JPEG 2000 that nothing here turns into RGB, whatever the file calls its colours
+_GREY_OR_RGB = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class _Stack:
 
 
 def read(ref: ImageRef, indices: bool = False) -> npt.NDArray[Any]:
-    """One picture, (H, W) or (H, W, C), of the stored type; upright, an opaque alpha left out.
+    """The pixels of one picture, (H, W) or (H, W, C), of the stored type; upright, an opaque alpha left out.
 
     Args:
         ref: the file, the page, and the axes where the file itself does not name them.
@@ -61,7 +69,7 @@ def read(ref: ImageRef, indices: bool = False) -> npt.NDArray[Any]:
         if axis is not None:
             array, axes = array.take(ref.page or 0, axis), axes.replace(axes[axis], "")
         array = array.transpose([axes.index(letter) for letter in "YXCS" if letter in axes])
-        return tiff_page.without_alpha(array, stack.first, ref) if "S" in axes else array
+        return _without_alpha(array, stack.first, ref) if "S" in axes else array
 
 
 def header(ref: ImageRef) -> tuple[int, int, int, np.dtype[Any]]:
@@ -70,12 +78,12 @@ def header(ref: ImageRef) -> tuple[int, int, int, np.dtype[Any]]:
         stack = _stack(tiff, ref)
         _page_axis(stack, ref)
         sizes = dict(zip(stack.axes, stack.shape, strict=True))
-        channels = sizes.get("C", 1) * (sizes.get("S", 1) - ("S" in sizes and len(tiff_page.alphas(stack.first))))
+        channels = sizes.get("C", 1) * (sizes.get("S", 1) - ("S" in sizes and len(_alphas(stack.first))))
         return sizes["Y"], sizes["X"], channels, np.dtype(stack.first.dtype)
 
 
 def pages(path: Path, axes: str | None = None) -> int:
-    """How many pictures the file holds, along Z, T or pages without a name. Raises as `read` does."""
+    """The number of pictures in the file, along Z, T or pages without a name. Raises as `read` does."""
     with _open(path) as tiff:
         stack = _stack(tiff, ImageRef(path, 0, axes))
         axis = _page_axis(stack, ImageRef(path, 0))
@@ -83,7 +91,7 @@ def pages(path: Path, axes: str | None = None) -> int:
 
 
 def metadata(ref: ImageRef) -> dict[str, Any]:
-    """What else the file says of its image, in values that JSON knows. Raises as `read` does."""
+    """Axes, packing, resolution and whatever the file says of its image, for JSON. Raises as `read` does."""
     with _open(ref.path) as tiff:
         stack = _stack(tiff, ref)
         tags = {tag.name: tag.value for tag in stack.first.tags if tag.name in ("XResolution", "YResolution")}
@@ -93,7 +101,7 @@ def metadata(ref: ImageRef) -> dict[str, Any]:
             "shape": list(stack.shape),
             "dtype": np.dtype(stack.first.dtype).name,
             "compression": getattr(stack.first.compression, "name", str(stack.first.compression)),
-            "orientation": tiff_page.orientation(stack.first),
+            "orientation": _orientation(stack.first),
             "resolution": {name: value[0] / value[1] for name, value in tags.items() if value and value[1]},
             "resolution_unit": None if unit is None else getattr(unit.value, "name", str(unit.value)),
             "description": stack.first.description,
@@ -102,9 +110,17 @@ def metadata(ref: ImageRef) -> dict[str, Any]:
 
 
 def has_palette(path: Path) -> bool:
-    """Whether the values are the indices of a palette."""
+    """Whether the file stores indices of a palette in place of grey levels or colours."""
     with _open(path) as tiff:
         return bool(tiff.pages.first.photometric == tifffile.PHOTOMETRIC.PALETTE)
+
+
+def jpeg_mask(ref: ImageRef) -> DataError:
+    """The error over a mask that was compressed as JPEG, to be raised."""
+    return DataError(
+        f"mask {ref} is a JPEG, whose compression changes the values of masks",
+        "Go back to the mask before it was compressed, and save it as PNG.",
+    )
 
 
 def _open(path: Path) -> tifffile.TiffFile:
@@ -129,7 +145,7 @@ def _stack(tiff: tifffile.TiffFile, ref: ImageRef) -> _Stack:
         planes = sorted((page for s in series for page in s), key=lambda page: page.index)
         first = planes[min(ref.page or 0, len(planes) - 1)].aspage()
         axes, shape = "I" + first.axes, (len(planes), *first.shape)
-    if tiff_page.orientation(first) >= 5:
+    if _orientation(first) >= 5:
         sizes = dict(zip(axes, shape, strict=True))
         turned = {"Y": sizes["X"], "X": sizes["Y"]}
         shape = tuple(turned.get(letter, size) for letter, size in zip(axes, shape, strict=True))
@@ -191,10 +207,103 @@ def _plane(stack: _Stack, number: int, ref: ImageRef, indices: bool) -> npt.NDAr
     if page is None:
         raise ValueError(f"plane {number} is missing")
     if isinstance(page, np.ndarray):
-        array = tiff_page.turned(page, stack.first).astype(stack.first.dtype)
+        array = _turned(page, stack.first).astype(stack.first.dtype)
     else:
         page = page if page.is_virtual else page.aspage()  # tifffile's frames take the first page's word for all
-        array = tiff_page.decoded(page, ref, indices)
+        array = _decoded(page, ref, indices)
     if array.shape != stack.shape[_lead(stack) :] or array.dtype != stack.first.dtype:
         raise DataError(f"the pages of {stack.path} differ in size or type", "Save each as its own file.")
     return array
+
+
+def _decoded(page: Any, ref: ImageRef, indices: bool) -> npt.NDArray[Any]:
+    """A tifffile.TiffPage -> its array, upright, of the stored type and with the page's own axes. See `read`."""
+    kind = tifffile.PHOTOMETRIC.YCBCR if page.compression == _APERIO_YCBCR else page.photometric
+    allowed = (
+        kind in _GREY_OR_RGB
+        or (indices and kind == tifffile.PHOTOMETRIC.PALETTE)
+        or (kind == tifffile.PHOTOMETRIC.YCBCR and page.compression in _JPEG)  # the decoder makes it RGB
+    )
+    if not allowed:
+        raise DataError(
+            f"{ref} stores its values as {tifffile.PHOTOMETRIC(kind).name}, not as grey or RGB",
+            "Save it as plain grey, black being 0, or as RGB. In ImageJ: Image > Lookup Tables > Invert LUT.",
+        )
+    if indices and page.compression in _JPEG:
+        raise jpeg_mask(ref)
+    if page.compression not in tifffile.TIFF.DECOMPRESSORS:
+        raise _unknown_packing(page, ref)
+    _check_complete(page)
+    try:
+        try:
+            array = page.asarray(maxworkers=1)  # what other threads log would not be heard
+        except RuntimeError:  # of a codec
+            if page.is_tiled or page.imagelength % page.rowsperstrip == 0:
+                raise
+            array = _with_spare_rows(page, ref)
+        return _turned(array, page)
+    except (NotImplementedError, ImportError) as error:  # known, but not for such pixels, or not in this build
+        raise _unknown_packing(page, ref) from error
+    except ValueError as error:
+        if "not supported" not in str(error):
+            raise
+        raise _unknown_packing(page, ref) from error
+
+
+def _check_complete(page: Any) -> None:
+    """Raises ValueError where packed pixels are not in the file: JPEG, JPEG XR and LZW would be made up in silence."""
+    if page.compression != tifffile.COMPRESSION.NONE:
+        size = page.parent.filehandle.size
+        ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
+        if len(ends) < math.prod(page.chunked) or max(ends) > size:
+            raise ValueError("the pixels end early")
+
+
+def _with_spare_rows(page: Any, ref: ImageRef) -> npt.NDArray[Any]:
+    """The page, where the writer filled its last strip up with rows below the picture, which codecs do not expect.
+
+    They do if the picture is said to be as high as its strips. Raises as tifffile does where it is not so.
+    """
+    tag, height = page.tags["ImageLength"], page.imagelength
+    with ref.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as copy:
+        number = page.parent.byteorder + {3: "H", 4: "I", 16: "Q"}[int(tag.dtype)]
+        struct.pack_into(number, copy, tag.valueoffset, height + -height % page.rowsperstrip)
+        with tifffile.TiffFile(copy) as tiff:
+            array = tiff.pages[page.index].asarray(maxworkers=1)
+    return np.take(array, range(height), axis=page.axes.index("Y"))
+
+
+def _unknown_packing(page: Any, ref: ImageRef) -> DataError:
+    name = getattr(page.compression, "name", page.compression)
+    return DataError(
+        f"{ref} is packed in a way that is not read here: compression {name}, {page.bitspersample} bits a sample",
+        "Save it uncompressed, or as 8 or 16 bits with deflate, LZW or ZSTD.",
+    )
+
+
+def _turned(array: npt.NDArray[Any], page: Any) -> npt.NDArray[Any]:
+    """A page's array as stored -> upright."""
+    y = page.axes.index("Y")  # X follows it
+    return np.moveaxis(upright(np.moveaxis(array, (y, y + 1), (0, 1)), _orientation(page)), (0, 1), (y, y + 1))
+
+
+def _orientation(page: Any) -> int:
+    """1: upright; 2 to 8: mirrored or turned, from 5 on with height and width exchanged."""
+    tag = page.tags.get("Orientation")
+    return tag.value if tag is not None and tag.value in range(1, 9) else 1
+
+
+def _alphas(page: Any) -> list[int]:
+    """Which samples of a pixel say how opaque it is."""
+    extra = list(page.extrasamples)
+    return [page.samplesperpixel - len(extra) + i for i, kind in enumerate(extra) if kind in (1, 2)]
+
+
+def _without_alpha(array: npt.NDArray[Any], page: Any, ref: ImageRef) -> npt.NDArray[Any]:
+    """(H, W, samples) -> (H, W, C), or (H, W) where one channel is left. Raises DataError over transparent pixels."""
+    opaque = np.iinfo(array.dtype).max if array.dtype.kind in "iu" else 1
+    if (array[..., _alphas(page)] != opaque).any():
+        error = transparent(ref)
+        raise DataError(error.problem, f"{error.remedy} If it is a channel of its own, declare `dataset.axes=YXC`.")
+    array = np.delete(array, _alphas(page), axis=-1)
+    return array[..., 0] if array.shape[-1] == 1 else array

@@ -1,4 +1,4 @@
-"""A batch -> an augmented batch, on whatever device the batch is, in plain torch.
+"""A batch -> the batch augmented at random, on its own device, in plain torch.
 
 All geometry is one sampling grid, so every pixel is interpolated once. Parameters are drawn on the CPU and
 follow the generator alone; nothing on the device is read back, so the host never waits for it.
@@ -19,7 +19,7 @@ WHITE = 255.0
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Which changes, and how strong. A magnitude of 0 turns a change off.
+    """Which random changes training images undergo, and how strong; a magnitude of 0 turns one off.
 
     Attributes:
         flip: mirror each axis in half of the samples.
@@ -60,7 +60,7 @@ class Augmentation:
 
     @property
     def free(self) -> bool:
-        """Whether pixels may land between pixels, or beyond the crop."""
+        """Whether the geometry is more than flips and quarter turns: pixels may land between pixels, or outside."""
         return bool(self.rotate or self.scale or self.elastic)
 
 
@@ -92,7 +92,7 @@ def augment(
     augmentation: Augmentation,
     generator: torch.Generator | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Changes each sample of a batch in its own way and cuts out the centre.
+    """The batch with each sample changed in its own random way, cut to the centre.
 
     Where `valid` comes out False the image is exactly `fill` and the mask 0; what the window held in such
     places does not matter. Valid pixels are clamped to 0..255, as a camera would.

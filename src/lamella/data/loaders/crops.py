@@ -1,4 +1,4 @@
-"""The torch datasets: random windows for training, whole images for scoring. Levels as stored, never converted."""
+"""The torch datasets: random windows for training, whole images for scoring. Grey levels stay as stored."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +13,7 @@ from lamella.errors import ConfigError
 
 
 class RandomWindows(Dataset[Batch]):
-    """Square windows at random places, for as many draws as are asked for.
+    """Square windows cut from random places of the samples, as many as are asked for.
 
     A draw is named by a number and depends on it and the seed alone: not on workers, order or resumption.
     Every image is drawn once before any is drawn again. With `context`, windows may reach that far beyond
@@ -83,7 +83,7 @@ class RandomWindows(Dataset[Batch]):
 
 
 class WholeImages(Dataset[Batch]):
-    """Each sample whole: the image at the store's scale, the truth at full size. For batches of one."""
+    """Whole samples, one a batch: the image at the store's scale, the truth at full size."""
 
     def __init__(self, samples: Sequence[Sample], store: Store) -> None:
         self.samples = samples
@@ -101,7 +101,7 @@ class WholeImages(Dataset[Batch]):
 
 
 class Draws(Sampler[int]):
-    """The numbers of one epoch's draws, n of them: epoch 0 has 0..n-1, epoch 1 has n..2n-1, and so on.
+    """A sampler that numbers the windows on through all epochs: 0..n-1 in epoch 0, n..2n-1 in epoch 1, and so on.
 
     Lightning calls `set_epoch` before each epoch, a resumed one included.
     """
@@ -121,7 +121,7 @@ class Draws(Sampler[int]):
 
 
 def collate(batches: list[Batch]) -> Batch:
-    """Joins samples of equal size along a new first dimension."""
+    """One batch of samples of equal size, joined along a new first dimension."""
     return Batch(
         torch.stack([b.image for b in batches]),
         torch.stack([b.mask for b in batches]),

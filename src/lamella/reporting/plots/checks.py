@@ -28,7 +28,7 @@ _KINDS = {
 
 @style()
 def bland_altman(cohort: Cohort, count: str) -> Picture | None:
-    """Cells found minus cells there, against the mean of the two; a panel a method.
+    """The Bland-Altman plot of cell counts: found minus there, against the mean of the two; a panel a method.
 
     Args:
         cohort: the methods; of each the run with the median Dice.
@@ -83,7 +83,7 @@ def _counts(axes: Axes, true: Values, found: Values, limits: Agreement) -> None:
 
 @style()
 def reliability(cohort: Cohort) -> Picture | None:
-    """Stated probabilities against how often they are right, as predicted and tempered; a panel a method.
+    """Reliability curves: stated probabilities against how often they are right, as predicted and tempered.
 
     Returns:
         None where no method has left a table; those that lack it are left out.

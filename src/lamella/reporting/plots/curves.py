@@ -25,7 +25,7 @@ _KEPT = Line2D([], [], color=BLUE, marker="o", markersize=4.5, linestyle="", lab
 
 @style()
 def curves(cohort: Cohort) -> Picture | None:
-    """Validation Dice and losses over epochs; a row a method, a line a seed. None where nothing was trained."""
+    """Training curves: validation Dice and losses over epochs, a row a method, a line a seed. None without training."""
     methods = [method for method in ranked(cohort, "dice") if _trained(method)]
     if not methods:
         return None

@@ -36,7 +36,7 @@ _BINS = 70  # of the score's axis: dots of one bin stand side by side
 
 @style()
 def distributions(cohort: Cohort, score: str) -> Picture:
-    """Every image a dot, with quartiles, median and mean; one row a method, the best mean first."""
+    """How a score is spread over images: a dot an image, quartiles, median and mean; a row a method, best first."""
     methods = ranked(cohort, score)
     values = [per_image(method, score) for method in methods]
     names = [wrap(method.label) for method in methods]
@@ -94,7 +94,7 @@ def _spread(values: Values, low: float, high: float) -> Values:
 
 @style()
 def paired_images(cohort: Cohort, score: str, first: str, second: str) -> Picture:
-    """The difference of two methods on each image, sorted, with its mean. KeyError where there is no such method."""
+    """A bar an image: by how much two methods differ on it, sorted, with the mean. Raises KeyError: no such method."""
     methods = {method.label: method for method in cohort.methods}
     pair = methods[first], methods[second]
     difference = per_image(pair[0], score) - per_image(pair[1], score)

@@ -29,13 +29,13 @@ def ranked(cohort: Cohort, score: str) -> list[Method]:
 
 
 def axis_label(cohort: Cohort, score: str) -> str:
-    """The score's name, with what must be known to read an axis of it."""
+    """The label of a score's axis: its name, which way is better, and that images are phantoms."""
     phantom = "phantom images; " if cohort.phantom else ""
     return f"{lookup(score).heading} ({phantom}{direction(score)})"
 
 
 def direction(score: str) -> str:
-    """Which way is better."""
+    """Which way a score is better: "higher is better" or "lower is better"."""
     return f"{'lower' if lookup(score).lower_is_better else 'higher'} is better"
 
 
@@ -47,7 +47,7 @@ def images(cohort: Cohort) -> str:
 
 
 def phantom(cohort: Cohort) -> str:
-    """What ends the label of an axis where a program made the images."""
+    """ " (phantom images)", to end an axis' label where a program made the images; else nothing."""
     return " (phantom images)" if cohort.phantom else ""
 
 
@@ -62,7 +62,7 @@ def repeats(methods: Sequence[Method]) -> str:
 
 
 def seeds(methods: Sequence[Method]) -> str:
-    """What means over seeds rest on: a clause."""
+    """A clause that says how many seeds a mean is over, and where seed noise is unknown."""
     drawn = [len(method.runs) for method in methods if not method.deterministic]
     clause = repeats(methods)
     if not drawn:
@@ -78,11 +78,11 @@ def seeds(methods: Sequence[Method]) -> str:
 
 
 def median_run(methods: Sequence[Method]) -> str:
-    """Which run stands for a method where one must: a clause."""
+    """A clause that says which run stands for a method in a picture that shows one run of each."""
     most = max(len(method.runs) for method in methods)
     return "one seed a method" if most == 1 else "of each method the run with the median Dice of its seeds"
 
 
 def basis(cohort: Cohort) -> str:
-    """What a picture of all methods rests on: a sentence."""
+    """A sentence that ends a caption: how many images and seeds the picture is of."""
     return f"{images(cohort)}; {seeds(cohort.methods)}."
