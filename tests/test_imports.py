@@ -91,8 +91,7 @@ def test_only_the_edge_knows_hydra() -> None:
 
 
 def test_only_commands_take_a_whole_configuration() -> None:
-    users = users_of("lamella.config.schema")
-    assert {room(module) for module in users} <= {"cli", "config", "commands"}
+    assert {room(module) for module in users_of("lamella.config.schema")} <= {"cli", "config", "commands"}
 
 
 def test_only_tracking_knows_mlflow() -> None:

@@ -9,7 +9,7 @@ from torch import nn
 from lamella import models
 from lamella.inference import checkpoint
 from lamella.tracking import Run
-from lamella.training.fit import FitSettings, fit, fit_on_validation
+from lamella.training.fit import FitSettings, fit, fit_classical
 from support.tiny import CPU, datamodule, prepared, task
 
 NOBODY = Run(None, "nobody's", "")  # keeps nothing
@@ -96,7 +96,7 @@ def test_an_interrupted_training_ends_the_program_in_whatever_way_lightning_does
 
 def test_a_method_without_training_chooses_by_the_validation_images(data, tmp_path):
     method = models.otsu(in_channels=1, num_classes=2, channel="auto", foreground="auto")
-    chosen = fit_on_validation(
+    chosen = fit_classical(
         task(data, method), method, datamodule(data), CPU, tracked=NOBODY, checkpoints=tmp_path / "checkpoints"
     )
     assert chosen.startswith("bright foreground in channel 0: the best of 2 choices, mean Dice 1.0000 over 2 image")

@@ -21,13 +21,13 @@ from lamella.inference.whole_images import count_images
 from lamella.models.classical.base import Classical
 from lamella.plots import run as figures
 from lamella.tracking.provenance import describe
-from lamella.training.fit import FitSettings, fit, fit_on_validation
+from lamella.training.fit import FitSettings, fit, fit_classical
 
 import pytorch_lightning as pl  # isort: skip
 
 
 def run(composed: DictConfig, sweep: str | None = None) -> float:
-    """Runs one experiment as configured, from files to a finished MLflow run; returns its mean test Dice.
+    """Runs one experiment as configured, from files to a finished MLflow run.
 
     Args:
         composed: by Hydra.
@@ -74,7 +74,7 @@ def run(composed: DictConfig, sweep: str | None = None) -> float:
         if isinstance(task.network, Classical):
             name = task.network.name
             with out.status(f"{name}: choosing by {len(data.split.val)} validation images"):
-                chosen = fit_on_validation(
+                chosen = fit_classical(
                     task, task.network, datamodule, machine, tracked=tracked, checkpoints=checkpoints
                 )
             out.print(f"{name}: {chosen}", highlight=False)

@@ -47,14 +47,7 @@ def predict_image(
 def predict_images(
     segmenter: Segmenter, batches: Iterable[Batch], hardware: Hardware, *, tta: bool
 ) -> Iterator[Predicted]:
-    """Predicts whole images, one after the other, as they are asked for.
-
-    Args:
-        segmenter: on the hardware's device.
-        batches: whole images, one a batch.
-        hardware: device and precision.
-        tta: average over the eight flips and quarter turns.
-    """
+    """Whole images, one a batch, each predicted when it is asked for; the rest is as in `predict_image`."""
     for batch in batches:
         began = time.perf_counter()
         image, mask, valid = (tensor.to(hardware.device) for tensor in (batch.image, batch.mask, batch.valid))
@@ -71,16 +64,7 @@ def count_images(
     num_classes: int,
     tta: bool,
 ) -> ImageTable:
-    """The pixel counts of every image, and nothing else.
-
-    Args:
-        segmenter: see `predict_images`, as for `batches`, `hardware` and `tta`.
-        batches: whole images, one a batch.
-        hardware: device and precision.
-        ids: of the images.
-        num_classes: background included.
-        tta: average over the eight flips and quarter turns.
-    """
+    """The pixel counts of whole images, and nothing else; `ids` are theirs, the rest is as in `predict_images`."""
     counts = ImageCounts(ids)
     for there, probability, _ in predict_images(segmenter, batches, hardware, tta=tta):
         counts.update(there.id, count(segmenter.classes(probability), there.mask, there.valid, num_classes))

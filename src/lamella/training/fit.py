@@ -116,7 +116,7 @@ def fit(
     return history.rows
 
 
-def fit_on_validation(
+def fit_classical(
     task: SegmentationTask,
     method: Classical,
     datamodule: SegmentationDataModule,
