@@ -2,6 +2,9 @@
 
 A function that ends in `_folds` makes one fold of several: over all folds each sample judges once, a run is one fold,
 and a sweep over `fold` is all.
+
+Where groups are drawn, a group's place or fold follows from its name and the seed alone, so images added later move
+no earlier one. Shares are met, and folds equally large, on average over seeds, seldom exactly.
 """
 
 import hashlib
@@ -27,9 +30,7 @@ def published(
 ) -> Split:
     """The published split: test as published; validation as published, else whole groups held out of train.
 
-    A group's place follows from its name and the seed alone, so images added later move no earlier one. Only
-    where that would hold out none of the groups, or all of them, the nearest one is moved over. The share is
-    met on average over seeds, seldom exactly.
+    Groups are drawn; only where that would hold out none of them, or all, the nearest one is moved over.
 
     Raises:
         DataError: a sample has no published part, a part is empty, train is too small to hold anything out, or a
@@ -49,8 +50,7 @@ def hashed(
 ) -> Split:
     """A random split by whole groups, drawn by a hash of their name and the seed; published parts are not heeded.
 
-    Images added later move no earlier one, only where a part would otherwise be empty (a handful of groups) the
-    nearest group is moved over. The shares are met on average over seeds, seldom exactly.
+    Only where a part would otherwise be empty (a handful of groups) the nearest group is moved over.
 
     Raises:
         ConfigError: the shares leave nothing to train on.
@@ -166,8 +166,6 @@ def published_folds(
 ) -> Split:
     """One fold of the published train part: `fold` is validation, the rest trains; test is the published test part.
 
-    A group's fold follows from its name and the seed alone, so images added later move no earlier one.
-
     Raises:
         ConfigError: there is no such fold.
         DataError: as `published`, a published validation part, or an empty fold.
@@ -192,8 +190,7 @@ def hashed_folds(
 ) -> Split:
     """One fold of whole groups: `fold` is test, the one after it validation, the rest trains.
 
-    A group's fold follows from its name and the seed alone, so images added later move no earlier one; folds are
-    equally large on average over seeds, seldom exactly. Published parts are not heeded.
+    Published parts are not heeded.
 
     Raises:
         ConfigError: there is no such fold.

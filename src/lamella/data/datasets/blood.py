@@ -42,12 +42,9 @@ def blood(*, root: Annotated[str, Key("folder that holds train/ and test/, each 
         for part in _PARTS
         for stem, image, mask in pair_by_stem(folder / part / "original", folder / part / "mask")
     ]
-    seen: dict[str, Sample] = {}
+    first: dict[str, Sample] = {}
     for sample in samples:
-        if sample.id in seen:
-            raise DataError(
-                f"{sample.image} and {seen[sample.id].image} have the same name in train and test",
-                "Remove one: an image that trains must not judge.",
-            )
-        seen[sample.id] = sample
+        if (other := first.setdefault(sample.id, sample)) is not sample:
+            problem = f"{sample.image} and {other.image} have the same name in train and test"
+            raise DataError(problem, "Remove one: an image that trains must not judge.")
     return Dataset(CARD, samples)

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -74,15 +75,15 @@ def found(counts: Mapping[ImageRef, Mapping[MaskValue, int]], ignore: MaskValue 
     Raises:
         DataError: anything else; its remedy is a declaration to copy.
     """
-    pixels: dict[MaskValue, int] = {}
+    pixels: Counter[MaskValue] = Counter()
     for held in counts.values():
-        for value, number in held.items():
-            pixels[value] = pixels.get(value, 0) + number
+        pixels.update(held)
     if any(isinstance(value, tuple) for value in (*pixels, ignore)):
         pixels = _as_colours(pixels)
         ignore = None if ignore is None else _colour(ignore)
     aside: dict[MaskValue, int] = {} if ignore is None else {ignore: IGNORE}
-    pixels = {value: number for value, number in pixels.items() if value not in aside}
+    for value in aside:
+        del pixels[value]
     levels = sorted(value for value in pixels if isinstance(value, int))
     if len(pixels) < 2:
         only = f"only {_shown(next(iter(pixels)))}" if pixels else "nothing but the value to ignore"
@@ -151,11 +152,11 @@ def _unclear(
     )
 
 
-def _as_colours(pixels: Mapping[MaskValue, int]) -> dict[MaskValue, int]:
+def _as_colours(pixels: Mapping[MaskValue, int]) -> Counter[MaskValue]:
     """Grey levels as the colours that they are, for masks of which only some hold more than grey."""
-    result: dict[MaskValue, int] = {}
+    result: Counter[MaskValue] = Counter()
     for value, number in pixels.items():
-        result[_colour(value)] = result.get(_colour(value), 0) + number
+        result[_colour(value)] += number
     return result
 
 
