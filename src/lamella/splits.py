@@ -140,9 +140,8 @@ def file(
     for part, ids in parts.items():
         for i in ids:
             if i in place:
-                raise DataError(
-                    f"{path} names {i} twice, in {place[i]} and in {part}", "An image plays one part; remove one."
-                )
+                problem = f"{path} names {i} twice, in {place[i]} and in {part}"
+                raise DataError(problem, "An image plays one part; remove one.")
             place[i] = part
     if unknown := [i for i in place if i not in known]:
         raise DataError(
@@ -237,11 +236,9 @@ def blocks_folds(
 def published_parts(samples: Sequence[Sample]) -> Split:
     """The published split; val may be empty.
 
-    Raises:
-        DataError: a sample has no published part, or there is too little in train or test.
+    Raises DataError where a sample has no published part, or there is too little in train or test.
     """
-    homeless = [s.id for s in samples if not s.part]
-    if homeless:
+    if homeless := [s.id for s in samples if not s.part]:
         raise DataError(
             f"{len(homeless)} image(s), such as {homeless[0]}, belong to no published part",
             "Split this data set another way, such as `dataset/split=hashed`.",
@@ -260,8 +257,7 @@ def published_parts(samples: Sequence[Sample]) -> Split:
 def whole_groups(split: Split) -> Split:
     """The split as it is, if no group lies in two parts. A group that is one stack may: `blocks` cuts stacks.
 
-    Raises:
-        DataError: names a group and its parts.
+    Raises DataError that names a group and its parts.
     """
     parts: dict[str, dict[str, Sample]] = defaultdict(dict)
     stacks: dict[str, set[str]] = defaultdict(set)

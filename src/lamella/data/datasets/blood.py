@@ -27,8 +27,7 @@ def blood(*, root: Annotated[str, Key("folder that holds train/ and test/, each 
     Images and masks pair by stem: `uuid.jpg` with `uuid.png`. Each image is its own group: the set names no slide or
     patient.
 
-    Raises:
-        DataError: folder missing or empty, an image or mask without its pair, a name in both parts.
+    Raises DataError where a folder is missing or empty, for an image or mask without its pair, a name in both parts.
     """
     folder = Path(root)
     if not folder.is_dir():

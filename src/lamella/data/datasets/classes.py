@@ -28,8 +28,7 @@ class Classes:
 def mask_value(text: object, key: str) -> MaskValue:
     """The mask value that a configuration spells: a grey level or palette index, or a colour such as "#ff0000".
 
-    Raises:
-        ConfigError: it is neither; `key` says where it stands.
+    Raises ConfigError where it is neither; `key` says where it stands.
     """
     if isinstance(text, int) and not isinstance(text, bool):
         return text
@@ -72,8 +71,7 @@ def found(counts: Mapping[ImageRef, Mapping[MaskValue, int]], ignore: MaskValue 
         counts: what each mask holds: value -> pixels.
         ignore: the value that counts in neither loss nor score.
 
-    Raises:
-        DataError: anything else; its remedy is a declaration to copy.
+    Raises DataError for anything else; its remedy is a declaration to copy.
     """
     pixels: Counter[MaskValue] = Counter()
     for held in counts.values():
@@ -102,8 +100,7 @@ def found(counts: Mapping[ImageRef, Mapping[MaskValue, int]], ignore: MaskValue 
 def count_values(masks: Sequence[ImageRef], facts: Facts) -> dict[ImageRef, dict[MaskValue, int]]:
     """How many pixels of each value each mask holds; masks that cannot be read are left to the audit.
 
-    Raises:
-        DataError: not one can be read.
+    Raises DataError where not one can be read.
     """
 
     def count(ref: ImageRef) -> dict[MaskValue, int] | DataError:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -160,13 +161,10 @@ def _pages(path: Path, count: int, wanted: int | None) -> list[int | None]:
 
 def _channels(samples: Sequence[Sample]) -> int:
     """Of the first image that can be read."""
-    faults = []
     for sample in samples:
-        try:
+        with suppress(DataError):
             return header(sample.image).channels
-        except DataError as fault:
-            faults.append(fault)
-    raise faults[0]
+    return header(samples[0].image).channels  # raises what is wrong with it
 
 
 def _natural(text: str) -> tuple[list[str | int], str]:

@@ -17,8 +17,7 @@ from lamella.data.types import Role
 from lamella.errors import DataError
 
 _ROLES: tuple[Role, ...] = ("train", "val", "test")
-_WHOLE: list[Role] = [""]
-_Named = tuple[str, Path, Path]
+_Named = tuple[str, Path, Path]  # stem, image, mask
 _COLUMNS = ("image", "mask", "group", "part", "image_page", "mask_page")
 
 
@@ -28,12 +27,10 @@ class Pair:
 
     Attributes:
         id: unique, but for rows of a CSV that name pages.
-        image: the file.
-        mask: the file.
+        image, mask: the files.
         part: where it was published.
         group: as a CSV has it.
-        image_page: as a CSV has it; None: the only one, or all of a stack.
-        mask_page: the same.
+        image_page, mask_page: as a CSV has them; None: the only one, or all of a stack.
     """
 
     id: str
@@ -71,7 +68,7 @@ def from_places(images: Path, masks: Path, image_suffix: str, mask_suffix: str) 
         )
     return [
         Pair(f"{part}/{stem}" if part else stem, image, mask, part)
-        for part in parts or _WHOLE
+        for part in parts
         for stem, image, mask in pair_by_stem(images / part, masks / part, image_suffix, mask_suffix)
     ]
 
@@ -81,10 +78,8 @@ def from_csv(path: Path) -> list[Pair]:
 
     Its columns are image and mask and, where wanted, group, part, image_page and mask_page.
     Paths are relative to the CSV, pages are counted from 0. Other columns are passed over, unless they look like
-    one of these misspelt. Semicolons may stand for commas, as some spreadsheets have it.
-
-    Raises:
-        DataError: names the line where something is missing or wrong.
+    one of these misspelt. Semicolons may stand for commas, as some spreadsheets have it. Raises DataError that names
+    the line where something is missing or wrong.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -115,8 +110,7 @@ def pair_by_stem(images: Path, masks: Path, image_suffix: str = "", mask_suffix:
     are passed over; any other file that is no image is an error, and so is a folder.
 
     Args:
-        images: folder of images.
-        masks: folder of masks. It may be the same one: then the longer suffix that a stem ends in decides.
+        images, masks: folders. They may be one: then the longer suffix that a stem ends in decides.
         image_suffix: what every image's stem ends in, and its mask's lacks: "_img" in `a_img.tif`.
         mask_suffix: the same of masks.
 
@@ -150,8 +144,7 @@ def pair_by_stem(images: Path, masks: Path, image_suffix: str = "", mask_suffix:
 def contents(folder: Path) -> list[Path]:
     """The files and folders in a folder, sorted, without hidden files and what systems leave behind.
 
-    Raises:
-        DataError: the folder is missing or may not be read.
+    Raises DataError where the folder is missing or may not be read.
     """
     try:
         paths = sorted(folder.iterdir())
@@ -168,16 +161,15 @@ def composed(text: str) -> str:
 
 
 def _published(folder: Path) -> list[Role]:
-    """Which of the sub-folders there are; none where the folder holds images itself."""
-    paths = contents(folder)
+    """Which of the sub-folders there are; [""] where the folder holds images itself."""
     parts = [part for part in _ROLES if (folder / part).is_dir()]
-    beside = [p for p in paths if p.name not in parts]
+    beside = [path for path in contents(folder) if path.name not in parts]
     if parts and beside:
         raise DataError(
             f"{beside[0]} lies beside the sub-folder {parts[0]}/ of {folder}",
             "Images lie either in the folder itself or in sub-folders train/, val/ and test/, and nothing else does.",
         )
-    return parts
+    return parts or [""]
 
 
 def _check_columns(path: Path, names: list[str]) -> None:

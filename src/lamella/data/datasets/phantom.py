@@ -76,10 +76,7 @@ def write_em(folder: Path, *, seed: int, sections: int, size: int) -> None:
     Both are (sections, size, size), uint8, one page a section. Structures have the pixel sizes of the real
     data (4 nm a pixel, sections 50 nm apart). A section depends on seed (0 or more), size and its own number only.
     The folder is made by this call, all or nothing, and left as it is where it already holds something, so its name
-    should tell the arguments.
-
-    Raises:
-        StorageError: the folder cannot be written.
+    should tell the arguments. Raises StorageError where it cannot be written.
     """
 
     def fill(new: Path) -> None:
@@ -99,10 +96,7 @@ def write_blood(folder: Path, *, seed: int, train: int, test: int, height: int, 
     equal channels, 255 is cell, 0 is not. All are (height, width, 3), uint8. Red and white cells are cells,
     platelets and dirt are not. One image in eight is a JPEG. Names of test images begin with e or f, others
     do not. A red cell is about 26 pixels wide. An image depends on seed (0 or more), height, width, its part and its
-    own number only. The folder is made as by `write_em`.
-
-    Raises:
-        StorageError: the folder cannot be written.
+    own number only. The folder is made as by `write_em`. Raises StorageError where it cannot be written.
     """
 
     def fill(new: Path) -> None:

@@ -38,6 +38,8 @@ class PublishedTiff:
 class VolumeLayout:
     """The layout of a published volume: a few multi-page TIFFs of uint8 pages, all square and of one size.
 
+    `partial` says that a part of what was published is meant to be enough.
+
     Attributes:
         files: what was published.
         extras: names of further files of an archive that are kept, and not looked into.
@@ -63,10 +65,8 @@ class VolumeLayout:
         Args:
             names: of all files in the archive.
             where: the archive's own name, for messages.
-            partial: whether a part of what was published is meant to be enough.
 
-        Raises:
-            DataError: none does, or they lie below more than one folder, or another number than was published.
+        Raises DataError where none does, or they lie below more than one folder, or another number than was published.
         """
         required = [file.name for file in self.files]
         places = {name: PurePosixPath(name).name for name in names}
@@ -79,12 +79,7 @@ class VolumeLayout:
     def verify(self, folder: Path, partial: bool) -> list[str]:
         """What is worth knowing about a data set on disk, in sentences, once it was held to what was published.
 
-        Args:
-            folder: the data set's own.
-            partial: whether a part of what was published is meant to be enough.
-
-        Raises:
-            DataError: a file is missing, unreadable or not what was published.
+        Raises DataError where a file is missing, unreadable or not what was published.
         """
         present = [file for file in self.files if (folder / file.name).is_file()]
         missing = ", ".join(file.name for file in self.files if file not in present)
@@ -284,5 +279,5 @@ def _git_blob(path: Path) -> str:
 
 def _described(pictures: Mapping[tuple[str, tuple[int, int]], int]) -> str:
     """Counts by format and size, in words, the most first."""
-    ordered = sorted(pictures.items(), key=lambda item: -item[1])
+    ordered = Counter(pictures).most_common()
     return ", ".join(f"{number:,} {name} {width}x{height}" for (name, (width, height)), number in ordered)

@@ -34,8 +34,8 @@ def fetch(
     *,
     timeout: float,
     retries: int,
-    progress: Progress | None = None,
-    say: Callable[[str], None] | None = None,
+    progress: Progress = lambda *_: None,
+    say: Callable[[str], None] = lambda _: None,
     pause: float = 1.0,
 ) -> None:
     """Fetches a ZIP archive from the web into a file, going on where an earlier call was cut off.
@@ -45,7 +45,6 @@ def fetch(
     viruses, is answered with yes.
 
     Args:
-        url: where it is.
         target: where it goes, once it is whole.
         timeout: seconds without a single byte after which a connection counts as broken.
         retries: how often to try again in a row without getting any further.
@@ -68,17 +67,21 @@ def fetch(
                 try:
                     _attempt(session, url, partial, timeout, progress)
                     break
-                except (_CutError, requests.RequestException) as error:
+                except requests.RequestException as error:
                     if partial.bytes() > furthest:
                         furthest, failures = partial.bytes(), 0
                     failures += 1
                     if failures > retries or (furthest == at_start and _unreachable(error)):
                         raise _given_up(url, partial.bytes(), error) from error
-                    wait = min(getattr(error, "wait", 0) or pause * 2 ** (failures - 1), _PAUSE_MOST_S)
-                    if say:
-                        say(f"{_reason(error)}: trying again in {wait:g} s")
+                    asked = "" if error.response is None else error.response.headers.get("Retry-After", "")
+                    wait = float(asked) if asked.isdecimal() else 0
+                    wait = min(wait or pause * 2 ** (failures - 1), _PAUSE_MOST_S)
+                    say(f"{_reason(error)}: trying again in {wait:g} s")
                     time.sleep(wait)
-        partial.finish()
+        with partial.path.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.path.replace(target)
+        partial.note.unlink(missing_ok=True)
     except OSError as error:  # requests' own errors are OSErrors, too, and were all dealt with
         raise not_written(target.parent, error) from error
 
@@ -101,7 +104,6 @@ class _Partial:
     """A file as far as it has come (`target`.part), with a note beside it about its source."""
 
     def __init__(self, target: Path) -> None:
-        self.target = target
         self.path = target.with_name(f"{target.name}.part")
         self.note = target.with_name(f"{target.name}.part.json")
 
@@ -121,20 +123,6 @@ class _Partial:
         """Starts anew with no bytes. The old ones go first: they must never stand beside another file's note."""
         self.path.write_bytes(b"")
         self.note.write_text(json.dumps(asdict(source)))
-
-    def finish(self) -> None:
-        with self.path.open("rb+") as file:
-            os.fsync(file.fileno())
-        self.path.replace(self.target)
-        self.note.unlink(missing_ok=True)
-
-
-class _CutError(Exception):
-    """The transfer failed in a way that may pass. `wait`: seconds the server asks to be left alone."""
-
-    def __init__(self, problem: str, wait: float = 0) -> None:
-        super().__init__(problem)
-        self.wait = wait
 
 
 class _Page(HTMLParser):
@@ -179,7 +167,7 @@ class _Page(HTMLParser):
         return f"{named} that asks for a login" if login else named
 
 
-def _attempt(session: requests.Session, url: str, partial: _Partial, timeout: float, progress: Progress | None) -> None:
+def _attempt(session: requests.Session, url: str, partial: _Partial, timeout: float, progress: Progress) -> None:
     """Asks once, for what is missing; returns when the file is whole."""
     source = partial.source(url)
     have = partial.bytes() if source else 0
@@ -200,17 +188,17 @@ def _attempt(session: requests.Session, url: str, partial: _Partial, timeout: fl
             have, chunks = 0, chain((first,), chunks)
         elif not (source and _continues(response, source, have)):
             partial.begin(_Source(url))
-            raise _CutError(f"the server answers {response.status_code} and cannot go on where it stopped")
+            problem = f"the server answers {response.status_code} and cannot go on where it stopped"
+            raise requests.RequestException(problem)
         if size is not None:  # twice what it holds: what is unpacked is no smaller
             require_room(partial.path.parent, 2 * size - have, f"fetching {url}")
         with partial.path.open("ab") as file:
             for chunk in chunks:
                 file.write(chunk)
                 have += len(chunk)
-                if progress:
-                    progress(have, size)
+                progress(have, size)
         if size is not None and have != size:
-            raise _CutError(f"{in_bytes(have)} came of {in_bytes(size)}")
+            raise requests.RequestException(f"{in_bytes(have)} came of {in_bytes(size)}")
 
 
 def _answer(
@@ -218,15 +206,12 @@ def _answer(
 ) -> requests.Response:
     """The answer to a request, past the question that Google Drive asks about large files."""
 
-    def ask(
-        method: str, address: str, headers: dict[str, str], **fields: Any
-    ) -> tuple[requests.Response, _Page | None]:
-        response = session.request(method, address, headers=_HEADERS | headers, stream=True, timeout=timeout, **fields)
+    def ask(method: str, address: str, extra: dict[str, str], **fields: Any) -> tuple[requests.Response, _Page | None]:
+        response = session.request(method, address, headers=_HEADERS | extra, stream=True, timeout=timeout, **fields)
         if url.startswith("https:") and not response.url.startswith("https:"):
             raise DataError(f"{url} leads to {response.url}, without encryption: anybody on the way could change it")
         if response.status_code in _PASSING:
-            wait = response.headers.get("Retry-After", "")
-            raise _CutError(f"the server answers {_status(response)}", float(wait) if wait.isdecimal() else 0)
+            raise requests.RequestException(f"the server answers {_status(response)}", response=response)
         return response, _page(response)
 
     try:

@@ -62,18 +62,16 @@ class Unpacked:
 
 
 def unpack(
-    archive: Path, folder: Path, pick: Pick, limits: ArchiveLimits, progress: Progress | None = None
+    archive: Path, folder: Path, pick: Pick, limits: ArchiveLimits, progress: Progress = lambda *_: None
 ) -> Unpacked:
     """Unpacks the wanted files of a ZIP archive, and says what was taken and left.
 
     Every name is judged before the first byte is written.
 
     Args:
-        archive: the file.
         folder: exists and is empty; what an error leaves in it is for the caller to remove.
         pick: which names are wanted, and where each goes below `folder`.
         limits: how large the contents may be.
-        progress: called with (bytes done, bytes in all).
 
     Raises:
         DataError: no ZIP archive, damaged, encrypted, one that would write outside `folder` or hold links, or too
@@ -93,8 +91,7 @@ def unpack(
             for name, place in wanted.items():
                 for written in _extract(opened, named[name], folder / place):
                     done += written
-                    if progress:
-                        progress(done, total)
+                    progress(done, total)
     except (zipfile.BadZipFile, zlib.error, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"{archive} is damaged or cut off: {error}", "Fetch it again.") from error
     except NotImplementedError as error:  # a way of compression that Python lacks
