@@ -86,9 +86,9 @@ def found(
     """
     if any(s.part for s in samples):
         return published(samples, val_fraction=val, seed=seed)
-    one_stack = len({(s.group, s.stack) for s in samples}) == 1 < len(samples) and samples[0].stack
+    count = len(samples)
+    one_stack = len({(s.group, s.stack) for s in samples}) == 1 < count and samples[0].stack
     if one_stack and val + test < 1:
-        count = len(samples)
         return blocks(samples, val=max(1, round(val * count)), test=max(1, round(test * count)), gap=0)
     return hashed(samples, val=val, test=test, seed=seed)
 
@@ -106,8 +106,7 @@ def blocks(
     even those with a gap. A stack's sections are taken in their places. The one strategy that cuts a stack; any
     other group stays whole.
 
-    Raises:
-        DataError: too few sections, or a border runs through a group that is not one stack.
+    Raises DataError where there are too few sections, or a border runs through a group that is not one stack.
     """
     samples = _in_place(samples)
     first_test = len(samples) - test
@@ -130,9 +129,8 @@ def file(
 ) -> Split:
     """The split that a file spells out, as runs save it.
 
-    Raises:
-        DataError: the file is missing or of another form, a part is empty, an id is unknown, missing or named twice,
-            or a group lies in two parts.
+    Raises DataError where the file is missing or of another form, a part is empty, an id is unknown, missing or named
+    twice, or a group lies in two parts.
     """
     parts = _read_parts(Path(path))
     known = {s.id for s in samples}
@@ -244,11 +242,11 @@ def published_parts(samples: Sequence[Sample]) -> Split:
             "Split this data set another way, such as `dataset/split=hashed`.",
         )
     split = Split(*(tuple(s for s in samples if s.part == part) for part in PARTS))
-    train, val, test = split.train, split.val, split.test
-    groups = len({s.group for s in train})
-    if not test or groups + bool(val) < 2:
+    train, test = len(split.train), len(split.test)
+    groups = len({s.group for s in split.train})
+    if not test or groups + bool(split.val) < 2:
         raise DataError(
-            f"{len(train)} training image(s) of {groups} group(s) and {len(test)} test image(s) are too few to split",
+            f"{train} training image(s) of {groups} group(s) and {test} test image(s) are too few to split",
             "Training and validation need at least two images (of two groups), test one.",
         )
     return split

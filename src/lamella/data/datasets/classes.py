@@ -44,8 +44,7 @@ def mask_value(text: object, key: str) -> MaskValue:
 def declared(classes: Mapping[Any, Any], ignore: MaskValue | None) -> Classes:
     """The classes that `dataset.classes` declares: names in the order of their ids, each with its value or values.
 
-    Raises:
-        ConfigError: fewer than two classes or more than 255, a value of two classes, or something that is no value.
+    Raises ConfigError for fewer than two classes or more than 255, a value of two classes, or what is no value.
     """
     if not 2 <= len(classes) <= IGNORE:
         raise ConfigError(f"dataset.classes names {len(classes)} class(es); 2 to {IGNORE} can be told apart", _HOW)

@@ -122,10 +122,11 @@ def pair_by_stem(images: Path, masks: Path, image_suffix: str = "", mask_suffix:
             a stem occurs twice or lacks its suffix, or one folder holds both and no suffix tells them apart.
     """
     if images.is_dir() and masks.is_dir() and images.samefile(masks):
-        image_files, mask_files = _of_one_folder(images, image_suffix, mask_suffix)
+        image_paths, mask_paths = _told_apart(images, image_suffix, mask_suffix)
     else:
-        image_files = _by_stem(_pictures(images), image_suffix, "image_suffix")
-        mask_files = _by_stem(_pictures(masks), mask_suffix, "mask_suffix")
+        image_paths, mask_paths = _pictures(images), _pictures(masks)
+    image_files = _by_stem(image_paths, image_suffix, "image_suffix")
+    mask_files = _by_stem(mask_paths, mask_suffix, "mask_suffix")
     problems = []
     if lonely := [image_files[stem] for stem in sorted(image_files.keys() - mask_files.keys())]:
         problems.append(f"{_some(lonely)} without a mask in {masks}")
@@ -162,8 +163,9 @@ def composed(text: str) -> str:
 
 def _published(folder: Path) -> list[Role]:
     """Which of the sub-folders there are; [""] where the folder holds images itself."""
+    paths = contents(folder)
     parts = [part for part in _ROLES if (folder / part).is_dir()]
-    beside = [path for path in contents(folder) if path.name not in parts]
+    beside = [path for path in paths if path.name not in parts]
     if parts and beside:
         raise DataError(
             f"{beside[0]} lies beside the sub-folder {parts[0]}/ of {folder}",
@@ -212,7 +214,8 @@ def _pair(path: Path, line: int, row: dict[str, str], too_long: bool) -> Pair:
     return Pair(composed(id_), image, path.parent / row["mask"], part, row.get("group"), **numbers)
 
 
-def _of_one_folder(folder: Path, image_suffix: str, mask_suffix: str) -> tuple[dict[str, Path], dict[str, Path]]:
+def _told_apart(folder: Path, image_suffix: str, mask_suffix: str) -> tuple[list[Path], list[Path]]:
+    """The images and the masks of one folder."""
     if image_suffix == mask_suffix:
         raise DataError(
             f"images and masks are both in {folder}, and nothing in their names tells them apart",
@@ -223,14 +226,14 @@ def _of_one_folder(folder: Path, image_suffix: str, mask_suffix: str) -> tuple[d
     paths = _pictures(folder)
     with_longer = [path for path in paths if _ends(path, longer)]
     others = [path for path in paths if not _ends(path, longer)]
-    image_files, mask_files = (with_longer, others) if longer == image_suffix else (others, with_longer)
-    for files, what, suffix in ((image_files, "image", image_suffix), (mask_files, "mask", mask_suffix)):
+    images, masks = (with_longer, others) if longer == image_suffix else (others, with_longer)
+    for files, what, suffix in ((images, "image", image_suffix), (masks, "mask", mask_suffix)):
         if not files:
             raise DataError(
                 f"no {what} in {folder}" + (f": no file's stem ends in {suffix}" if suffix else ""),
                 f"Set `dataset.{what}_suffix` to what the stems of {what}s end in.",
             )
-    return _by_stem(image_files, image_suffix, "image_suffix"), _by_stem(mask_files, mask_suffix, "mask_suffix")
+    return images, masks
 
 
 def _pictures(folder: Path) -> list[Path]:

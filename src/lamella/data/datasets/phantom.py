@@ -26,9 +26,6 @@ from lamella.data.datasets.phantom_em import grow_neurites, section
 from lamella.data.types import Dataset
 from lamella.errors import StorageError
 
-# Streams of random numbers, so that more images of one part never change the other.
-_TRAIN, _TEST = 2, 3
-
 
 def phantom_em(
     *,
@@ -100,8 +97,9 @@ def write_blood(folder: Path, *, seed: int, train: int, test: int, height: int, 
     """
 
     def fill(new: Path) -> None:
-        # The JPEGs of each part are so placed that six images always hold at least one.
-        for part, count, stream, first_jpeg in (("train", train, _TRAIN, 3), ("test", test, _TEST, 2)):
+        # Each part has its own stream of random numbers, so that more images of one never change the other. Its JPEGs
+        # are so placed that six images always hold at least one.
+        for part, count, stream, first_jpeg in (("train", train, 2, 3), ("test", test, 3, 2)):
             (new / part / "original").mkdir(parents=True)
             (new / part / "mask").mkdir()
             for index in range(count):

@@ -96,8 +96,7 @@ def unpack(
         raise DataError(f"{archive} is damaged or cut off: {error}", "Fetch it again.") from error
     except NotImplementedError as error:  # a way of compression that Python lacks
         raise DataError(f"{archive} cannot be unpacked here: {error}", "Unpack it with another program.") from error
-    others = tuple(name for name in sound if name not in wanted)
-    return Unpacked(len(wanted), len(named) - len(sound), others)
+    return Unpacked(len(wanted), len(named) - len(sound), tuple(name for name in sound if name not in wanted))
 
 
 def is_litter(name: str) -> bool:
