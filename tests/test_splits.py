@@ -372,6 +372,12 @@ def test_an_empty_fold_is_refused_with_a_seed_that_fills_all():
     assert "seed" not in caught.value.remedy
 
 
+def test_folds_do_not_tear_a_group_that_is_published_in_train_and_test():
+    everything = [*samples("abcdef"), sample("x", "train", "patient 7"), sample("y", "test", "patient 7")]
+    with pytest.raises(DataError, match=r"the group patient 7 lies in .* and test \(y\)"):
+        published_folds(everything, folds=2, fold=0, seed=0)
+
+
 def test_folds_leave_a_published_validation_part_alone():
     everything = [*of({"a": 1, "b": 2, "c": 3}, "train"), sample("v", "val"), sample("t", "test")]
     with pytest.raises(DataError, match="such as v, are published for validation"):

@@ -2,11 +2,16 @@
 
 A function that ends in `_folds` makes one fold of several: over all folds each sample judges once, a run is one fold,
 and a sweep over `fold` is all.
+
+Where groups are drawn, a group's place or fold follows from its name and the seed alone, so images added later move
+no earlier one. Shares are met, and folds equally large, on average over seeds, seldom exactly.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -25,25 +30,15 @@ def published(
 ) -> Split:
     """The published split: test as published; validation as published, else whole groups held out of train.
 
-    A group's place follows from its name and the seed alone, so images added later move no earlier one. Only
-    where that would hold out none of the groups, or all of them, the nearest one is moved over. The share is
-    met on average over seeds, seldom exactly.
+    Groups are drawn; only where that would hold out none of them, or all, the nearest one is moved over.
 
     Raises:
         DataError: a sample has no published part, a part is empty, train is too small to hold anything out, or a
             group lies in two published parts.
     """
-    train, val, test = published_parts(samples)
-    if val:
-        return whole_groups(Split(train, val, test))
-    held, _ = _by_draw({s.group for s in train}, seed, val_fraction)
-    return whole_groups(
-        Split(
-            tuple(s for s in train if s.group not in held),
-            tuple(s for s in train if s.group in held),
-            test,
-        )
-    )
+    parts = published_parts(samples)
+    held = set() if parts.val else _by_draw({s.group for s in parts.train}, seed, val_fraction)[0]
+    return _split(samples, lambda s: "val" if s.part == "train" and s.group in held else s.part)
 
 
 def hashed(
@@ -55,8 +50,7 @@ def hashed(
 ) -> Split:
     """A random split by whole groups, drawn by a hash of their name and the seed; published parts are not heeded.
 
-    Images added later move no earlier one, only where a part would otherwise be empty (a handful of groups) the
-    nearest group is moved over. The shares are met on average over seeds, seldom exactly.
+    Only where a part would otherwise be empty (a handful of groups) the nearest group is moved over.
 
     Raises:
         ConfigError: the shares leave nothing to train on.
@@ -76,11 +70,7 @@ def hashed(
             "sections is one group: `dataset/split=blocks` cuts it into runs.",
         )
     tested, held, _ = _by_draw(groups, seed, test, test + val)
-    return Split(
-        tuple(s for s in samples if s.group not in tested | held),
-        tuple(s for s in samples if s.group in held),
-        tuple(s for s in samples if s.group in tested),
-    )
+    return _split(samples, lambda s: "test" if s.group in tested else "val" if s.group in held else "train")
 
 
 def found(
@@ -96,9 +86,9 @@ def found(
     """
     if any(s.part for s in samples):
         return published(samples, val_fraction=val, seed=seed)
-    one_stack = len({(s.group, s.stack) for s in samples}) == 1 < len(samples) and samples[0].stack
+    count = len(samples)
+    one_stack = len({(s.group, s.stack) for s in samples}) == 1 < count and samples[0].stack
     if one_stack and val + test < 1:
-        count = len(samples)
         return blocks(samples, val=max(1, round(val * count)), test=max(1, round(test * count)), gap=0)
     return hashed(samples, val=val, test=test, seed=seed)
 
@@ -116,27 +106,19 @@ def blocks(
     even those with a gap. A stack's sections are taken in their places. The one strategy that cuts a stack; any
     other group stays whole.
 
-    Raises:
-        DataError: too few sections, or a border runs through a group that is not one stack.
+    Raises DataError where there are too few sections, or a border runs through a group that is not one stack.
     """
     samples = _in_place(samples)
     first_test = len(samples) - test
     first_val = first_test - gap - val
-    end_train = first_val - gap
-    if end_train < 1:
+    if first_val - gap < 1:
         left_out = f" and {gap} twice in between" if gap else ""
         raise DataError(
             f"{len(samples)} section(s) cannot give {test} for test, {val} for validation{left_out} and one for "
             "training",
             "Set `dataset.split.val` and `dataset.split.test` lower, or add sections.",
         )
-    return whole_groups(
-        Split(
-            tuple(samples[:end_train]),
-            tuple(samples[first_val : first_val + val]),
-            tuple(samples[first_test:]),
-        )
-    )
+    return whole_groups(_cut(samples, range(first_val, first_val + val), range(first_test, len(samples)), gap))
 
 
 def file(
@@ -147,9 +129,8 @@ def file(
 ) -> Split:
     """The split that a file spells out, as runs save it.
 
-    Raises:
-        DataError: the file is missing or of another form, a part is empty, an id is unknown, missing or named twice,
-            or a group lies in two parts.
+    Raises DataError where the file is missing or of another form, a part is empty, an id is unknown, missing or named
+    twice, or a group lies in two parts.
     """
     parts = _read_parts(Path(path))
     known = {s.id for s in samples}
@@ -157,9 +138,8 @@ def file(
     for part, ids in parts.items():
         for i in ids:
             if i in place:
-                raise DataError(
-                    f"{path} names {i} twice, in {place[i]} and in {part}", "An image plays one part; remove one."
-                )
+                problem = f"{path} names {i} twice, in {place[i]} and in {part}"
+                raise DataError(problem, "An image plays one part; remove one.")
             place[i] = part
     if unknown := [i for i in place if i not in known]:
         raise DataError(
@@ -171,7 +151,7 @@ def file(
             f"{path} names no part for {_some(missing)}",
             "Add them to a part, or leave them out with `dataset.split.allow_unused=true`.",
         )
-    return whole_groups(Split(*(tuple(s for s in samples if place.get(s.id) == part) for part in PARTS)))
+    return _split(samples, lambda s: place.get(s.id))
 
 
 def published_folds(
@@ -183,23 +163,19 @@ def published_folds(
 ) -> Split:
     """One fold of the published train part: `fold` is validation, the rest trains; test is the published test part.
 
-    A group's fold follows from its name and the seed alone, so images added later move no earlier one.
-
     Raises:
         ConfigError: there is no such fold.
         DataError: as `published`, a published validation part, or an empty fold.
     """
     _in_range(fold, folds)
-    train, val, test = published_parts(samples)
-    if val:
+    parts = published_parts(samples)
+    if val := parts.val:
         raise DataError(
             f"{len(val)} image(s), such as {val[0].id}, are published for validation, which folds would replace",
             "Use `dataset/split=published`, or move them to the train part.",
         )
-    held = _drawn({s.group for s in train}, folds, seed)[fold]
-    return whole_groups(
-        Split(tuple(s for s in train if s.group not in held), tuple(s for s in train if s.group in held), test)
-    )
+    held = _drawn({s.group for s in parts.train}, folds, seed)[fold]
+    return _split(samples, lambda s: "val" if s.part == "train" and s.group in held else s.part)
 
 
 def hashed_folds(
@@ -211,8 +187,7 @@ def hashed_folds(
 ) -> Split:
     """One fold of whole groups: `fold` is test, the one after it validation, the rest trains.
 
-    A group's fold follows from its name and the seed alone, so images added later move no earlier one; folds are
-    equally large on average over seeds, seldom exactly. Published parts are not heeded.
+    Published parts are not heeded.
 
     Raises:
         ConfigError: there is no such fold.
@@ -221,11 +196,7 @@ def hashed_folds(
     _in_range(fold, folds)
     drawn = _drawn({s.group for s in samples}, folds, seed)
     tested, held = drawn[fold], drawn[(fold + 1) % folds]
-    return Split(
-        tuple(s for s in samples if s.group not in tested | held),
-        tuple(s for s in samples if s.group in held),
-        tuple(s for s in samples if s.group in tested),
-    )
+    return _split(samples, lambda s: "test" if s.group in tested else "val" if s.group in held else "train")
 
 
 def blocks_folds(
@@ -250,58 +221,48 @@ def blocks_folds(
     start, end = fold * count // folds, (fold + 1) * count // folds
     # Validation and its gap fit before the test run, or else lie after it.
     first_val = start - gap - val if start >= gap + val else end + gap
-    held = range(first_val, first_val + val)
-    out = {n for block in (range(start, end), held) for n in range(block.start - gap, block.stop + gap)}
-    training = [n for n in range(count) if n not in out]
-    if start == end or held.stop > count or not training:
+    split = _cut(samples, range(first_val, first_val + val), range(start, end), gap)
+    if start == end or first_val + val > count or not split.train:
         raise DataError(
             f"{count} section(s) are too few for fold {fold} of {folds} with {val} for validation"
             + (f" and gaps of {gap}" if gap else ""),
             "Set `dataset.split.folds`, `dataset.split.val` or `dataset.split.gap` lower, or add sections.",
         )
-    return whole_groups(
-        Split(
-            tuple(samples[n] for n in training),
-            tuple(samples[held.start : held.stop]),
-            tuple(samples[start:end]),
-        )
-    )
+    return whole_groups(split)
 
 
-def published_parts(samples: Sequence[Sample]) -> tuple[tuple[Sample, ...], tuple[Sample, ...], tuple[Sample, ...]]:
-    """The samples of the published train, val (may be empty) and test parts.
+def published_parts(samples: Sequence[Sample]) -> Split:
+    """The published split; val may be empty.
 
-    Raises:
-        DataError: a sample has no published part, or there is too little in train or test.
+    Raises DataError where a sample has no published part, or there is too little in train or test.
     """
-    homeless = [s.id for s in samples if not s.part]
-    if homeless:
+    if homeless := [s.id for s in samples if not s.part]:
         raise DataError(
             f"{len(homeless)} image(s), such as {homeless[0]}, belong to no published part",
             "Split this data set another way, such as `dataset/split=hashed`.",
         )
-    train, val, test = (tuple(s for s in samples if s.part == part) for part in PARTS)
-    groups = len({s.group for s in train})
-    if not test or groups + bool(val) < 2:
+    split = Split(*(tuple(s for s in samples if s.part == part) for part in PARTS))
+    train, test = len(split.train), len(split.test)
+    groups = len({s.group for s in split.train})
+    if not test or groups + bool(split.val) < 2:
         raise DataError(
-            f"{len(train)} training image(s) of {groups} group(s) and {len(test)} test image(s) are too few to split",
+            f"{train} training image(s) of {groups} group(s) and {test} test image(s) are too few to split",
             "Training and validation need at least two images (of two groups), test one.",
         )
-    return train, val, test
+    return split
 
 
 def whole_groups(split: Split) -> Split:
     """The split as it is, if no group lies in two parts. A group that is one stack may: `blocks` cuts stacks.
 
-    Raises:
-        DataError: names a group and its parts.
+    Raises DataError that names a group and its parts.
     """
-    parts: dict[str, dict[str, Sample]] = {}
-    stacks: dict[str, set[str]] = {}
-    for name in PARTS:
-        for s in getattr(split, name):
-            parts.setdefault(s.group, {}).setdefault(name, s)
-            stacks.setdefault(s.group, set()).add(s.stack)
+    parts: dict[str, dict[str, Sample]] = defaultdict(dict)
+    stacks: dict[str, set[str]] = defaultdict(set)
+    for name, samples in vars(split).items():
+        for s in samples:
+            parts[s.group].setdefault(name, s)
+            stacks[s.group].add(s.stack)
     for group, first in parts.items():
         if len(first) > 1 and (len(stacks[group]) > 1 or "" in stacks[group]):
             where = " and ".join(f"{name} ({s.id})" for name, s in first.items())
@@ -316,6 +277,18 @@ def draw(group: str, seed: int) -> float:
     """A number in [0, 1), evenly spread over groups, that depends on the group's name and the seed alone."""
     digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _split(samples: Sequence[Sample], part_of: Callable[[Sample], str | None]) -> Split:
+    """Each sample in the part it is given, no group in two."""
+    return whole_groups(Split(*(tuple(s for s in samples if part_of(s) == part) for part in PARTS)))
+
+
+def _cut(samples: Sequence[Sample], val: range, test: range, gap: int) -> Split:
+    """Two runs of samples for validation and test; what is more than `gap` away from both trains."""
+    out = {n for run in (val, test) for n in range(run.start - gap, run.stop + gap)}
+    train = tuple(s for n, s in enumerate(samples) if n not in out)
+    return Split(train, tuple(samples[val.start : val.stop]), tuple(samples[test.start : test.stop]))
 
 
 def _in_place(samples: Sequence[Sample]) -> list[Sample]:
@@ -333,18 +306,17 @@ def _in_range(fold: int, folds: int) -> None:
         )
 
 
-def _drawn(groups: Iterable[str], folds: int, seed: int) -> list[set[str]]:
+def _drawn(groups: set[str], folds: int, seed: int) -> list[set[str]]:
     """The groups of each fold. Raises DataError where a fold has none, with a seed that fills all."""
-    names = sorted(groups)
 
     def deal(seed: int) -> list[set[str]]:
-        return [{g for g in names if int(draw(g, seed) * folds) == n} for n in range(folds)]
+        return [{g for g in groups if int(draw(g, seed) * folds) == n} for n in range(folds)]
 
     drawn = deal(seed)
     if not all(drawn):
-        fills = next((s for s in range(1000) if all(deal(s))), None) if len(names) >= folds else None
+        fills = next((s for s in range(1000) if all(deal(s))), None) if len(groups) >= folds else None
         raise DataError(
-            f"fold {drawn.index(set())} of {folds} is empty: {len(names)} group(s) are few for so many folds",
+            f"fold {drawn.index(set())} of {folds} is empty: {len(groups)} group(s) are few for so many folds",
             "Set `dataset.split.folds` lower" + (f", or `dataset.split.seed={fills}`." if fills is not None else "."),
         )
     return drawn
@@ -352,13 +324,12 @@ def _drawn(groups: Iterable[str], folds: int, seed: int) -> list[set[str]]:
 
 def _by_draw(groups: set[str], seed: int, *borders: float) -> list[set[str]]:
     """The groups drawn below the first border, below the second, ..., and the rest: none of them empty."""
-    order = sorted(groups, key=lambda g: draw(g, seed))
-    draws = [draw(g, seed) for g in order]
+    drawn = sorted((draw(g, seed), g) for g in groups)
     cuts = [0]
     for number, border in enumerate(borders):
-        below = sum(d < border for d in draws)
-        cuts.append(min(max(below, cuts[-1] + 1), len(order) - len(borders) + number))
-    return [set(order[start:end]) for start, end in zip(cuts, [*cuts[1:], len(order)], strict=True)]
+        below = sum(place < border for place, _ in drawn)
+        cuts.append(min(max(below, cuts[-1] + 1), len(drawn) - len(borders) + number))
+    return [{g for _, g in drawn[start:end]} for start, end in pairwise([*cuts, len(drawn)])]
 
 
 def _read_parts(path: Path) -> dict[str, list[str]]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 from lamella.data.cache.arrays import Store
@@ -45,13 +44,9 @@ def split_sha256(split: Split) -> str:
 
 def split_ids(split: Split) -> dict[str, list[str]]:
     """The ids of train, val and test, as split.json holds them."""
-    return {
-        "train": [s.id for s in split.train],
-        "val": [s.id for s in split.val],
-        "test": [s.id for s in split.test],
-    }
+    return {part: [s.id for s in samples] for part, samples in vars(split).items()}
 
 
 def _file(ref: ImageRef, facts: Facts) -> dict[str, Any]:
-    path: Path = ref.path
+    path = ref.path
     return {"file": path.name, "page": ref.page, "sha256": facts.sha256(path), "bytes": path.stat().st_size}

@@ -1,4 +1,4 @@
-"""The data of one run: samples, split, decoded arrays and the audit's findings."""
+"""What a run is given to work on."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,7 @@ from lamella.data.types import Dataset, Split
 
 @dataclass(frozen=True)
 class PreparedData:
-    """The data of one run, split and audited.
-
-    Attributes:
-        dataset: card and samples.
-        split: which sample trains, chooses or tests.
-        store: the decoded arrays.
-        report: what the audit found.
-    """
+    """The data of one run, split and audited; `store` gives the decoded arrays, `report` says what the audit found."""
 
     dataset: Dataset
     split: Split

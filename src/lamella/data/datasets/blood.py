@@ -27,8 +27,7 @@ def blood(*, root: Annotated[str, Key("folder that holds train/ and test/, each 
     Images and masks pair by stem: `uuid.jpg` with `uuid.png`. Each image is its own group: the set names no slide or
     patient.
 
-    Raises:
-        DataError: folder missing or empty, an image or mask without its pair, a name in both parts.
+    Raises DataError where a folder is missing or empty, for an image or mask without its pair, a name in both parts.
     """
     folder = Path(root)
     if not folder.is_dir():
@@ -42,12 +41,9 @@ def blood(*, root: Annotated[str, Key("folder that holds train/ and test/, each 
         for part in _PARTS
         for stem, image, mask in pair_by_stem(folder / part / "original", folder / part / "mask")
     ]
-    seen: dict[str, Sample] = {}
+    first: dict[str, Sample] = {}
     for sample in samples:
-        if sample.id in seen:
-            raise DataError(
-                f"{sample.image} and {seen[sample.id].image} have the same name in train and test",
-                "Remove one: an image that trains must not judge.",
-            )
-        seen[sample.id] = sample
+        if (other := first.setdefault(sample.id, sample)) is not sample:
+            problem = f"{sample.image} and {other.image} have the same name in train and test"
+            raise DataError(problem, "Remove one: an image that trains must not judge.")
     return Dataset(CARD, samples)

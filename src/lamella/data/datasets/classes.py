@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,8 +28,7 @@ class Classes:
 def mask_value(text: object, key: str) -> MaskValue:
     """The mask value that a configuration spells: a grey level or palette index, or a colour such as "#ff0000".
 
-    Raises:
-        ConfigError: it is neither; `key` says where it stands.
+    Raises ConfigError where it is neither; `key` says where it stands.
     """
     if isinstance(text, int) and not isinstance(text, bool):
         return text
@@ -44,8 +44,7 @@ def mask_value(text: object, key: str) -> MaskValue:
 def declared(classes: Mapping[Any, Any], ignore: MaskValue | None) -> Classes:
     """The classes that `dataset.classes` declares: names in the order of their ids, each with its value or values.
 
-    Raises:
-        ConfigError: fewer than two classes or more than 255, a value of two classes, or something that is no value.
+    Raises ConfigError for fewer than two classes or more than 255, a value of two classes, or what is no value.
     """
     if not 2 <= len(classes) <= IGNORE:
         raise ConfigError(f"dataset.classes names {len(classes)} class(es); 2 to {IGNORE} can be told apart", _HOW)
@@ -71,18 +70,17 @@ def found(counts: Mapping[ImageRef, Mapping[MaskValue, int]], ignore: MaskValue 
         counts: what each mask holds: value -> pixels.
         ignore: the value that counts in neither loss nor score.
 
-    Raises:
-        DataError: anything else; its remedy is a declaration to copy.
+    Raises DataError for anything else; its remedy is a declaration to copy.
     """
-    pixels: dict[MaskValue, int] = {}
+    pixels: Counter[MaskValue] = Counter()
     for held in counts.values():
-        for value, number in held.items():
-            pixels[value] = pixels.get(value, 0) + number
+        pixels.update(held)
     if any(isinstance(value, tuple) for value in (*pixels, ignore)):
         pixels = _as_colours(pixels)
         ignore = None if ignore is None else _colour(ignore)
     aside: dict[MaskValue, int] = {} if ignore is None else {ignore: IGNORE}
-    pixels = {value: number for value, number in pixels.items() if value not in aside}
+    for value in aside:
+        del pixels[value]
     levels = sorted(value for value in pixels if isinstance(value, int))
     if len(pixels) < 2:
         only = f"only {_shown(next(iter(pixels)))}" if pixels else "nothing but the value to ignore"
@@ -101,8 +99,7 @@ def found(counts: Mapping[ImageRef, Mapping[MaskValue, int]], ignore: MaskValue 
 def count_values(masks: Sequence[ImageRef], facts: Facts) -> dict[ImageRef, dict[MaskValue, int]]:
     """How many pixels of each value each mask holds; masks that cannot be read are left to the audit.
 
-    Raises:
-        DataError: not one can be read.
+    Raises DataError where not one can be read.
     """
 
     def count(ref: ImageRef) -> dict[MaskValue, int] | DataError:
@@ -151,11 +148,11 @@ def _unclear(
     )
 
 
-def _as_colours(pixels: Mapping[MaskValue, int]) -> dict[MaskValue, int]:
+def _as_colours(pixels: Mapping[MaskValue, int]) -> Counter[MaskValue]:
     """Grey levels as the colours that they are, for masks of which only some hold more than grey."""
-    result: dict[MaskValue, int] = {}
+    result: Counter[MaskValue] = Counter()
     for value, number in pixels.items():
-        result[_colour(value)] = result.get(_colour(value), 0) + number
+        result[_colour(value)] += number
     return result
 
 

@@ -28,10 +28,8 @@ def em(*, root: Annotated[str, Key("folder that holds train-volume.tif and train
     """The labelled sections of the ISBI-2012 challenge, one sample a page, in the order of the block.
 
     The block is one stack, and is split into runs of sections (`lamella.splits.blocks`), never at random. Each
-    section is its own group.
-
-    Raises:
-        DataError: a file is missing or damaged, or the two hold different numbers of pages.
+    section is its own group. Raises DataError where a file is missing or damaged, or the two hold different numbers of
+    pages.
     """
     folder = Path(root)
     volume, labels = folder / "train-volume.tif", folder / "train-labels.tif"
@@ -47,15 +45,8 @@ def em(*, root: Annotated[str, Key("folder that holds train-volume.tif and train
             f"{volume} has {count} pages, {labels} has {label_count}",
             "Each section needs its label page; fetch both files again.",
         )
-    samples = [
-        Sample(
-            f"section-{page:03d}",
-            ImageRef(volume, page, _AXES),
-            ImageRef(labels, page, _AXES),
-            group=f"section-{page:03d}",
-            stack=volume.stem,
-            place=page,
-        )
-        for page in range(count)
-    ]
+    samples = []
+    for page in range(count):
+        id_, image, mask = f"section-{page:03d}", ImageRef(volume, page, _AXES), ImageRef(labels, page, _AXES)
+        samples.append(Sample(id_, image, mask, group=id_, stack=volume.stem, place=page))
     return Dataset(CARD, samples)

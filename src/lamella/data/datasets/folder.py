@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,11 +51,18 @@ def folder(
     found_pairs = _pairs(images, masks, pairs, image_suffix, mask_suffix)
     group_of = _grouping(group, found_pairs)
     samples = [s for pair in found_pairs for s in _samples(pair, axes, mask_axes, serial, group_of(pair), facts)]
-    _check_unique(samples)
+    first: dict[str, Sample] = {}
+    for sample in samples:
+        if (other := first.setdefault(sample.id, sample)) is not sample:
+            raise DataError(
+                f"{sample.image} and {other.image} both give the image {sample.id}",
+                "Each image belongs to the data once, under a name of its own: rename or remove one.",
+            )
     aside = None if ignore is None else mask_value(ignore, "dataset.ignore")
-    meaning = (
-        found(count_values([s.mask for s in samples], facts), aside) if classes is None else declared(classes, aside)
-    )
+    if classes is None:
+        meaning = found(count_values([s.mask for s in samples], facts), aside)
+    else:
+        meaning = declared(classes, aside)
     where = Path(pairs or images or "").absolute()
     card = DatasetCard(
         name=name,
@@ -81,12 +89,9 @@ def _pairs(images: str | None, masks: str | None, pairs: str | None, image_suffi
             "dataset.images has no value",
             "Name your folders: dataset.images=DIR dataset.masks=DIR; or a CSV: dataset.pairs=FILE.",
         )
-    place = Path(images)
-    if masks is None and place.is_file():
+    if masks is None and Path(images).is_file():
         raise ConfigError("dataset.masks has no value", f"Name the masks of the stack {images}: dataset.masks=FILE.")
-    found_pairs = from_places(
-        place, Path(images if masks is None else masks), image_suffix=image_suffix, mask_suffix=mask_suffix
-    )
+    found_pairs = from_places(Path(images), Path(images if masks is None else masks), image_suffix, mask_suffix)
     return sorted(found_pairs, key=lambda pair: _natural(pair.id))
 
 
@@ -156,24 +161,10 @@ def _pages(path: Path, count: int, wanted: int | None) -> list[int | None]:
 
 def _channels(samples: Sequence[Sample]) -> int:
     """Of the first image that can be read."""
-    faults = []
     for sample in samples:
-        try:
+        with suppress(DataError):
             return header(sample.image).channels
-        except DataError as fault:
-            faults.append(fault)
-    raise faults[0]
-
-
-def _check_unique(samples: Sequence[Sample]) -> None:
-    first: dict[str, Sample] = {}
-    for sample in samples:
-        other = first.setdefault(sample.id, sample)
-        if other is not sample:
-            raise DataError(
-                f"{sample.image} and {other.image} both give the image {sample.id}",
-                "Each image belongs to the data once, under a name of its own: rename or remove one.",
-            )
+    return header(samples[0].image).channels  # raises what is wrong with it
 
 
 def _natural(text: str) -> tuple[list[str | int], str]:

@@ -17,7 +17,7 @@ from lamella.data.types import Role
 from lamella.errors import DataError
 
 _ROLES: tuple[Role, ...] = ("train", "val", "test")
-_WHOLE: list[Role] = [""]
+_Named = tuple[str, Path, Path]  # stem, image, mask
 _COLUMNS = ("image", "mask", "group", "part", "image_page", "mask_page")
 
 
@@ -27,12 +27,10 @@ class Pair:
 
     Attributes:
         id: unique, but for rows of a CSV that name pages.
-        image: the file.
-        mask: the file.
+        image, mask: the files.
         part: where it was published.
         group: as a CSV has it.
-        image_page: as a CSV has it; None: the only one, or all of a stack.
-        mask_page: the same.
+        image_page, mask_page: as a CSV has them; None: the only one, or all of a stack.
     """
 
     id: str
@@ -44,7 +42,7 @@ class Pair:
     mask_page: int | None = None
 
 
-def from_places(images: Path, masks: Path, *, image_suffix: str, mask_suffix: str) -> list[Pair]:
+def from_places(images: Path, masks: Path, image_suffix: str, mask_suffix: str) -> list[Pair]:
     """The pairs of two stacks, of two folders (which may be one), or of their sub-folders train/, val/ and test/.
 
     Raises:
@@ -54,13 +52,13 @@ def from_places(images: Path, masks: Path, *, image_suffix: str, mask_suffix: st
     for path, key in ((images, "images"), (masks, "masks")):
         if not path.exists():
             raise DataError(f"{path} is missing", f"Set `dataset.{key}` to your folder of {key}, or to a stack.")
-    if images.is_file() != masks.is_file():
+    kind, mask_kind = ("file" if path.is_file() else "folder" for path in (images, masks))
+    if kind != mask_kind:
         raise DataError(
-            f"{images} is a {'file' if images.is_file() else 'folder'}, {masks} a "
-            f"{'file' if masks.is_file() else 'folder'}",
+            f"{images} is a {kind}, {masks} a {mask_kind}",
             "`dataset.images` and `dataset.masks` must be two files (stacks) or two folders.",
         )
-    if images.is_file():
+    if kind == "file":
         return [Pair(composed(images.stem), images, masks)]
     parts = _published(images)
     if parts != _published(masks):
@@ -70,10 +68,8 @@ def from_places(images: Path, masks: Path, *, image_suffix: str, mask_suffix: st
         )
     return [
         Pair(f"{part}/{stem}" if part else stem, image, mask, part)
-        for part in parts or _WHOLE
-        for stem, image, mask in pair_by_stem(
-            images / part, masks / part, image_suffix=image_suffix, mask_suffix=mask_suffix
-        )
+        for part in parts
+        for stem, image, mask in pair_by_stem(images / part, masks / part, image_suffix, mask_suffix)
     ]
 
 
@@ -82,10 +78,8 @@ def from_csv(path: Path) -> list[Pair]:
 
     Its columns are image and mask and, where wanted, group, part, image_page and mask_page.
     Paths are relative to the CSV, pages are counted from 0. Other columns are passed over, unless they look like
-    one of these misspelt. Semicolons may stand for commas, as some spreadsheets have it.
-
-    Raises:
-        DataError: names the line where something is missing or wrong.
+    one of these misspelt. Semicolons may stand for commas, as some spreadsheets have it. Raises DataError that names
+    the line where something is missing or wrong.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -109,17 +103,14 @@ def from_csv(path: Path) -> list[Pair]:
     return pairs
 
 
-def pair_by_stem(
-    images: Path, masks: Path, *, image_suffix: str = "", mask_suffix: str = ""
-) -> list[tuple[str, Path, Path]]:
+def pair_by_stem(images: Path, masks: Path, image_suffix: str = "", mask_suffix: str = "") -> list[_Named]:
     """The images of a folder, each with the mask of the same stem.
 
     Hidden files (`.DS_Store`, `._copy.png`) and Windows' `Thumbs.db` and `desktop.ini` are nobody's images and
     are passed over; any other file that is no image is an error, and so is a folder.
 
     Args:
-        images: folder of images.
-        masks: folder of masks. It may be the same one: then the longer suffix that a stem ends in decides.
+        images, masks: folders. They may be one: then the longer suffix that a stem ends in decides.
         image_suffix: what every image's stem ends in, and its mask's lacks: "_img" in `a_img.tif`.
         mask_suffix: the same of masks.
 
@@ -130,17 +121,16 @@ def pair_by_stem(
         DataError: a folder is missing or empty or holds something else, an image has no mask, a mask no image,
             a stem occurs twice or lacks its suffix, or one folder holds both and no suffix tells them apart.
     """
-    if _same(images, masks):
-        image_files, mask_files = _of_one_folder(images, image_suffix, mask_suffix)
+    if images.is_dir() and masks.is_dir() and images.samefile(masks):
+        image_paths, mask_paths = _told_apart(images, image_suffix, mask_suffix)
     else:
-        image_files = _by_stem(_pictures(images), image_suffix, "image_suffix")
-        mask_files = _by_stem(_pictures(masks), mask_suffix, "mask_suffix")
-    lonely = [image_files[s] for s in sorted(image_files.keys() - mask_files.keys())]
-    orphans = [mask_files[s] for s in sorted(mask_files.keys() - image_files.keys())]
+        image_paths, mask_paths = _pictures(images), _pictures(masks)
+    image_files = _by_stem(image_paths, image_suffix, "image_suffix")
+    mask_files = _by_stem(mask_paths, mask_suffix, "mask_suffix")
     problems = []
-    if lonely:
+    if lonely := [image_files[stem] for stem in sorted(image_files.keys() - mask_files.keys())]:
         problems.append(f"{_some(lonely)} without a mask in {masks}")
-    if orphans:
+    if orphans := [mask_files[stem] for stem in sorted(mask_files.keys() - image_files.keys())]:
         problems.append(f"{_some(orphans)}: a mask without an image in {images}")
     if problems:
         apart = f", apart from {image_suffix!r} and {mask_suffix!r}" if image_suffix + mask_suffix else ""
@@ -155,8 +145,7 @@ def pair_by_stem(
 def contents(folder: Path) -> list[Path]:
     """The files and folders in a folder, sorted, without hidden files and what systems leave behind.
 
-    Raises:
-        DataError: the folder is missing or may not be read.
+    Raises DataError where the folder is missing or may not be read.
     """
     try:
         paths = sorted(folder.iterdir())
@@ -173,16 +162,16 @@ def composed(text: str) -> str:
 
 
 def _published(folder: Path) -> list[Role]:
-    """Which of the sub-folders there are; none where the folder holds images itself."""
+    """Which of the sub-folders there are; [""] where the folder holds images itself."""
     paths = contents(folder)
     parts = [part for part in _ROLES if (folder / part).is_dir()]
-    beside = [p for p in paths if p.name not in parts]
+    beside = [path for path in paths if path.name not in parts]
     if parts and beside:
         raise DataError(
             f"{beside[0]} lies beside the sub-folder {parts[0]}/ of {folder}",
             "Images lie either in the folder itself or in sub-folders train/, val/ and test/, and nothing else does.",
         )
-    return parts
+    return parts or [""]
 
 
 def _check_columns(path: Path, names: list[str]) -> None:
@@ -207,9 +196,8 @@ def _pair(path: Path, line: int, row: dict[str, str], too_long: bool) -> Pair:
         if not row[name]:
             raise DataError(f"{where}: no {name}", "Each line needs an image and a mask.")
         if not (path.parent / row[name]).is_file():
-            raise DataError(
-                f"{where}: there is no file {path.parent / row[name]}", "Paths are relative to the CSV's own folder."
-            )
+            remedy = "Paths are relative to the CSV's own folder."
+            raise DataError(f"{where}: there is no file {path.parent / row[name]}", remedy)
     part = next((part for part in ("", *_ROLES) if part == row.get("part", "")), None)
     if part is None:
         raise DataError(f"{where}: part is {row['part']!r}", "It is train, val, test or, on all lines, empty.")
@@ -218,25 +206,16 @@ def _pair(path: Path, line: int, row: dict[str, str], too_long: bool) -> Pair:
     image = path.parent / row["image"]
     # Seen from the CSV, so that the data may be moved as a whole and keep its ids, and with them its split.
     id_ = Path(os.path.relpath(image, path.parent)).with_suffix("").as_posix()
-    return Pair(
-        id=composed(id_),
-        image=image,
-        mask=path.parent / row["mask"],
-        part=part,
-        group=row.get("group"),
-        image_page=_page(where, "image_page", row),
-        mask_page=_page(where, "mask_page", row),
-    )
+    pages = {name: row[name] for name in ("image_page", "mask_page") if row.get(name)}
+    for name, text in pages.items():
+        if not text.isdecimal():
+            raise DataError(f"{where}: {name} is {text!r}", "Pages are whole numbers, counted from 0.")
+    numbers = {name: int(text) for name, text in pages.items()}
+    return Pair(composed(id_), image, path.parent / row["mask"], part, row.get("group"), **numbers)
 
 
-def _page(where: str, name: str, row: dict[str, str]) -> int | None:
-    text = row.get(name, "")
-    if text and not text.isdecimal():
-        raise DataError(f"{where}: {name} is {text!r}", "Pages are whole numbers, counted from 0.")
-    return int(text) if text else None
-
-
-def _of_one_folder(folder: Path, image_suffix: str, mask_suffix: str) -> tuple[dict[str, Path], dict[str, Path]]:
+def _told_apart(folder: Path, image_suffix: str, mask_suffix: str) -> tuple[list[Path], list[Path]]:
+    """The images and the masks of one folder."""
     if image_suffix == mask_suffix:
         raise DataError(
             f"images and masks are both in {folder}, and nothing in their names tells them apart",
@@ -247,17 +226,14 @@ def _of_one_folder(folder: Path, image_suffix: str, mask_suffix: str) -> tuple[d
     paths = _pictures(folder)
     with_longer = [path for path in paths if _ends(path, longer)]
     others = [path for path in paths if not _ends(path, longer)]
-    image_files, mask_files = (with_longer, others) if longer == image_suffix else (others, with_longer)
-    for files, what, suffix in ((image_files, "image", image_suffix), (mask_files, "mask", mask_suffix)):
+    images, masks = (with_longer, others) if longer == image_suffix else (others, with_longer)
+    for files, what, suffix in ((images, "image", image_suffix), (masks, "mask", mask_suffix)):
         if not files:
             raise DataError(
                 f"no {what} in {folder}" + (f": no file's stem ends in {suffix}" if suffix else ""),
                 f"Set `dataset.{what}_suffix` to what the stems of {what}s end in.",
             )
-    return (
-        _by_stem(image_files, image_suffix, "image_suffix"),
-        _by_stem(mask_files, mask_suffix, "mask_suffix"),
-    )
+    return images, masks
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -283,27 +259,16 @@ def _by_stem(paths: Iterable[Path], suffix: str, key: str) -> dict[str, Path]:
                 f"the stem of {path} does not end in {suffix}",
                 f"Correct `dataset.{key}`, or move out of the folder what does not belong there.",
             )
-        stem = _stem(path).removesuffix(composed(suffix))
-        if stem in files:
-            raise DataError(
-                f"{files[stem]} and {path.name} have the same stem, so their pair is ambiguous",
-                "Rename or remove one.",
-            )
-        files[stem] = path
+        stem = composed(path.stem).removesuffix(composed(suffix))
+        if (other := files.setdefault(stem, path)) is not path:
+            problem = f"{other} and {path.name} have the same stem, so their pair is ambiguous"
+            raise DataError(problem, "Rename or remove one.")
     return files
 
 
 def _ends(path: Path, suffix: str) -> bool:
-    stem, suffix = _stem(path), composed(suffix)
+    stem, suffix = composed(path.stem), composed(suffix)
     return stem.endswith(suffix) and stem != suffix
-
-
-def _stem(path: Path) -> str:
-    return composed(path.stem)
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.is_dir() and other.is_dir() and one.samefile(other)
 
 
 def _some(paths: list[Path]) -> str:

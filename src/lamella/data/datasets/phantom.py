@@ -26,9 +26,6 @@ from lamella.data.datasets.phantom_em import grow_neurites, section
 from lamella.data.types import Dataset
 from lamella.errors import StorageError
 
-# Streams of random numbers, so that more images of one part never change the other.
-_TRAIN, _TEST = 2, 3
-
 
 def phantom_em(
     *,
@@ -74,17 +71,9 @@ def write_em(folder: Path, *, seed: int, sections: int, size: int) -> None:
 
     `train-volume.tif` holds the sections, `train-labels.tif` the truth: 0 is membrane, 255 interior.
     Both are (sections, size, size), uint8, one page a section. Structures have the pixel sizes of the real
-    data (4 nm a pixel, sections 50 nm apart). A section depends on seed, size and its own number only.
-
-    Args:
-        folder: made by this call, all or nothing; left as it is where it already holds something, so its name
-            should tell the arguments.
-        seed: 0 or more.
-        sections: how many sections, 1 or more.
-        size: height and width of a section in pixels.
-
-    Raises:
-        StorageError: the folder cannot be written.
+    data (4 nm a pixel, sections 50 nm apart). A section depends on seed (0 or more), size and its own number only.
+    The folder is made by this call, all or nothing, and left as it is where it already holds something, so its name
+    should tell the arguments. Raises StorageError where it cannot be written.
     """
 
     def fill(new: Path) -> None:
@@ -103,24 +92,14 @@ def write_blood(folder: Path, *, seed: int, train: int, test: int, height: int, 
     `{train,test}/original/NAME.{png,jpg}` are RGB images, `{train,test}/mask/NAME.png` the truth: RGB, three
     equal channels, 255 is cell, 0 is not. All are (height, width, 3), uint8. Red and white cells are cells,
     platelets and dirt are not. One image in eight is a JPEG. Names of test images begin with e or f, others
-    do not. An image depends on seed, height, width, its part and its own number only.
-
-    Args:
-        folder: made by this call, all or nothing; left as it is where it already holds something, so its name
-            should tell the arguments.
-        seed: 0 or more.
-        train: how many images in `train`.
-        test: how many images in `test`.
-        height: of each image, in pixels; a red cell is about 26 pixels wide.
-        width: of each image, in pixels.
-
-    Raises:
-        StorageError: the folder cannot be written.
+    do not. A red cell is about 26 pixels wide. An image depends on seed (0 or more), height, width, its part and its
+    own number only. The folder is made as by `write_em`. Raises StorageError where it cannot be written.
     """
 
     def fill(new: Path) -> None:
-        # The JPEGs of each part are so placed that six images always hold at least one.
-        for part, count, stream, first_jpeg in (("train", train, _TRAIN, 3), ("test", test, _TEST, 2)):
+        # Each part has its own stream of random numbers, so that more images of one never change the other. Its JPEGs
+        # are so placed that six images always hold at least one.
+        for part, count, stream, first_jpeg in (("train", train, 2, 3), ("test", test, 3, 2)):
             (new / part / "original").mkdir(parents=True)
             (new / part / "mask").mkdir()
             for index in range(count):

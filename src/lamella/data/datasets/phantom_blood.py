@@ -1,7 +1,4 @@
-"""Phantom blood smears.
-
-Cells absorb light: each adds its optical density to the picture, so that overlaps are dark.
-"""
+"""Phantom blood smears: each cell adds its optical density to the picture, so that overlaps are dark."""
 
 import math
 from dataclasses import dataclass, replace

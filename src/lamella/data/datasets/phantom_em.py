@@ -1,7 +1,7 @@
-"""Phantom electron microscopy.
+"""Phantom electron microscopy: neurites are ellipses that wander from section to section.
 
-Neurites are ellipses that wander from section to section; each pixel belongs to
-the nearest one, and membranes are where two are equally near: a slice of a warped, weighted Voronoi field.
+Each pixel belongs to the nearest one, and membranes are where two are equally near: a slice of a warped, weighted
+Voronoi field.
 """
 
 import math
@@ -184,14 +184,8 @@ def _walls(neurites: Neurites, depth: float, y: Floats, x: Floats) -> _Walls:
     slope = np.maximum(slope, np.float32(0.4))
     above, below = neurites.at(depth - 0.5), neurites.at(depth + 0.5)
     moved = [cut.distance(second, y, x)[0] - cut.distance(first, y, x)[0] for cut in (above, below)]
-    return _Walls(
-        y=y,
-        x=x,
-        owner=first,
-        distance=(far - near) / slope,
-        smear=np.abs(moved[1] - moved[0]) / (2 * slope),
-        thickness=(neurites.wall[first] + neurites.wall[second]) / 2,
-    )
+    smear, thickness = np.abs(moved[1] - moved[0]) / (2 * slope), (neurites.wall[first] + neurites.wall[second]) / 2
+    return _Walls(y, x, owner=first, distance=(far - near) / slope, smear=smear, thickness=thickness)
 
 
 def _nearest_two(cut: _Profiles, y: Floats, x: Floats) -> tuple[Ints, Ints]:

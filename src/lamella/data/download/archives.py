@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +12,6 @@ from lamella.data.download.unpack import ArchiveLimits, is_litter
 from lamella.errors import DataError
 
 _MIB = 1 << 20
-_KINDS = ("original", "mask")
 _FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 _PARTIAL = "Or take what is there for what it is: partial=true."
 _OTHER = "It is not what was published."
@@ -39,6 +38,8 @@ class PublishedTiff:
 class VolumeLayout:
     """The layout of a published volume: a few multi-page TIFFs of uint8 pages, all square and of one size.
 
+    `partial` says that a part of what was published is meant to be enough.
+
     Attributes:
         files: what was published.
         extras: names of further files of an archive that are kept, and not looked into.
@@ -64,41 +65,33 @@ class VolumeLayout:
         Args:
             names: of all files in the archive.
             where: the archive's own name, for messages.
-            partial: whether a part of what was published is meant to be enough.
 
-        Raises:
-            DataError: none does, or they lie below more than one folder, or another number than was published.
+        Raises DataError where none does, or they lie below more than one folder, or another number than was published.
         """
         required = [file.name for file in self.files]
         places = {name: PurePosixPath(name).name for name in names}
         places = {name: place for name, place in places.items() if place in (*required, *self.extras)}
         picked = _below_one(places, names, where, required[0], self.extras)
-        missing = [name for name in required if name not in picked.values()]
-        if missing and not partial:
+        if not partial and (missing := [name for name in required if name not in picked.values()]):
             raise DataError(f"{where} lacks {', '.join(missing)}", _PARTIAL)
         return picked
 
     def verify(self, folder: Path, partial: bool) -> list[str]:
         """What is worth knowing about a data set on disk, in sentences, once it was held to what was published.
 
-        Args:
-            folder: the data set's own.
-            partial: whether a part of what was published is meant to be enough.
-
-        Raises:
-            DataError: a file is missing, unreadable or not what was published.
+        Raises DataError where a file is missing, unreadable or not what was published.
         """
-        missing = [file.name for file in self.files if not (folder / file.name).is_file()]
-        if missing and (not partial or len(missing) == len(self.files)):
-            raise DataError(f"{folder} lacks {', '.join(missing)}", _PARTIAL)
-        present = [file for file in self.files if file.name not in missing]
-        others = [file for file in present if self._pixels(folder / file.name, file.values) != file.pixels]
-        size = f"{self.pages} pages of {self.side}x{self.side} pixels"
-        notes = [f"{', '.join(file.name for file in present)}: {size} each"]
+        present = [file for file in self.files if (folder / file.name).is_file()]
+        missing = ", ".join(file.name for file in self.files if file not in present)
+        if missing and not (partial and present):
+            raise DataError(f"{folder} lacks {missing}", _PARTIAL)
+        others = [file.name for file in present if self._pixels(folder / file.name, file.values) != file.pixels]
+        names = ", ".join(file.name for file in present)
+        notes = [f"{names}: {self.pages} pages of {self.side}x{self.side} pixels each"]
         if missing:
-            notes.append(f"left out: {', '.join(missing)}")
+            notes.append(f"left out: {missing}")
         if others:
-            names = ", ".join(file.name for file in others)
+            names = ", ".join(others)
             notes.append(f"NOT THE PUBLISHED PIXELS: {names}. Scores on it are not comparable with published ones.")
         elif all(_git_blob(folder / file.name) == file.blob for file in present):
             notes.append("these are the organisers' own files, byte for byte")
@@ -117,14 +110,11 @@ class VolumeLayout:
         digest = hashlib.sha256()
         for page in range(count):
             array = read(ImageRef(path, page))
-            if array.shape != (self.side, self.side) or array.dtype != "uint8":
-                shape = "x".join(str(n) for n in array.shape)
-                expected = f"{self.side}x{self.side} uint8"
-                raise DataError(f"page {page} of {path} is {shape} {array.dtype}; {expected} was published", _OTHER)
-            stray = {int(value) for value in np.unique(array)} - values if values else set()
-            if stray:
-                allowed = " and ".join(str(value) for value in sorted(values or ()))
-                strays = ", ".join(str(value) for value in sorted(stray)[:5])
+            found, expected = f"{'x'.join(map(str, array.shape))} {array.dtype}", f"{self.side}x{self.side} uint8"
+            if found != expected:
+                raise DataError(f"page {page} of {path} is {found}; {expected} was published", _OTHER)
+            if values and (stray := {*np.unique(array).tolist()} - values):
+                allowed, strays = " and ".join(map(str, sorted(values))), ", ".join(map(str, sorted(stray)[:5]))
                 raise DataError(f"page {page} of {path} holds the value(s) {strays}; labels are {allowed}", _OTHER)
             digest.update(array.tobytes())
         return digest.hexdigest()
@@ -152,11 +142,10 @@ class PairsLayout:
 
     def pick(self, names: Sequence[str], where: str, partial: bool) -> dict[str, str]:
         """The names in an archive that belong to the data set, with their places: as `VolumeLayout.pick`."""
-        folders = {f"{part}/{kind}" for part, kind in self._folders()}
         places = {name: "/".join(PurePosixPath(name).parts[-3:]) for name in names}
-        places = {name: place for name, place in places.items() if place.rpartition("/")[0] in folders}
+        places = {name: place for name, place in places.items() if place.rpartition("/")[0] in self._counts}
         picked = _below_one(places, names, where, f"{next(iter(self.parts))}/original/")
-        self._require_all(where, picked.values(), partial)
+        self._require_all(where, Counter(place.rpartition("/")[0] for place in picked.values()), partial)
         return picked
 
     def verify(self, folder: Path, partial: bool) -> list[str]:
@@ -165,17 +154,15 @@ class PairsLayout:
         from lamella.data.types import ImageRef
 
         try:
-            inside = {f"{part}/{kind}": sorted((folder / part / kind).iterdir()) for part, kind in self._folders()}
+            inside = {place: sorted((folder / place).iterdir()) for place in self._counts}
         except OSError as error:
             raise DataError(f"{error.filename} cannot be read: {error.strerror}", _PARTIAL) from None
         files = {place: [p for p in paths if not is_litter(p.name)] for place, paths in inside.items()}
-        names = [f"{place}/{path.name}" for place, paths in files.items() for path in paths]
-        self._require_all(str(folder), names, partial)
+        self._require_all(str(folder), Counter({place: len(paths) for place, paths in files.items()}), partial)
         pictures: Counter[tuple[str, tuple[int, int]]] = Counter()
-        for part in self.parts:
-            for path in files[f"{part}/original"]:
-                height, width = size(ImageRef(path))
-                pictures[_FORMATS.get(path.suffix.lower(), path.suffix), (width, height)] += 1
+        for path in (path for part in self.parts for path in files[f"{part}/original"]):
+            height, width = size(ImageRef(path))
+            pictures[_FORMATS.get(path.suffix.lower(), path.suffix), (width, height)] += 1
         if pictures != self.pictures and not partial:
             raise DataError(f"{folder} holds {_described(pictures)}; published are {_described(self.pictures)}", _OTHER)
         pairs = ", ".join(f"{len(files[f'{part}/original'])} {part}" for part in self.parts)
@@ -184,13 +171,13 @@ class PairsLayout:
             notes.append(f"A PART of the published {sum(self.parts.values()):,}: scores on it are not comparable.")
         return notes
 
-    def _folders(self) -> list[tuple[str, str]]:
-        return [(part, kind) for part in self.parts for kind in _KINDS]
+    @property
+    def _counts(self) -> Counter[str]:
+        """How many files were published in each folder."""
+        return Counter({f"{part}/{kind}": pairs for part, pairs in self.parts.items() for kind in ("original", "mask")})
 
-    def _require_all(self, where: str, names: Iterable[str], partial: bool) -> None:
-        """Counts names {part}/{kind}/{name}."""
-        counts = Counter(name.rpartition("/")[0] for name in names)
-        if not partial and any(counts[f"{part}/{kind}"] != self.parts[part] for part, kind in self._folders()):
+    def _require_all(self, where: str, counts: Counter[str], partial: bool) -> None:
+        if not partial and counts != self._counts:
             found = "; ".join(
                 f"{part}: {counts[f'{part}/original']:,} images, {counts[f'{part}/mask']:,} masks"
                 for part in self.parts
@@ -286,12 +273,11 @@ def _below_one(
 
 def _git_blob(path: Path) -> str:
     """Git's name for a file's content."""
-    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
-    digest.update(path.read_bytes())
-    return digest.hexdigest()
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _described(pictures: Mapping[tuple[str, tuple[int, int]], int]) -> str:
     """Counts by format and size, in words, the most first."""
-    ordered = sorted(pictures.items(), key=lambda item: -item[1])
+    ordered = Counter(pictures).most_common()
     return ", ".join(f"{number:,} {name} {width}x{height}" for (name, (width, height)), number in ordered)

@@ -26,9 +26,6 @@ _PAUSE_MOST_S = 30
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 # `identity`: a range of a file that was compressed for the way would be of no use.
 _HEADERS = {"User-Agent": f"lamella/{__version__}", "Accept-Encoding": "identity"}
-_CONFIRM = "confirm"  # the hidden field by which Google Drive is told "download anyway"
-_QUOTA = ("too many users", "quota")
-_LOGIN = ("sign in", "log in", "login", "you need access", "password")
 
 
 def fetch(
@@ -37,8 +34,8 @@ def fetch(
     *,
     timeout: float,
     retries: int,
-    progress: Progress | None = None,
-    say: Callable[[str], None] | None = None,
+    progress: Progress = lambda *_: None,
+    say: Callable[[str], None] = lambda _: None,
     pause: float = 1.0,
 ) -> None:
     """Fetches a ZIP archive from the web into a file, going on where an earlier call was cut off.
@@ -48,7 +45,6 @@ def fetch(
     viruses, is answered with yes.
 
     Args:
-        url: where it is.
         target: where it goes, once it is whole.
         timeout: seconds without a single byte after which a connection counts as broken.
         retries: how often to try again in a row without getting any further.
@@ -61,7 +57,7 @@ def fetch(
             that got no further.
         StorageError: the disk is full, or the folder cannot be written.
     """
-    partial = PartialDownload(target)
+    partial = _Partial(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         furthest = at_start = partial.bytes()
@@ -71,23 +67,27 @@ def fetch(
                 try:
                     _attempt(session, url, partial, timeout, progress)
                     break
-                except (_CutError, requests.RequestException) as error:
+                except requests.RequestException as error:
                     if partial.bytes() > furthest:
                         furthest, failures = partial.bytes(), 0
                     failures += 1
                     if failures > retries or (furthest == at_start and _unreachable(error)):
                         raise _given_up(url, partial.bytes(), error) from error
-                    wait = min(getattr(error, "wait", 0) or pause * 2 ** (failures - 1), _PAUSE_MOST_S)
-                    if say:
-                        say(f"{_reason(error)}: trying again in {wait:g} s")
+                    asked = "" if error.response is None else error.response.headers.get("Retry-After", "")
+                    wait = float(asked) if asked.isdecimal() else 0
+                    wait = min(wait or pause * 2 ** (failures - 1), _PAUSE_MOST_S)
+                    say(f"{_reason(error)}: trying again in {wait:g} s")
                     time.sleep(wait)
-        partial.finish()
+        with partial.path.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.path.replace(target)
+        partial.note.unlink(missing_ok=True)
     except OSError as error:  # requests' own errors are OSErrors, too, and were all dealt with
         raise not_written(target.parent, error) from error
 
 
 @dataclass(frozen=True)
-class Source:
+class _Source:
     """The file that a download is of: its address, and all that tells one version of it from another."""
 
     url: str
@@ -96,51 +96,33 @@ class Source:
     size: int | None = None
 
     @property
-    def validator(self) -> str:
-        """What goes into `If-Range`, so that two versions are never joined; a weak ETag would promise too little."""
+    def validator(self) -> str:  # for `If-Range`: two versions are never joined, and a weak ETag promises too little
         return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
 
-class PartialDownload:
+class _Partial:
     """A file as far as it has come (`target`.part), with a note beside it about its source."""
 
     def __init__(self, target: Path) -> None:
-        self.target = target
         self.path = target.with_name(f"{target.name}.part")
         self.note = target.with_name(f"{target.name}.part.json")
 
     def bytes(self) -> int:
-        """How many bytes have come so far."""
         return self.path.stat().st_size if self.path.exists() else 0
 
-    def source(self, url: str) -> Source | None:
+    def source(self, url: str) -> _Source | None:
         """The file that the bytes so far are of; None where that is not known well enough to go on with them."""
         try:
-            source = Source(**json.loads(self.note.read_text()))
+            source = _Source(**json.loads(self.note.read_text()))
         except (OSError, ValueError, TypeError):
             return None
         known = source.url == url and (source.validator or source.size is not None)
         return source if known and self.bytes() else None
 
-    def begin(self, source: Source) -> None:
+    def begin(self, source: _Source) -> None:
         """Starts anew with no bytes. The old ones go first: they must never stand beside another file's note."""
         self.path.write_bytes(b"")
         self.note.write_text(json.dumps(asdict(source)))
-
-    def finish(self) -> None:
-        """Moves the file, now whole, to `target`, and removes the note."""
-        with self.path.open("rb+") as file:
-            os.fsync(file.fileno())
-        self.path.replace(self.target)
-        self.note.unlink(missing_ok=True)
-
-
-class _CutError(Exception):
-    """The transfer failed in a way that may pass. `wait`: seconds the server asks to be left alone."""
-
-    def __init__(self, problem: str, wait: float = 0) -> None:
-        super().__init__(problem)
-        self.wait = wait
 
 
 class _Page(HTMLParser):
@@ -179,14 +161,13 @@ class _Page(HTMLParser):
         """What kind of page it is, in words for an error: a used-up quota, a login, or neither."""
         said = f"{self.title} {self.text}".lower()
         named = "a web page" + (f" titled {self.title!r}" if self.title else "")
-        if any(word in said for word in _QUOTA):
+        if "too many users" in said or "quota" in said:
             return f"{named}: its daily limit of downloads is reached, try again tomorrow"
-        return f"{named} that asks for a login" if any(word in said for word in _LOGIN) else named
+        login = any(word in said for word in ("sign in", "log in", "login", "you need access", "password"))
+        return f"{named} that asks for a login" if login else named
 
 
-def _attempt(
-    session: requests.Session, url: str, partial: PartialDownload, timeout: float, progress: Progress | None
-) -> None:
+def _attempt(session: requests.Session, url: str, partial: _Partial, timeout: float, progress: Progress) -> None:
     """Asks once, for what is missing; returns when the file is whole."""
     source = partial.source(url)
     have = partial.bytes() if source else 0
@@ -199,23 +180,25 @@ def _attempt(
         chunks, size = response.iter_content(_CHUNK), _size(response)
         if response.status_code == 200:
             first = next(chunks, b"")
-            _require_archive(url, first)
+            if (found := kind(first)) != "zip":  # not every server says what it sends
+                found = _Page(first).complaint() if found == "a web page" else found
+                raise DataError(f"{url} gives no ZIP archive{found and f' but {found}'}")
             headers = response.headers
-            partial.begin(Source(url, headers.get("ETag", ""), headers.get("Last-Modified", ""), size))
+            partial.begin(_Source(url, headers.get("ETag", ""), headers.get("Last-Modified", ""), size))
             have, chunks = 0, chain((first,), chunks)
         elif not (source and _continues(response, source, have)):
-            partial.begin(Source(url))
-            raise _CutError(f"the server answers {response.status_code} and cannot go on where it stopped")
+            partial.begin(_Source(url))
+            problem = f"the server answers {response.status_code} and cannot go on where it stopped"
+            raise requests.RequestException(problem)
         if size is not None:  # twice what it holds: what is unpacked is no smaller
             require_room(partial.path.parent, 2 * size - have, f"fetching {url}")
         with partial.path.open("ab") as file:
             for chunk in chunks:
                 file.write(chunk)
                 have += len(chunk)
-                if progress:
-                    progress(have, size)
+                progress(have, size)
         if size is not None and have != size:
-            raise _CutError(f"{in_bytes(have)} came of {in_bytes(size)}")
+            raise requests.RequestException(f"{in_bytes(have)} came of {in_bytes(size)}")
 
 
 def _answer(
@@ -223,27 +206,24 @@ def _answer(
 ) -> requests.Response:
     """The answer to a request, past the question that Google Drive asks about large files."""
 
-    def ask(method: str, address: str, headers: dict[str, str], **fields: Any) -> requests.Response:
-        response = session.request(method, address, headers=_HEADERS | headers, stream=True, timeout=timeout, **fields)
+    def ask(method: str, address: str, extra: dict[str, str], **fields: Any) -> tuple[requests.Response, _Page | None]:
+        response = session.request(method, address, headers=_HEADERS | extra, stream=True, timeout=timeout, **fields)
         if url.startswith("https:") and not response.url.startswith("https:"):
             raise DataError(f"{url} leads to {response.url}, without encryption: anybody on the way could change it")
         if response.status_code in _PASSING:
-            wait = response.headers.get("Retry-After", "")
-            raise _CutError(f"the server answers {_status(response)}", float(wait) if wait.isdecimal() else 0)
-        return response
+            raise requests.RequestException(f"the server answers {_status(response)}", response=response)
+        return response, _page(response)
 
     try:
-        response = ask("get", url, ranged)
-        page = _page(response)
+        response, page = ask("get", url, ranged)
         if page and response.status_code in (206, 416):  # a piece of a page says nothing
-            response = ask("get", url, {})
-            page = _page(response)
-        form = next((form for form in page.forms if _CONFIRM in form[2]), None) if page else None
+            response, page = ask("get", url, {})
+        # `confirm`: the hidden field by which Google Drive is told "download anyway".
+        form = next((form for form in page.forms if "confirm" in form[2]), None) if page else None
         if form and response.ok:
             action, method, hidden = form
             sent = {"data" if method == "post" else "params": hidden}
-            response = ask(method, urljoin(response.url, action), ranged, **sent)
-            page = _page(response)
+            response, page = ask(method, urljoin(response.url, action), ranged, **sent)
     except (requests.TooManyRedirects, ValueError) as error:  # a ValueError: this is no address
         raise DataError(f"{url} cannot be fetched: {error}") from error
     if response.status_code >= 400 and response.status_code != 416:
@@ -266,15 +246,6 @@ def _page(response: requests.Response) -> _Page | None:
     return _Page(text)
 
 
-def _require_archive(url: str, first: bytes) -> None:
-    """Not every server says what it sends."""
-    found = kind(first)
-    if found == "a web page":
-        found = _Page(first).complaint()
-    if found != "zip":
-        raise DataError(f"{url} gives no ZIP archive{found and f' but {found}'}")
-
-
 def _size(response: requests.Response) -> int | None:
     """Bytes of the whole file, where the server says so."""
     whole = response.status_code == 200
@@ -282,7 +253,7 @@ def _size(response: requests.Response) -> int | None:
     return int(said) if said.isdecimal() else None
 
 
-def _continues(response: requests.Response, source: Source, have: int) -> bool:
+def _continues(response: requests.Response, source: _Source, have: int) -> bool:
     """Whether an answer goes on exactly where the part ends, and is of the same file."""
     start = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
     same_size = source.size in (None, _size(response))
@@ -315,15 +286,13 @@ def _reason(error: Exception) -> str:
 
 def _given_up(url: str, have: int, error: Exception) -> DataError:
     """The error for a file that did not come, with what the user may do about it."""
-    came = f"; {in_bytes(have)} have come and are kept" if have else ""
-    remedies = ["Run the command again: it goes on where it stopped."] if have else []
-    if not _unreachable(error):
-        problem = f"{url} could not be fetched"
-    else:
+    problem, came, remedies = f"{url} could not be fetched", "", []
+    if have:
+        came = f"; {in_bytes(have)} have come and are kept"
+        remedies.append("Run the command again: it goes on where it stopped.")
+    if _unreachable(error):
         problem = f"{urlsplit(url).hostname or url} cannot be reached"
-        remedies.append(
-            "Where a proxy opens encrypted connections, name its certificate in REQUESTS_CA_BUNDLE=FILE."
-            if isinstance(error, requests.exceptions.SSLError)
-            else "Is there a network? Behind a proxy, set HTTPS_PROXY."
-        )
+        proxy = "Where a proxy opens encrypted connections, name its certificate in REQUESTS_CA_BUNDLE=FILE."
+        encrypted = isinstance(error, requests.exceptions.SSLError)
+        remedies.append(proxy if encrypted else "Is there a network? Behind a proxy, set HTTPS_PROXY.")
     return DataError(f"{problem}: {_reason(error)}{came}", " ".join(remedies))

@@ -18,6 +18,7 @@ Pick = Callable[[Sequence[str]], dict[str, str]]  # names in an archive -> those
 _CHUNK = 1 << 18
 _NOT_CHECKED = 1 << 20  # bytes: a file as small as this harms nobody, however well it was compressed
 _REGULAR = (0, stat.S_IFREG, stat.S_IFDIR)
+_FREE = "Free some space there, or name a folder on another disk: paths.data=FOLDER."
 _LITTER = ("thumbs.db", "desktop.ini")
 _KINDS = {
     b"PK\x03\x04": "zip",
@@ -61,18 +62,16 @@ class Unpacked:
 
 
 def unpack(
-    archive: Path, folder: Path, pick: Pick, limits: ArchiveLimits, progress: Progress | None = None
+    archive: Path, folder: Path, pick: Pick, limits: ArchiveLimits, progress: Progress = lambda *_: None
 ) -> Unpacked:
     """Unpacks the wanted files of a ZIP archive, and says what was taken and left.
 
     Every name is judged before the first byte is written.
 
     Args:
-        archive: the file.
         folder: exists and is empty; what an error leaves in it is for the caller to remove.
         pick: which names are wanted, and where each goes below `folder`.
         limits: how large the contents may be.
-        progress: called with (bytes done, bytes in all).
 
     Raises:
         DataError: no ZIP archive, damaged, encrypted, one that would write outside `folder` or hold links, or too
@@ -87,16 +86,17 @@ def unpack(
             sound = [name for name in named if not is_litter(name)]
             wanted = pick(sound)
             _check_sizes(archive, [named[name] for name in wanted], limits)
-            require_room(folder, sum(named[name].file_size for name in wanted), f"unpacking {archive.name}")
             done, total = 0, sum(named[name].file_size for name in wanted)
+            require_room(folder, total, f"unpacking {archive.name}")
             for name, place in wanted.items():
-                done = _extract(opened, named[name], folder / place, done, total, progress)
+                for written in _extract(opened, named[name], folder / place):
+                    done += written
+                    progress(done, total)
     except (zipfile.BadZipFile, zlib.error, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"{archive} is damaged or cut off: {error}", "Fetch it again.") from error
     except NotImplementedError as error:  # a way of compression that Python lacks
         raise DataError(f"{archive} cannot be unpacked here: {error}", "Unpack it with another program.") from error
-    others = tuple(name for name in sound if name not in wanted)
-    return Unpacked(len(wanted), len(named) - len(sound), others)
+    return Unpacked(len(wanted), len(named) - len(sound), tuple(name for name in sound if name not in wanted))
 
 
 def is_litter(name: str) -> bool:
@@ -116,23 +116,15 @@ def require_room(folder: Path, needed: int, what: str) -> None:
     """Raises StorageError where the disk of `folder` has less than `needed` bytes free."""
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise StorageError(
-            f"{what} needs {in_bytes(needed)} in {folder}, and {in_bytes(free)} are free",
-            "Free some space there, or name a folder on another disk: paths.data=FOLDER.",
-        )
+        raise StorageError(f"{what} needs {in_bytes(needed)} in {folder}, and {in_bytes(free)} are free", _FREE)
 
 
 def not_written(path: Path, error: OSError) -> StorageError:
     """The error for a file that could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(
-            f"the disk is full: {path} could not be written",
-            "Free some space there, or name a folder on another disk: paths.data=FOLDER. Then run the command again.",
-        )
-    return StorageError(
-        f"{path} cannot be written: {error.strerror or error}",
-        "Choose a folder you may write to: paths.data=FOLDER.",
-    )
+        return StorageError(f"the disk is full: {path} could not be written", f"{_FREE} Then run the command again.")
+    remedy = "Choose a folder you may write to: paths.data=FOLDER."
+    return StorageError(f"{path} cannot be written: {error.strerror or error}", remedy)
 
 
 def in_bytes(count: float) -> str:
@@ -196,21 +188,15 @@ def _check_sizes(archive: Path, entries: Sequence[zipfile.ZipInfo], limits: Arch
         raise DataError(f"{archive} would unpack to {in_bytes(total)}, and at most {most} make sense", remedy)
 
 
-def _extract(
-    opened: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, done: int, total: int, progress: Progress | None
-) -> int:
-    """Unpacks one file and returns the bytes done so far. The reader ends at the size the archive states."""
+def _extract(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> Iterator[int]:
+    """Unpacks one file; gives the bytes of each piece. The reader ends at the size the archive states."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as target:
             for chunk in _chunks(opened, entry):
-                target.write(chunk)
-                done += len(chunk)
-                if progress:
-                    progress(done, total)
+                yield target.write(chunk)
     except OSError as error:
         raise not_written(path, error) from error
-    return done
 
 
 def _chunks(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
