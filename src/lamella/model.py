@@ -12,13 +12,11 @@ import numpy.typing as npt
 import torch
 
 from lamella.data.cache.arrays import network_input
-from lamella.data.io.read import Pixels
+from lamella.data.io.read import Bytes, Pixels
 from lamella.errors import DataError
 from lamella.hardware import Hardware
 from lamella.inference import checkpoint
 from lamella.inference.whole_images import predict_image
-
-Bytes = npt.NDArray[np.uint8]
 
 _CPU = Hardware(torch.device("cpu"), "32-true")
 
@@ -64,9 +62,10 @@ class Model:
                 f"This model takes {dtype} (H, W, {channels})" + (" or (H, W)." if channels == 1 else "."),
             )
         stored = network_input(np.ascontiguousarray(planes), scale=trained.scale, percentiles=trained.percentiles)
-        segmenter, size = trained.segmenter, (planes.shape[1], planes.shape[2])
-        found = predict_image(segmenter, torch.from_numpy(stored)[None], size, _CPU, tta=segmenter.inference.tta)
-        result: npt.NDArray[np.float32] = found[0].numpy()
+        size = planes.shape[1], planes.shape[2]
+        result: npt.NDArray[np.float32] = predict_image(trained.segmenter, torch.from_numpy(stored)[None], size, _CPU)[
+            0
+        ].numpy()
         return result
 
 

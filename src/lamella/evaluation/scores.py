@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from lamella.data.io.read import Bytes
 from lamella.data.types import IGNORE, Batch, Sample
 from lamella.evaluation.image_scores import (
     ImageScores,
@@ -27,11 +28,9 @@ from lamella.inference.segmenter import Segmenter
 from lamella.inference.whole_images import predict_images
 from lamella.metrics import boundaries, calibration, cells, neurites
 from lamella.metrics.catalogue import beside, lookup
-from lamella.metrics.image_counts import ImageCounts
 from lamella.metrics.pixels import ALL_SCORE_NAMES, ImageTable, count, dice, soft_dice, soft_iou, soft_sums
 from lamella.statistics import agreement, interval
 
-Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Column = npt.NDArray[np.float64]
@@ -85,7 +84,7 @@ def score_images(
         temperature: of the operating point.
         each: called with every image's place, truth and predicted classes, (H, W); in threads.
     """
-    counts = ImageCounts([sample.id for sample in samples])
+    counts: list[torch.Tensor] = []
     sums, seconds = [], 0.0
     measured: list[Future[ImageScores]] = []
 
@@ -94,11 +93,11 @@ def score_images(
         tempered = temperature if segmenter.gives_probabilities else None
         return score_image(map_, predicted, truth, valid, settings, tempered)
 
-    found = predict_images(segmenter, batches, hardware, tta=segmenter.inference.tta)
+    found = predict_images(segmenter, batches, hardware)
     with ThreadPoolExecutor(_WORKERS) as pool:  # scipy and scikit-image let go of the interpreter: the network goes on
         for place, (there, probability, began) in enumerate(found):
             classes = segmenter.classes(probability)
-            counts.update(there.id, count(classes, there.mask, there.valid, settings.num_classes))
+            counts.append(count(classes, there.mask, there.valid, settings.num_classes))
             if settings.resized is not None:
                 soft = probability if segmenter.gives_probabilities else classes[:, None]  # there is but a mask
                 sums.append(_resized_sums(soft, there, settings.resized))
@@ -110,7 +109,8 @@ def score_images(
             measured.append(pool.submit(look, place, map_, predicted, truth, valid))
         done = [future.result() for future in measured]
     resized = torch.cat(sums).cpu().double().numpy() if sums else np.empty(0)
-    return TestScores(counts.table(), [sample.group for sample in samples], resized, done, len(done) / seconds)
+    table = ImageTable([sample.id for sample in samples], torch.cat(counts).cpu().numpy())
+    return TestScores(table, [sample.group for sample in samples], resized, done, len(done) / seconds)
 
 
 def _resized_sums(share: torch.Tensor, batch: Batch, side: int) -> torch.Tensor:
@@ -215,14 +215,12 @@ def oracle(scored: TestScores) -> dict[str, float]:
     highest F-score of the interior's pixels, all sections pooled, as Fiji's `PixelError` counts it. It is no share of
     wrong pixels: where a fifth is membrane it is about 0.6 times that share.
     """
-    best = {
-        f"test/{name}/oracle": float(
-            np.mean([[getattr(s, name) for s in each.neurites] for each in scored.images], axis=0).max()
-        )
-        for name in ("v_rand", "v_info")
-    }
     interior = np.sum([each.interior for each in scored.images], axis=0)
-    return best | {"test/pixel_error/isbi2012": 1 - float(dice(interior).max())}
+    best = {"test/pixel_error/isbi2012": 1 - float(dice(interior).max())}
+    for name in ("v_rand", "v_info"):
+        at_thresholds = [[getattr(s, name) for s in each.neurites] for each in scored.images]
+        best[f"test/{name}/oracle"] = float(np.mean(at_thresholds, axis=0).max())
+    return best
 
 
 def with_interval(name: str, column: Column, groups: Sequence[str]) -> dict[str, float]:

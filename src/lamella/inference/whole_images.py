@@ -1,90 +1,53 @@
 """The one loop that predicts whole images: for validation's choices, the test, any later evaluation and `Model`."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
 
 import torch
 
 from lamella.data.types import Batch
 from lamella.hardware import Hardware
 from lamella.inference.segmenter import Segmenter
-from lamella.metrics.image_counts import ImageCounts
 from lamella.metrics.pixels import ImageTable, count
 
 
-class Predicted(NamedTuple):
-    """One whole image and what the network says of it.
+def predict_image(segmenter: Segmenter, image: torch.Tensor, size: tuple[int, int], hardware: Hardware) -> torch.Tensor:
+    """Class probabilities float32 (1, K', *size) of one image (1, C, h, w) as stored, in the hardware's precision.
 
-    Attributes:
-        there: the batch on the device.
-        probability: float32 (1, K', H, W) at the size of its truth, on the device.
-        began: when the image was handed to the network, by `time.perf_counter`.
-    """
-
-    there: Batch
-    probability: torch.Tensor
-    began: float
-
-
-def predict_image(
-    segmenter: Segmenter, image: torch.Tensor, size: tuple[int, int], hardware: Hardware, *, tta: bool
-) -> torch.Tensor:
-    """Class probabilities float32 (1, K', *size) of one image (1, C, h, w) as stored.
-
-    Args:
-        segmenter: on the hardware's device.
-        image: on the same device.
-        size: height and width wanted.
-        hardware: device and precision.
-        tta: average over the eight flips and quarter turns.
+    Segmenter and image are on the hardware's device. Views are averaged where the segmenter's settings say so.
     """
     mixed = hardware.precision == "bf16-mixed"
     with torch.inference_mode(), torch.autocast(hardware.device.type, torch.bfloat16, enabled=mixed):
-        return segmenter.probability(image, size, tta=tta)
+        return segmenter.probability(image, size, tta=segmenter.inference.tta)
 
 
 def predict_images(
-    segmenter: Segmenter, batches: Iterable[Batch], hardware: Hardware, *, tta: bool
-) -> Iterator[Predicted]:
+    segmenter: Segmenter, batches: Iterable[Batch], hardware: Hardware
+) -> Iterator[tuple[Batch, torch.Tensor, float]]:
     """Predicts whole images, one after the other, as they are asked for.
 
     Args:
         segmenter: on the hardware's device.
         batches: whole images, one a batch.
         hardware: device and precision.
-        tta: average over the eight flips and quarter turns.
+
+    Yields:
+        The batch on the device; the probabilities float32 (1, K', H, W) at the size of its truth, there as well;
+        and when it was handed to the network, by `time.perf_counter`.
     """
     for batch in batches:
         began = time.perf_counter()
         image, mask, valid = (tensor.to(hardware.device) for tensor in (batch.image, batch.mask, batch.valid))
-        there = Batch(image, mask, valid, batch.id)
-        yield Predicted(there, predict_image(segmenter, image, size_of(batch), hardware, tta=tta), began)
+        yield Batch(image, mask, valid, batch.id), predict_image(segmenter, image, size_of(batch), hardware), began
 
 
-def count_images(
-    segmenter: Segmenter,
-    batches: Iterable[Batch],
-    hardware: Hardware,
-    *,
-    ids: Sequence[str],
-    num_classes: int,
-    tta: bool,
-) -> ImageTable:
-    """The pixel counts of every image, and nothing else.
-
-    Args:
-        segmenter: see `predict_images`, as for `batches`, `hardware` and `tta`.
-        batches: whole images, one a batch.
-        hardware: device and precision.
-        ids: of the images.
-        num_classes: background included.
-        tta: average over the eight flips and quarter turns.
-    """
-    counts = ImageCounts(ids)
-    for there, probability, _ in predict_images(segmenter, batches, hardware, tta=tta):
-        counts.update(there.id, count(segmenter.classes(probability), there.mask, there.valid, num_classes))
-    return counts.table()
+def count_images(segmenter: Segmenter, batches: Iterable[Batch], hardware: Hardware, num_classes: int) -> ImageTable:
+    """The pixel counts of every image, and nothing else; the background is one of the classes."""
+    ids, counts = [], []
+    for there, probability, _ in predict_images(segmenter, batches, hardware):
+        ids += there.id
+        counts.append(count(segmenter.classes(probability), there.mask, there.valid, num_classes))
+    return ImageTable(ids, torch.cat(counts).cpu().numpy())
 
 
 def size_of(batch: Batch) -> tuple[int, int]:
