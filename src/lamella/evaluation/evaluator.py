@@ -38,8 +38,6 @@ def evaluate_test(
         data: its `split.test` is scored.
         segmenter: on the hardware's device, with the operating point's threshold.
         operating_point: chosen on the validation images.
-        settings: what is scored beside pixel counts.
-        hardware: device and precision.
         folder: the run's files.
         heading: stands above every figure.
         shown: how many test images are drawn, from the worst to the best.

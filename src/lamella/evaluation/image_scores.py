@@ -76,7 +76,6 @@ def score_image(
         predicted: class ids (H, W).
         truth: class ids (H, W).
         valid: (H, W); False counts nowhere.
-        settings: what it is scored by.
         temperature: fitted on validation images, 1 changes nothing; None for a method that gives masks without
             probabilities, which has no calibration.
     """
@@ -141,9 +140,7 @@ def calibration_scores(found: calibration.Histogram, tempered: calibration.Histo
 
 def _cells(predicted: Mask, truth: Mask, valid: Mask, settings: ScoreSettings) -> dict[str, cells.CellCounts]:
     """Truth and prediction are cut into cells in the same way, whichever it is."""
-    plain = [instances.components(mask, valid, smallest=settings.min_cell_size) for mask in (predicted, truth)]
-    cut = [
-        instances.split_touching(mask, valid, depth=settings.split_neck, smallest=settings.min_cell_size)
-        for mask in (predicted, truth)
-    ]
+    masks, smallest, depth = (predicted, truth), settings.min_cell_size, settings.split_neck
+    plain = [instances.components(mask, valid, smallest=smallest) for mask in masks]
+    cut = [instances.split_touching(mask, valid, depth=depth, smallest=smallest) for mask in masks]
     return {"": cells.compare(*plain), "watershed/": cells.compare(*cut)}

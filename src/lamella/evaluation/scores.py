@@ -78,8 +78,6 @@ def score_images(
     Args:
         segmenter: on the hardware's device; its settings say whether views are averaged.
         batches: whole images, one a batch.
-        hardware: device and precision.
-        settings: what is scored beside pixel counts.
         samples: the images of the batches, in their order.
         temperature: of the operating point.
         each: called with every image's place, truth and predicted classes, (H, W); in threads.

@@ -29,7 +29,6 @@ def predict_images(
     Args:
         segmenter: on the hardware's device.
         batches: whole images, one a batch.
-        hardware: device and precision.
 
     Yields:
         The batch on the device; the probabilities float32 (1, K', H, W) at the size of its truth, there as well;

@@ -68,9 +68,6 @@ def fit(
 
     Args:
         task: network, loss and all that a step needs.
-        datamodule: the loaders.
-        hardware: device and precision.
-        settings: how long, and how.
         tracked: the run that metrics are logged to.
         checkpoints: made for `best.ckpt` and `last.ckpt`.
         progress: where it is shown; None: nowhere.
@@ -132,7 +129,6 @@ def fit_on_validation(
         task: its network is `method`.
         method: chooses channel, polarity and the like.
         datamodule: its `split.val` is looked at.
-        hardware: device and precision.
         tracked: the run that scores and times are logged to.
         checkpoints: made for `best.ckpt` and `last.ckpt`, which are the same.
     """
