@@ -4,7 +4,7 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -40,10 +40,11 @@ def resolve(accelerator: str, precision: str) -> Hardware:
             "Use trainer=auto or trainer=cpu, or install a CUDA build of torch.",
         )
     device = torch.device("cuda" if cuda and accelerator != "cpu" else "cpu")
+    mixed = precision == "bf16-mixed"
     if precision == "auto":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else _cpu_has_bfloat16()
-        return Hardware(device, "bf16-mixed" if fast else "32-true")
-    return Hardware(device, "bf16-mixed" if precision == "bf16-mixed" else "32-true")
+        gpu = device.type == "cuda"
+        mixed = torch.cuda.is_bf16_supported(including_emulation=False) if gpu else _cpu_has_bfloat16()
+    return Hardware(device, "bf16-mixed" if mixed else "32-true")
 
 
 def _cpu_has_bfloat16() -> bool:
@@ -51,10 +52,10 @@ def _cpu_has_bfloat16() -> bool:
 
     torch before 2.13 does not tell: float32 then.
     """
-    if not hasattr(torch.cpu, "get_capabilities"):
-        return False
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
+    capabilities: dict[str, Any] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # torch before 2.13 does not tell: float32 then
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 @contextmanager

@@ -12,13 +12,11 @@ import numpy.typing as npt
 import torch
 
 from lamella.data.cache.arrays import network_input
-from lamella.data.io.read import Pixels
+from lamella.data.io.read import Bytes, Pixels
 from lamella.errors import DataError
 from lamella.hardware import Hardware
 from lamella.inference import checkpoint
 from lamella.inference.whole_images import predict_image
-
-Bytes = npt.NDArray[np.uint8]
 
 _CPU = Hardware(torch.device("cpu"), "32-true")
 
@@ -56,7 +54,8 @@ class Model:
     def probability(self, image: Pixels) -> npt.NDArray[np.float32]:
         """Class probabilities float32 (K', H, W): K' = 1, the foreground's, for two classes, else one a class."""
         planes = image[None] if image.ndim == 2 else np.moveaxis(image, -1, 0)
-        trained, dtype, channels = self.trained, self.trained.dtype, self.trained.channels
+        trained, segmenter = self.trained, self.trained.segmenter
+        dtype, channels = trained.dtype, trained.channels
         # Levels of another camera would mean something else; where each image is stretched by itself they do not.
         if (image.dtype != dtype and trained.percentiles is None) or planes.shape[0] != channels:
             raise DataError(
@@ -64,9 +63,8 @@ class Model:
                 f"This model takes {dtype} (H, W, {channels})" + (" or (H, W)." if channels == 1 else "."),
             )
         stored = network_input(np.ascontiguousarray(planes), scale=trained.scale, percentiles=trained.percentiles)
-        segmenter, size = trained.segmenter, (planes.shape[1], planes.shape[2])
-        found = predict_image(segmenter, torch.from_numpy(stored)[None], size, _CPU, tta=segmenter.inference.tta)
-        result: npt.NDArray[np.float32] = found[0].numpy()
+        batch, size, tta = torch.from_numpy(stored)[None], (planes.shape[1], planes.shape[2]), segmenter.inference.tta
+        result: npt.NDArray[np.float32] = predict_image(segmenter, batch, size, _CPU, tta=tta)[0].numpy()
         return result
 
 

@@ -173,7 +173,7 @@ def test_a_checkpoint_is_the_trained_task(configured, root, tmp_path, overrides)
     assert trained.config == plain(cfg)
     image = next(iter(datamodule.val_dataloader())).image
     with torch.inference_mode():
-        assert torch.equal(trained.segmenter.logits(image.float()), task.logits(image.float()))
+        assert torch.equal(trained.segmenter.logits(image.float()), task.segmenter.logits(image.float()))
 
 
 def test_weights_that_do_not_fit_are_said_so(runs, tmp_path):

@@ -78,15 +78,12 @@ def datamodule(data: PreparedData, *, batch_size: int = 2, steps: int = 2) -> Se
 def task(data: PreparedData, network: nn.Module, *, loss=None, lr: float = 0.1) -> SegmentationTask:
     """A task with that network."""
     return SegmentationTask(
-        network,
-        Normalise([127.5], [50.0]),
+        Segmenter.of(network, Normalise([127.5], [50.0]), inference(), 0),
         loss or bce(),
         num_classes=2,
         val_ids=[sample.id for sample in data.split.val],
         crop=16,
-        context=0,
         augmentation=NO_AUGMENTATION,
-        inference=inference(),
         make_optimizer=adamw(lr=lr, weight_decay=0),
         make_scheduler=cosine(warmup=0, final=1),
         seed=0,

@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import subprocess
 
 import pytest
+import torch
 
-from lamella.tracking.provenance import card, describe, identity
+from lamella.tracking.provenance import card, code, describe, environment, identity
 from support.tiny import CARD, prepared
 
 SCORING = {"resolution": "full", "threshold": 0.5}
@@ -76,3 +78,31 @@ def test_the_card_says_what_a_reader_must_know(tmp_path):
     assert found["size of a pixel"] == "4 x 3.5 nm"
     assert found["images"] == "2 to train, 2 to choose by, 3 to test"
     assert found["groups in the test"] == "3"
+
+
+def test_the_environment_names_machine_and_packages():
+    text = environment()
+    assert text.startswith("# python 3.")
+    assert f"torch=={torch.__version__}" in text
+    assert "None" not in text
+
+
+def test_the_state_of_the_code_is_told(tmp_path):
+    def git(*arguments):
+        command = ["git", "-C", tmp_path, "-c", "user.name=n", "-c", "user.email=e@x.y", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    assert code(tmp_path / "nowhere") == ("", "")
+    git("init", "--quiet")
+    (tmp_path / ".gitignore").write_text("data\n")
+    assert code(tmp_path) == ("", "# new, not in git: .gitignore\n")  # no commit yet
+    git("add", ".")
+    git("commit", "--quiet", "-m", "m")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/image.png").write_text("x")
+    assert code(tmp_path) == (git("rev-parse", "HEAD"), "")
+    (tmp_path / ".gitignore").write_bytes(b"data\ncaf\xe9\n")  # not UTF-8
+    (tmp_path / "new.py").write_text("x")
+    _, diff = code(tmp_path)
+    assert "+caf" in diff
+    assert "# new, not in git: new.py" in diff

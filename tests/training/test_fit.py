@@ -1,9 +1,12 @@
-"""Training on pictures of rectangles, in seconds: what it returns, keeps and leaves, and when it stops."""
+"""Training on pictures of rectangles, in seconds: what it returns, keeps, leaves and says, and when it stops."""
 
+import io
+import re
 import signal
 
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 from lamella import models
@@ -13,6 +16,10 @@ from lamella.training.fit import FitSettings, fit, fit_classical
 from support.tiny import CPU, datamodule, prepared, task
 
 NOBODY = Run(None, "nobody's", "")  # keeps nothing
+LINE = re.compile(
+    r"epoch +(\d+)/2  loss (\d+\.\d{4})  val loss (\d+\.\d{4})  Dice (\d\.\d{4})  IoU (\d\.\d{4})  "
+    r"accuracy (\d\.\d{4})  spent \d+:\d\d  left \d+:\d\d"
+)
 
 
 @pytest.fixture
@@ -58,7 +65,7 @@ def test_it_ends_with_the_weights_of_the_best_epoch(data, tmp_path):
     for name, value in best["state_dict"].items():
         assert torch.equal(trained.state_dict()[name], value), name
     assert set(best["lamella"]) >= {"format", "config"}
-    scores = trained.segmenter().on(CPU.device)
+    scores = trained.segmenter.on(CPU.device)
     assert not scores.network.training
     assert max(row["val/dice"] for row in rows) >= rows[-1]["val/dice"]
     assert {path.name for path in tmp_path.glob("*.ckpt")} == {"best.ckpt", "last.ckpt"}
@@ -103,3 +110,58 @@ def test_a_method_without_training_chooses_by_the_validation_images(data, tmp_pa
     best, last = (checkpoint.read(tmp_path / "checkpoints" / f"{name}.ckpt") for name in ("best", "last"))
     assert torch.equal(best["state_dict"]["network.choice"], method.choice)
     assert torch.equal(last["state_dict"]["network.choice"], method.choice)
+
+
+class Notebook(Run):
+    """A run whose metrics are written down here."""
+
+    def __init__(self):
+        super().__init__(None, "nobody's", "")
+        self.logged = []
+
+    def log_metrics(self, values, step=0):
+        self.logged.append((step, dict(values)))
+
+
+@pytest.fixture(params=[False, True], ids=["file", "terminal"])
+def watched(request, tmp_path):
+    """A training of two epochs: whether a person watches, what was shown, what was logged, the rows."""
+    data, shown, run = prepared(tmp_path), io.StringIO(), Notebook()
+    torch.manual_seed(0)
+    rows = fit(
+        task(data, nn.Conv2d(1, 1, 3, padding=1)),
+        datamodule(data, batch_size=3, steps=4),
+        CPU,
+        settings(max_epochs=2, gradient_clip=0),
+        tracked=run,
+        checkpoints=tmp_path / "checkpoints",
+        progress=Console(file=shown, force_terminal=request.param, width=200),
+    )
+    return request.param, shown.getvalue(), run.logged, rows
+
+
+def test_every_epoch_is_a_line_with_its_own_numbers(watched):
+    terminal, shown, _, rows = watched
+    lines = LINE.findall(shown)
+    assert [line[0] for line in lines] == ["1", "2"]
+    names = ("train/loss", "val/loss", "val/dice", "val/iou", "val/accuracy")
+    for line, row in zip(lines, rows, strict=True):
+        assert line[1:] == tuple(f"{row[name]:.4f}" for name in names)
+    # A bar moves on a terminal and is no more when it is over; a file has lines alone.
+    assert ("\x1b[" in shown) == terminal
+    if not terminal:
+        assert len(shown.splitlines()) == 2
+
+
+def test_every_epoch_is_logged_at_once_as_its_own_step(watched):
+    _, _, logged, rows = watched
+    epochs, (end, times) = logged[:-1], logged[-1]
+    assert [step for step, _ in epochs] == [0, 1]
+    assert [row for _, row in epochs] == rows
+    assert end == 0
+    assert times["time/epochs"] == 2
+    assert times["time/images_per_s"] == pytest.approx(2 * 4 * 3 / times["time/train_s"])
+
+
+def test_the_rate_of_each_epoch_is_among_its_metrics(watched):
+    assert [row["lr"] for row in watched[3]] == [0.1, 0.1]

@@ -78,23 +78,21 @@ def assemble(cfg: Config, data: PreparedData) -> "tuple[SegmentationTask, Segmen
     """Network, loss and loaders, from the configuration and the training images' statistics."""
     from lamella.data.loaders.datamodule import SegmentationDataModule
     from lamella.inference import checkpoint
-    from lamella.inference.segmenter import Normalise
+    from lamella.inference.segmenter import Normalise, Segmenter
     from lamella.training.task import SegmentationTask
 
     found = intensity_stats(data.store.image(sample) for sample in data.split.train)
+    normalise = Normalise(found.mean, found.std, found.low, found.high)
     augmentation = build(cfg.augment)
     window = window_size(cfg.data.crop, augmentation)
     dtype = str(header(data.split.train[0].image).dtype)
     task = SegmentationTask(
-        started(cfg),
-        Normalise(found.mean, found.std, found.low, found.high),
+        Segmenter.of(started(cfg), normalise, build(cfg.inference), cfg.data.context),
         build(cfg.loss),
         num_classes=len(data.dataset.card.class_names),
         val_ids=[sample.id for sample in data.split.val],
         crop=cfg.data.crop,
-        context=cfg.data.context,
         augmentation=augmentation,
-        inference=build(cfg.inference),
         make_optimizer=build(cfg.optimizer),
         make_scheduler=build(cfg.scheduler),
         seed=cfg.seed,

@@ -96,7 +96,7 @@ def run(composed: DictConfig, sweep: str | None = None) -> float:
                 progress=out if cfg.trainer.progress else None,
             )
             figures.curves(folder / "figures" / "curves.png", history, heading)
-        segmenter = task.segmenter().on(machine.device)
+        segmenter = task.segmenter.on(machine.device)
         with out.status(f"choosing by {len(data.split.val)} validation images"):
             operating_point, chosen_by = select(
                 segmenter,
@@ -129,12 +129,7 @@ def run(composed: DictConfig, sweep: str | None = None) -> float:
 def seen(data: PreparedData, segmenter: Segmenter, machine: hardware.Hardware) -> dict[str, float]:
     """Mean scores of the training images themselves, under `seen/`: far above the test's, they tell of overfitting."""
     samples = data.split.train
-    table = count_images(
-        segmenter,
-        whole(samples, data.store),
-        machine,
-        ids=[sample.id for sample in samples],
-        num_classes=len(data.dataset.card.class_names),
-        tta=segmenter.inference.tta,
-    )
+    ids, classes = [sample.id for sample in samples], len(data.dataset.card.class_names)
+    batches, tta = whole(samples, data.store), segmenter.inference.tta
+    table = count_images(segmenter, batches, machine, ids=ids, num_classes=classes, tta=tta)
     return {f"seen/{name}": float(table.per_image(name).mean()) for name in ("dice", "pixel_error")}

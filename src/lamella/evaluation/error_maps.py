@@ -15,22 +15,12 @@ from lamella.data.types import IGNORE
 from lamella.errors import StorageError
 from lamella.plots import overlays
 
-RIGHT_BACKGROUND = 0
-RIGHT_FOREGROUND = 1
-FALSE_POSITIVE = 2
-FALSE_NEGATIVE = 3
+RIGHT_BACKGROUND, RIGHT_FOREGROUND, FALSE_POSITIVE, FALSE_NEGATIVE = range(4)
 WRONG_CLASS = 4  # foreground taken for another class of foreground
 NOT_COUNTED = 5
 
-_COLOURS = {
-    RIGHT_BACKGROUND: (255, 255, 255),
-    RIGHT_FOREGROUND: (120, 120, 120),
-    FALSE_POSITIVE: overlays.FALSE_POSITIVE,
-    FALSE_NEGATIVE: overlays.FALSE_NEGATIVE,
-    WRONG_CLASS: overlays.FALSE_NEGATIVE,
-    NOT_COUNTED: overlays.IGNORED,
-}
-_PALETTE = [level for code in sorted(_COLOURS) for level in _COLOURS[code]]
+_WHITE, _GREY, _MISSED = (255, 255, 255), (120, 120, 120), overlays.FALSE_NEGATIVE
+_PALETTE = [*_WHITE, *_GREY, *overlays.FALSE_POSITIVE, *_MISSED, *_MISSED, *overlays.IGNORED]  # a colour a code
 _SIDE = 640  # pixels of a picture's longer side, at most
 _QUALITY = 80  # of its JPEG
 
@@ -46,14 +36,9 @@ def picture_name(case: str) -> str:
 
 
 def error_map(truth: Bytes, predicted: Bytes) -> Bytes:
-    """Where a prediction is right and where wrong, pixel by pixel.
+    """Where a prediction is right and where wrong: codes (H, W), see above.
 
-    Args:
-        truth: class ids (H, W), and IGNORE.
-        predicted: class ids (H, W).
-
-    Returns:
-        Codes (H, W), see above.
+    Both are class ids (H, W); the truth has IGNORE as well.
     """
     there, found, same = truth > 0, predicted > 0, truth == predicted
     codes = there.astype(np.uint8)  # RIGHT_BACKGROUND and RIGHT_FOREGROUND, where it is right

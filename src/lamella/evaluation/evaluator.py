@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lamella.data.io.read import Bytes
 from lamella.data.loaders.crops import whole
 from lamella.data.prepared import PreparedData
 from lamella.data.types import IGNORE
@@ -17,8 +18,6 @@ from lamella.inference.segmenter import Segmenter
 from lamella.inference.settings import OperatingPoint
 from lamella.metrics import calibration
 from lamella.plots import run as figures
-
-Bytes = npt.NDArray[np.uint8]
 
 
 def evaluate_test(
@@ -39,8 +38,6 @@ def evaluate_test(
         data: its `split.test` is scored.
         segmenter: on the hardware's device, with the operating point's threshold.
         operating_point: chosen on the validation images.
-        settings: what is scored beside pixel counts.
-        hardware: device and precision.
         folder: the run's files.
         heading: stands above every figure.
         shown: how many test images are drawn, from the worst to the best.
@@ -48,22 +45,17 @@ def evaluate_test(
     """
     samples, names = data.split.test, data.dataset.card.class_names
     predictions: dict[int, Bytes] = {}
-    confusions: dict[int, npt.NDArray[np.int64]] = {}
+    confusions: list[npt.NDArray[np.int64]] = []
 
     def each(place: int, truth: Bytes, predicted: Bytes) -> None:
         error_maps.write(folder, scores.case(place), data.store.full_image(samples[place]), truth, predicted)
-        confusions[place] = confusion_of(truth, predicted, len(names))
+        confusions.append(confusion_of(truth, predicted, len(names)))
         predictions[place] = predicted
         progress(len(predictions), len(samples))
 
+    batches, temperature = whole(samples, data.store), operating_point.temperature
     scored = scores.score_images(
-        segmenter,
-        whole(samples, data.store),
-        hardware,
-        settings,
-        samples=samples,
-        temperature=operating_point.temperature,
-        each=each,
+        segmenter, batches, hardware, settings, samples=samples, temperature=temperature, each=each
     )
     found = scores.columns(scored, names, operating_point.neurite_threshold)
     values = scores.summary(scored, found, names, settings.tolerance)
@@ -77,13 +69,13 @@ def evaluate_test(
     pd.DataFrame(scores.rows(scored, found)).to_csv(folder / "scores" / "test.csv", index=False)
     if cell_rows := scores.cell_rows(scored):
         pd.DataFrame(cell_rows).to_csv(folder / "scores" / "cells.csv", index=False)
-    confusion = np.sum(list(confusions.values()), axis=0)
+    confusion = np.sum(confusions, axis=0)
     figures.confusion_matrix(folder / "figures" / "confusion_matrix.png", confusion, names, heading)
     if histograms := scored.histograms():
-        values["calibration/temperature"] = operating_point.temperature
+        values["calibration/temperature"] = temperature
         table = reliability(histograms)
         table.to_csv(folder / "scores" / "reliability.csv", index=False)
-        figures.reliability(folder / "figures" / "reliability.png", table, operating_point.temperature, heading)
+        figures.reliability(folder / "figures" / "reliability.png", table, temperature, heading)
     _draw(data, found["dice"], predictions, folder / "figures", heading, shown)
     return values
 
@@ -109,24 +101,20 @@ def confusion_of(truth: Bytes, predicted: Bytes, num_classes: int) -> npt.NDArra
 
 
 def _draw(
-    data: PreparedData,
-    dice: npt.NDArray[np.float64],
-    predictions: dict[int, Bytes],
-    folder: Path,
-    heading: str,
-    shown: int,
+    data: PreparedData, dice: scores.Column, predictions: dict[int, Bytes], folder: Path, heading: str, shown: int
 ) -> None:
     """Writes some test images, from the worst to the best."""
     order = np.argsort(dice)
     places = np.unique(np.linspace(0, len(order) - 1, min(shown, len(order))).round().astype(int))
     for rank, place in enumerate(places, 1):
-        sample = data.split.test[order[place]]
+        case = int(order[place])
+        sample = data.split.test[case]
+        standing = f"Dice {dice[case]:.4f}, number {place + 1} of {len(order)} from the worst"
         figures.prediction(
             folder / f"prediction_{rank}.png",
             image=data.store.full_image(sample),
             truth=data.store.truth(sample),
-            predicted=predictions[int(order[place])],
-            title=f"{heading}\n{sample.id}: Dice {dice[order[place]]:.4f}, "
-            f"number {place + 1} of {len(order)} from the worst",
+            predicted=predictions[case],
+            title=f"{heading}\n{sample.id}: {standing}",
             class_names=data.dataset.card.class_names,
         )

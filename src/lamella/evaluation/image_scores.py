@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from lamella.data.io.read import Bytes
 from lamella.metrics import boundaries, calibration, cells, instances, neurites
 from lamella.metrics.pixels import count_at
 
-Probability = npt.NDArray[np.float32]
-Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
 
@@ -63,7 +62,7 @@ class ImageScores(NamedTuple):
 
 
 def score_image(
-    probability: Probability,
+    probability: npt.NDArray[np.float32],
     predicted: Bytes,
     truth: Bytes,
     valid: Mask,
@@ -77,7 +76,6 @@ def score_image(
         predicted: class ids (H, W).
         truth: class ids (H, W).
         valid: (H, W); False counts nowhere.
-        settings: what it is scored by.
         temperature: fitted on validation images, 1 changes nothing; None for a method that gives masks without
             probabilities, which has no calibration.
     """
@@ -87,11 +85,9 @@ def score_image(
     if settings.spacing_nm is not None:
         spaced = [boundaries.gaps(predicted == each, truth == each, valid, settings.spacing_nm) for each in ids]
         columns |= {f"{name}_nm": value for name, value in outline_scores(spaced, settings.tolerance_nm).items()}
-    counted: dict[str, cells.CellCounts] = {}
-    if settings.objects == "cells":
-        counted = _cells(predicted > 0, truth > 0, valid, settings)
-        for prefix, counts in counted.items():
-            columns |= cell_scores(prefix, counts)
+    counted = _cells(predicted > 0, truth > 0, valid, settings) if settings.objects == "cells" else {}
+    for prefix, counts in counted.items():
+        columns |= cell_scores(prefix, counts)
     histograms: tuple[calibration.Histogram, ...] = ()
     if temperature is not None:
         tempered = calibration.tempered(probability, temperature)
@@ -102,8 +98,8 @@ def score_image(
     if settings.objects == "neurites":
         share = 1 - probability[0]  # class 1 is membrane
         found = tuple(neurites.scores_at(share, truth == 0, neurites.THRESHOLDS))
-        batch, there, counted_where = (torch.from_numpy(each)[None] for each in (share[None], truth == 0, valid))
-        interior = count_at(batch, there, counted_where, neurites.THRESHOLDS)[0].numpy()
+        batch, there, counts_where = (torch.from_numpy(each)[None] for each in (share[None], truth == 0, valid))
+        interior = count_at(batch, there, counts_where, neurites.THRESHOLDS)[0].numpy()
     return ImageScores(columns, gaps, counted, histograms, found, interior)
 
 
@@ -144,9 +140,7 @@ def calibration_scores(found: calibration.Histogram, tempered: calibration.Histo
 
 def _cells(predicted: Mask, truth: Mask, valid: Mask, settings: ScoreSettings) -> dict[str, cells.CellCounts]:
     """Truth and prediction are cut into cells in the same way, whichever it is."""
-    plain = [instances.components(mask, valid, smallest=settings.min_cell_size) for mask in (predicted, truth)]
-    cut = [
-        instances.split_touching(mask, valid, depth=settings.split_neck, smallest=settings.min_cell_size)
-        for mask in (predicted, truth)
-    ]
+    masks, smallest, depth = (predicted, truth), settings.min_cell_size, settings.split_neck
+    plain = [instances.components(mask, valid, smallest=smallest) for mask in masks]
+    cut = [instances.split_touching(mask, valid, depth=depth, smallest=smallest) for mask in masks]
     return {"": cells.compare(*plain), "watershed/": cells.compare(*cut)}

@@ -23,7 +23,6 @@ def select(
         segmenter: on the hardware's device. A method without training gives masks: its threshold stays, and it has no
             temperature.
         batches: whole validation images, one a batch.
-        hardware: device and precision.
         objects: the data set card's `objects`.
         choose_threshold: take the threshold with the best mean Dice; else `segmenter`'s own stays. Two classes.
 

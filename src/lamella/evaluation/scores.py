@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from lamella.data.io.read import Bytes
 from lamella.data.types import IGNORE, Batch, Sample
 from lamella.evaluation.image_scores import (
     ImageScores,
@@ -31,7 +32,6 @@ from lamella.metrics.image_counts import ImageCounts
 from lamella.metrics.pixels import ALL_SCORE_NAMES, ImageTable, count, dice, soft_dice, soft_iou, soft_sums
 from lamella.statistics import agreement, interval
 
-Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Column = npt.NDArray[np.float64]
@@ -79,8 +79,6 @@ def score_images(
     Args:
         segmenter: on the hardware's device; its settings say whether views are averaged.
         batches: whole images, one a batch.
-        hardware: device and precision.
-        settings: what is scored beside pixel counts.
         samples: the images of the batches, in their order.
         temperature: of the operating point.
         each: called with every image's place, truth and predicted classes, (H, W); in threads.
@@ -215,14 +213,12 @@ def oracle(scored: TestScores) -> dict[str, float]:
     highest F-score of the interior's pixels, all sections pooled, as Fiji's `PixelError` counts it. It is no share of
     wrong pixels: where a fifth is membrane it is about 0.6 times that share.
     """
-    best = {
-        f"test/{name}/oracle": float(
-            np.mean([[getattr(s, name) for s in each.neurites] for each in scored.images], axis=0).max()
-        )
-        for name in ("v_rand", "v_info")
-    }
     interior = np.sum([each.interior for each in scored.images], axis=0)
-    return best | {"test/pixel_error/isbi2012": 1 - float(dice(interior).max())}
+    best = {"test/pixel_error/isbi2012": 1 - float(dice(interior).max())}
+    for name in ("v_rand", "v_info"):
+        at_thresholds = [[getattr(s, name) for s in each.neurites] for each in scored.images]
+        best[f"test/{name}/oracle"] = float(np.mean(at_thresholds, axis=0).max())
+    return best
 
 
 def with_interval(name: str, column: Column, groups: Sequence[str]) -> dict[str, float]:

@@ -4,9 +4,7 @@ from typing import Any
 
 from lamella.config.targets import lazily
 
-_HOMES = {
-    "Inference": "lamella.inference.settings",
-}
+_HOMES = {"Inference": "lamella.inference.settings"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,15 +1,20 @@
 """What a run says of where its scores come from: tags, and files that describe configuration, code and data."""
 
 import json
+import platform
+import subprocess
+import sys
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from lamella.config.paths import CHECKOUT
 from lamella.data.audit.page import write_page
 from lamella.data.manifest import data_sha256, manifest, split_ids, split_sha256
 from lamella.data.prepared import PreparedData
-from lamella.tracking import environment
 
 
 def identity(
@@ -23,11 +28,11 @@ def identity(
         scoring: how images are scored; with data and split it makes the protocol.
         sweep: the name shared by all jobs of a sweep; None outside one.
     """
-    code = environment.code(CHECKOUT)
+    commit, change = code(CHECKOUT)
     protocol = {"data": data_sha256(data.dataset, data.store), "split": split_sha256(data.split), **scoring}
     tags = {
-        "lamella.git_commit": code.commit,
-        "lamella.git_dirty": str(bool(code.diff)).lower(),
+        "lamella.git_commit": commit,
+        "lamella.git_dirty": str(bool(change)).lower(),
         "lamella.config_sha256": config_sha256,
         "lamella.data_sha256": protocol["data"],
         "lamella.split_sha256": protocol["split"],
@@ -48,8 +53,8 @@ def describe(folder: Path, config: str, data: PreparedData) -> None:
     """
     (folder / "data").mkdir(parents=True)
     (folder / "config.yaml").write_text(config)
-    (folder / "environment.txt").write_text(environment.describe())
-    (folder / "git.diff").write_text(environment.code(CHECKOUT).diff)
+    (folder / "environment.txt").write_text(environment())
+    (folder / "git.diff").write_text(code(CHECKOUT)[1])
     for name, content in (
         ("manifest", manifest(data.dataset, data.split, data.store.facts)),
         ("split", split_ids(data.split)),
@@ -74,3 +79,42 @@ def card(data: PreparedData) -> dict[str, str]:
         "groups in the test": str(len({sample.group for sample in split.test})),
         "warnings of the audit": "; ".join(warning.message for warning in data.report.warnings) or "none",
     }
+
+
+def code(checkout: Path) -> tuple[str, str]:
+    """The state of a checkout: its commit ("" where there is none), and the uncommitted change ("" when clean).
+
+    The change is a diff and the names of new files.
+    """
+    commit = _git(checkout, "rev-parse", "--verify", "--quiet", "HEAD").strip()
+    change = _git(checkout, "diff", "HEAD") if commit else ""
+    new = _git(checkout, "ls-files", "--others", "--exclude-standard").splitlines()
+    return commit, change + "".join(f"# new, not in git: {name}\n" for name in new)
+
+
+def environment() -> str:
+    """The text of `environment.txt`: Python, machine and every installed package with its version, one a line."""
+    head = [f"python {sys.version.split()[0]}", f"platform {platform.platform()}", f"processor {_processor()}",
+            f"threads {torch.get_num_threads()}"]  # fmt: skip
+    if torch.cuda.is_available():
+        head.append(f"gpu {torch.cuda.get_device_name()} (CUDA {torch.version.cuda})")
+    packages = sorted({f"{d.name}=={d.version}" for d in metadata.distributions()}, key=str.lower)
+    return "\n".join(["# " + line for line in head] + packages) + "\n"
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
+
+
+def _git(checkout: Path, *arguments: str) -> str:
+    try:
+        result = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, check=False)
+    except FileNotFoundError:  # git is not installed: the run is still worth having
+        return ""
+    return result.stdout.decode(errors="replace") if result.returncode == 0 else ""

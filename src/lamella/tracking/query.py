@@ -11,12 +11,10 @@ import pandas as pd
 
 from lamella.errors import StorageError
 from lamella.metrics.catalogue import lookup
-from lamella.tracking.store import STORE_ERRORS, first_line, require_store
+from lamella.tracking.store import first_line, reported, require_store
 
 from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
 from mlflow.exceptions import MlflowException  # isort: skip
-
-_RUNS_A_CALL = 1000  # what MLflow gives
 
 
 @dataclass(frozen=True)
@@ -30,18 +28,15 @@ class FinishedRun:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     client: MlflowClient
-    folder: tempfile.TemporaryDirectory[
-        str
-    ]  # what a server keeps is brought here; gone with the last run that knows it
+    # What a server keeps is brought here; gone with the last run that knows it.
+    folder: tempfile.TemporaryDirectory[str]
 
     def fetch(self, name: str) -> Path:
         """One of the run's files on this machine. Raises StorageError."""
         place = Path(self.folder.name) / self.run_id
-        try:
+        with reported(f"run {self.run_id} has no {name} to be had", ""):
             place.mkdir(exist_ok=True)
             return Path(self.client.download_artifacts(self.run_id, name, str(place)))
-        except STORE_ERRORS as error:
-            raise StorageError(f"run {self.run_id} has no {name} to be had: {first_line(error)}") from error
 
     def scores(self) -> pd.DataFrame:
         """`scores/test.csv`: one row an image, sorted by its id. Raises StorageError."""
@@ -73,6 +68,7 @@ def finished(
         StorageError: the store cannot be read, the filter cannot be understood, or there is no such experiment.
     """
     parts = ["attributes.status = 'FINISHED'", where, f"tags.`lamella.sweep` = '{sweep}'" if sweep else ""]
+    matching = " and ".join(filter(None, parts))
     with _reading(uri):
         client = MlflowClient(uri)
         names = {each.experiment_id: each.name for each in client.search_experiments()}
@@ -81,8 +77,13 @@ def finished(
             raise StorageError(
                 f"there is no experiment {experiment!r} in {uri}", f"There are: {', '.join(sorted(names.values()))}."
             )
+        runs: list[Any] = []
+        token: str | None = ""
         try:
-            found = _all_runs(client, chosen, " and ".join(filter(None, parts)))
+            while token is not None:  # a store gives so many at a time
+                page = client.search_runs(chosen, matching, order_by=["attributes.start_time ASC"], page_token=token)
+                runs += page
+                token = page.token or None
         except MlflowException as error:
             if error.error_code != "INVALID_PARAMETER_VALUE":
                 raise
@@ -91,7 +92,7 @@ def finished(
                 "Such as: filter=\"params.`model.name` = 'unet' and metrics.`test/dice` > 0.9\".",
             ) from error
     folder = tempfile.TemporaryDirectory(prefix="lamella-")
-    return [_finished(run, names[run.info.experiment_id], client, folder) for run in found]
+    return [_finished(run, names[run.info.experiment_id], client, folder) for run in runs]
 
 
 def read(uri: str, run_id: str) -> FinishedRun:
@@ -114,25 +115,9 @@ def read(uri: str, run_id: str) -> FinishedRun:
     return _finished(run, name, client, tempfile.TemporaryDirectory(prefix="lamella-"))
 
 
-def _all_runs(client: MlflowClient, experiments: list[str], where: str) -> list[Any]:
-    """Every run that matches, in the order in which they began, page by page: a store gives so many at a time."""
-    found: list[Any] = []
-    token = None
-    while True:
-        page = client.search_runs(
-            experiments, where, order_by=["attributes.start_time ASC"], max_results=_RUNS_A_CALL, page_token=token
-        )
-        found += page
-        token = page.token
-        if not token:
-            return found
-
-
 def _finished(run: Any, experiment: str, client: MlflowClient, folder: tempfile.TemporaryDirectory[str]) -> FinishedRun:
-    data = run.data
-    return FinishedRun(
-        run.info.run_id, run.info.run_name, experiment, data.params, data.metrics, data.tags, client, folder
-    )
+    info, data = run.info, run.data
+    return FinishedRun(info.run_id, info.run_name, experiment, data.params, data.metrics, data.tags, client, folder)
 
 
 def checkpoint(uri: str, run_id: str) -> Path:
@@ -141,24 +126,17 @@ def checkpoint(uri: str, run_id: str) -> Path:
     Raises:
         StorageError: the store cannot be read, or holds no such run or no checkpoint of it.
     """
-    try:
+    name = "checkpoints/best.ckpt"
+    remedy = "`make ui` lists the runs; `tracking.uri` says where they are kept."
+    with reported(f"run {run_id} of {uri} has no {name} to be had", remedy):
         require_store(uri)
-        return Path(MlflowClient(uri).download_artifacts(run_id, "checkpoints/best.ckpt"))
-    except STORE_ERRORS as error:
-        raise StorageError(
-            f"run {run_id} of {uri} has no checkpoints/best.ckpt to be had: {first_line(error)}",
-            "`make ui` lists the runs; `tracking.uri` says where they are kept.",
-        ) from error
+        return Path(MlflowClient(uri).download_artifacts(run_id, name))
 
 
 @contextmanager
 def _reading(uri: str) -> Iterator[None]:
     """Turns what can go wrong while a store is read into StorageError."""
-    try:
+    remedy = "`tracking.uri` says where runs are kept; the first run makes the store."
+    with reported(f"the tracking store {uri} cannot be read", remedy):
         require_store(uri)
         yield
-    except STORE_ERRORS as error:
-        raise StorageError(
-            f"the tracking store {uri} cannot be read: {first_line(error)}",
-            "`tracking.uri` says where runs are kept; the first run makes the store.",
-        ) from error

@@ -4,30 +4,23 @@ import contextlib
 import os
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from lamella.errors import StorageError
-from lamella.tracking.store import STORE_ERRORS, first_line, open_store, undisturbed
+from lamella.tracking.store import first_line, open_store, reported, undisturbed
 
 import mlflow.pyfunc  # isort: skip - `store` says first how MLflow is to behave
 from mlflow import MlflowClient  # isort: skip
 from mlflow.entities import Metric, Param, RunTag  # isort: skip
 from mlflow.exceptions import MlflowException  # isort: skip
 
-# What MLflow takes.
-_PARAM_LIMIT = 6000
-_TAG_LIMIT = 5000
-_METRICS_A_CALL = 1000
-_PARAMS_A_CALL = 100
-
-_T = TypeVar("_T")
+_PARAM_LIMIT, _TAG_LIMIT = 6000, 5000  # characters that MLflow takes
 
 
 class Run:
@@ -41,15 +34,11 @@ class Run:
     def log_metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Writes metrics in as few calls as possible."""
         now = int(time.time() * 1000)
-        metrics = (Metric(name, float(value), now, step) for name, value in values.items())
-        for some in _batched(metrics, _METRICS_A_CALL):
-            self._log(metrics=some)
+        self._log(metrics=[Metric(name, float(value), now, step) for name, value in values.items()])
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Writes parameters, cut to what MLflow keeps of one."""
-        params = (Param(name, str(value)[:_PARAM_LIMIT]) for name, value in values.items())
-        for some in _batched(params, _PARAMS_A_CALL):
-            self._log(params=some)
+        self._log(params=[Param(name, str(value)[:_PARAM_LIMIT]) for name, value in values.items()])
 
     def log_folder(self, folder: Path) -> None:
         """Copies all files below `folder` to the run, under the same relative names."""
@@ -58,8 +47,7 @@ class Run:
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Writes tags; an existing one is overwritten."""
-        for some in _batched((RunTag(name, value) for name, value in tags.items()), _PARAMS_A_CALL):
-            self._log(tags=some)
+        self._log(tags=[RunTag(name, value) for name, value in tags.items()])
 
     def fail(self, error: BaseException) -> None:
         """Keeps the traceback of `error`, in whatever of the store still works."""
@@ -78,9 +66,9 @@ class Run:
         if self._client:
             self._client.set_terminated(self.run_id, status)
 
-    def _log(self, **some: list[Any]) -> None:
+    def _log(self, **entries: list[Any]) -> None:
         if self._client:
-            self._client.log_batch(self.run_id, **some)
+            self._client.log_batch(self.run_id, **entries)  # in as many calls as the store needs
 
 
 @contextmanager
@@ -113,15 +101,13 @@ def start(
         return
     run = None
     try:
-        try:
+        with reported(
+            f"the tracking store {uri} cannot be used",
+            "Set `tracking.uri` (and `tracking.artifacts`) to a store you can write to.",
+        ):
             client, experiment_id = open_store(uri, artifacts, experiment)
             with undisturbed():
                 run = Run(client, client.create_run(experiment_id, run_name=run_name).info.run_id, experiment_id)
-        except STORE_ERRORS as error:
-            raise StorageError(
-                f"the tracking store {uri} cannot be used: {first_line(error)}",
-                "Set `tracking.uri` (and `tracking.artifacts`) to a store you can write to.",
-            ) from error
         run.set_tags(tags)
         run.log_params(params)
         yield run
@@ -159,10 +145,3 @@ def _process_number() -> int:
     """0 for a process that trains alone, or first; as torch's launchers tell it to those they start."""
     number = os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or "0"
     return int(number) if number.isdecimal() else 0
-
-
-def _batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    """Lists of at most `size` items (itertools.batched needs Python 3.12)."""
-    rest = iter(items)
-    while some := list(islice(rest, size)):
-        yield some

@@ -121,6 +121,15 @@ def undisturbed() -> Iterator[None]:
             signal.raise_signal(held[0])
 
 
+@contextmanager
+def reported(problem: str, remedy: str) -> Iterator[None]:
+    """Makes one StorageError of whatever MLflow raises meanwhile: the problem, and the first line of what it said."""
+    try:
+        yield
+    except STORE_ERRORS as error:
+        raise StorageError(f"{problem}: {first_line(error)}", remedy) from error
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, in one line; of a file's error its name and the reason."""
     if isinstance(error, OSError) and error.strerror:

@@ -4,10 +4,7 @@ from typing import Any
 
 from lamella.config.targets import lazily
 
-_HOMES = {
-    "adamw": "lamella.training.optim",
-    "cosine": "lamella.training.optim",
-}
+_HOMES = {"adamw": "lamella.training.optim", "cosine": "lamella.training.optim"}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,13 +5,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
 
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
 from lamella.data.loaders.augment import Augmentation, augment
 from lamella.data.types import Batch
-from lamella.inference.segmenter import Normalise, Segmenter
-from lamella.inference.settings import Inference
+from lamella.inference.segmenter import Segmenter
 from lamella.inference.tiling import classes, to_probability
 from lamella.inference.whole_images import size_of
 from lamella.losses import Loss
@@ -27,15 +25,12 @@ class SegmentationTask(pl.LightningModule):
     """A network that is trained on random crops and validated on whole images.
 
     Args:
-        network: normalised float32 (B, C, H, W) -> logits (B, K, H, W), any size.
-        normalise: grey levels -> what the network takes.
+        segmenter: the network that is trained, its normalisation, and how whole images are predicted.
         loss: see `lamella.losses.Loss`.
         num_classes: background included.
         val_ids: the validation images.
         crop: side of the crops the network trains on.
-        context: pixels beyond the picture that it sees as its border.
         augmentation: random changes of crops.
-        inference: how whole images are predicted.
         make_optimizer: parameters -> optimizer.
         make_scheduler: optimizer and number of steps -> schedule.
         seed: decides augmentation.
@@ -44,30 +39,27 @@ class SegmentationTask(pl.LightningModule):
 
     def __init__(
         self,
-        network: nn.Module,
-        normalise: Normalise,
+        segmenter: Segmenter,
         loss: Loss,
         *,
         num_classes: int,
         val_ids: Sequence[str],
         crop: int,
-        context: int,
         augmentation: Augmentation,
-        inference: Inference,
         make_optimizer: MakeOptimizer,
         make_scheduler: MakeScheduler,
         seed: int,
         description: dict[str, Any],
     ) -> None:
         super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.normalise = normalise
+        self.segmenter = segmenter
+        # Modules of the task itself, so that Lightning moves, trains and keeps them.
+        self.network = segmenter.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.normalise = segmenter.normalise
         self.loss = loss
         self.num_classes = num_classes
         self.crop = crop
-        self.context = context
         self.augmentation = augmentation
-        self.inference = inference
         self.make_optimizer = make_optimizer
         self.make_scheduler = make_scheduler
         self.seed = seed
@@ -82,17 +74,16 @@ class SegmentationTask(pl.LightningModule):
             self.normalise.grey(batch.image), batch.mask, batch.valid, crop=self.crop,
             fill=torch.zeros(batch.image.shape[1]), augmentation=self.augmentation, generator=generator,
         )  # fmt: skip
-        logits = self.logits(image)
+        logits = self.segmenter.logits(image)
         loss = self.loss(logits, mask, valid)
         predicted = classes(to_probability(logits.detach()), 0.5)
         self.crops.update(loss.detach(), predicted, mask, valid)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        segmenter = self.segmenter()
-        probability = segmenter.probability(batch.image, size_of(batch), tta=False)
+        probability = self.segmenter.probability(batch.image, size_of(batch), tta=False)
         self.val_loss.update(batch.id, self.loss(_log_odds(probability), batch.mask, batch.valid)[None])
-        counts = count(segmenter.classes(probability), batch.mask, batch.valid, self.num_classes)
+        counts = count(self.segmenter.classes(probability), batch.mask, batch.valid, self.num_classes)
         self.val_counts.update(batch.id, counts)
 
     def on_validation_epoch_end(self) -> None:
@@ -102,13 +93,9 @@ class SegmentationTask(pl.LightningModule):
         for metric in (self.crops, self.val_loss, self.val_counts):
             metric.reset()
 
-    def segmenter(self) -> Segmenter:
-        """What turns images into classes, sharing this task's weights."""
-        return Segmenter.of(self.network, self.normalise, self.inference, self.context)
-
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self.make_optimizer(self.network.parameters())
-        schedule: LambdaLR = self.make_scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        schedule = self.make_scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(
@@ -123,10 +110,6 @@ class SegmentationTask(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["lamella"] = self.description
-
-    def logits(self, image: torch.Tensor) -> torch.Tensor:
-        """Grey levels (B, C, H, W) -> logits (B, K, H, W)."""
-        return self.segmenter().logits(image)
 
 
 def validation_scores(table: ImageTable) -> dict[str, float]:
