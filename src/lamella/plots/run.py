@@ -24,12 +24,7 @@ from lamella.plots.overlays import (
     visible,
 )
 
-_STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
+_STYLE: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False}
 
 
 @mpl.rc_context(_STYLE)
@@ -113,14 +108,7 @@ def confusion_matrix(path: Path, matrix: npt.NDArray[np.int64], class_names: Seq
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(matrix.shape):
         text = f"{share[row, column]:.2%}\n{matrix[row, column]:,} px"
-        axes.text(
-            column,
-            row,
-            text,
-            ha="center",
-            va="center",
-            color="white" if share[row, column] > 0.5 else "black",
-        )
+        axes.text(column, row, text, ha="center", va="center", color="white" if share[row, column] > 0.5 else "black")
     ticks: Any = range(len(class_names))
     axes.set_xticks(ticks, class_names)
     axes.set_yticks(ticks, class_names, rotation=90, va="center")

@@ -58,11 +58,7 @@ def summary(cohort: Cohort, score: str, literature: Mapping[str, Mapping[str, fl
     rows = []
     for method in cohort.methods:
         said = literature.get(method.runs[0].params["model.name"], {})
-        row: dict[str, Any] = {
-            "method": method.label,
-            "seeds": len(method.runs),
-            "deterministic": method.deterministic,
-        }
+        row: dict[str, Any] = {"method": method.label, "seeds": len(method.runs), "deterministic": method.deterministic}
         for name in (score, *(each for each in names if each != score)):
             values = of(method, name)
             found = interval(values.mean(axis=0), groups=cohort.groups)

@@ -15,10 +15,7 @@ from lamella.reporting.summary import listed
 from lamella.statistics import Agreement, agreement
 
 _ERROR = "calibration/ece"
-_COUNTS = {
-    "count": "Counts of cells",
-    "watershed/count": "Counts of cells, cells that touch cut apart by a watershed",
-}
+_COUNTS = {"count": "Counts of cells", "watershed/count": "Counts of cells, cells that touch cut apart by a watershed"}
 _KINDS = {
     "as predicted": Line2D([], [], color=BLUE, marker="o", linewidth=1.2, markersize=4.5, label="as predicted"),
     "tempered": Line2D([], [], color=VERMILION, marker="^", linewidth=1.2, markersize=4.5, linestyle="--",
