@@ -15,8 +15,9 @@ from lamella.errors import StorageError
 from lamella.plots.style import wrap
 from lamella.reporting import plots
 from lamella.reporting.cohorts import Cohort, Method, SeedRun
-from lamella.reporting.plots.ranking import cliques
-from lamella.reporting.plots.words import images, per_image, seeds
+from lamella.reporting.plots.scores import cliques
+from lamella.reporting.plots.words import images, seeds
+from lamella.reporting.summary import per_image
 from lamella.statistics import Comparison, compare
 
 LONG = "unetplusplus model.encoder_weights=imagenet optimizer.lr=0.0001"

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lamella.errors import StorageError
-from lamella.plots.svg import Picture, svg_of
+from lamella.plots.style import Picture, svg_of
 from lamella.reporting.cohorts import Cohort, Method, SeedRun
 from lamella.reporting.gallery import Case, Panel
 from lamella.reporting.page import Section

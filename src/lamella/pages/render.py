@@ -85,7 +85,7 @@ def _code(text: str) -> Markup:
 
 
 def _drawing(svg: str, words: str) -> Markup:
-    """An `<svg>` element of ours (`lamella.plots.svg`), one image to a screen reader, with words that tell of it.
+    """An `<svg>` element of ours (`lamella.plots.style`), one image to a screen reader, with words that tell of it.
 
     It is the only text of a page that is not escaped.
     """

@@ -1,6 +1,7 @@
 """Masks and mistakes as pictures: their colours, and images as people can look at them. Draws nothing else."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 
@@ -14,10 +15,7 @@ FALSE_POSITIVE = (200, 0, 30)
 FALSE_NEGATIVE = (255, 176, 0)
 IGNORED = (190, 190, 190)
 # Okabe & Ito 2008: told apart by everyone.
-_CLASS_COLOURS = np.array(
-    [(0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0), (240, 228, 66)],
-    np.uint8,
-)
+_CLASSES = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0), (240, 228, 66))
 
 
 def visible(image: Pixels) -> Bytes:
@@ -45,7 +43,7 @@ def mistakes(seen: Bytes, truth: Bytes, predicted: Bytes) -> Bytes:
 
 def paint(mask: Bytes, num_classes: int) -> Bytes:
     """Class ids (H, W) as a picture (H, W, 3): background white; one foreground black, several coloured."""
-    out: Bytes = _CLASS_COLOURS[(mask.astype(int) - 1) % len(_CLASS_COLOURS)]
+    out: Bytes = np.array(_CLASSES, np.uint8)[(mask.astype(int) - 1) % len(_CLASSES)]
     if num_classes == 2:
         out[mask == 1] = 0
     out[mask == 0] = 255
@@ -55,6 +53,4 @@ def paint(mask: Bytes, num_classes: int) -> Bytes:
 
 def class_colours(class_names: Sequence[str]) -> list[tuple[str, Colour]]:
     """The classes but the background, each with the colour that `paint` gives it among several."""
-    colours: list[list[int]] = _CLASS_COLOURS.tolist()
-    shown = (colours[place % len(colours)] for place in range(len(class_names) - 1))
-    return [(name, (red, green, blue)) for name, (red, green, blue) in zip(class_names[1:], shown, strict=True)]
+    return list(zip(class_names[1:], cycle(_CLASSES), strict=False))

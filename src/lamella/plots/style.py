@@ -1,9 +1,10 @@
-"""What all plots of a report share: size, type, colours, rows of methods, dots."""
+"""What all figures of a report share: size, type, colours, rows of methods, dots, and how they get into a page."""
 
+import hashlib
+import io
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -42,11 +43,41 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-@contextmanager
-def style() -> Iterator[None]:
-    """A context in which figures of a report are drawn; also a decorator of functions that draw one."""
-    with mpl.rc_context(_STYLE):
-        yield
+applied = mpl.rc_context(_STYLE)
+"""A decorator of functions that draw a figure of a report."""
+
+
+class Picture(NamedTuple):
+    """One figure of a report.
+
+    Attributes:
+        title: its heading.
+        svg: an `<svg>` element that scales with the page.
+        alt: what it shows and what is to be seen, in a sentence or two.
+        caption: how to read it.
+    """
+
+    title: str
+    svg: str
+    alt: str
+    caption: str
+
+
+def svg_of(figure: Figure) -> str:
+    """A figure as an `<svg>` element without fixed size, the same text for the same figure."""
+    with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "lamella"}):
+        file = io.StringIO()
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", svg, count=1)
+    own = hashlib.sha256(svg.encode()).hexdigest()[:8]  # several figures stand in one page, and share no names
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}-", svg)
+
+
+def blank(height: float) -> Figure:
+    """A figure of a report without anything in it yet, so many inches high."""
+    return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
 def wrap(label: str, width: int = _LABEL) -> str:
@@ -97,7 +128,7 @@ def panels(labels: Sequence[str], notes: Sequence[str]) -> tuple[Figure, list[Ax
     titles = [f"{wrap(label, 54 // across)}\n{said}" for label, said in zip(labels, notes, strict=True)]
     down = -(-len(titles) // across)
     height = (1.55 if across == 3 else 2.0) + LINE * max(map(lines_of, titles))
-    figure = Figure(figsize=(WIDTH, 0.75 + down * height), layout="constrained")
+    figure = blank(0.75 + down * height)
     grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel().tolist()
     for axes in grid[len(titles) :]:
         axes.remove()

@@ -14,10 +14,10 @@ import pandas as pd
 from lamella.errors import StorageError
 from lamella.tracking import FinishedRun
 
-Scores = npt.NDArray[np.float64]
+Values = npt.NDArray[np.float64]
 
 # What may differ between runs of one method: it changes no score, or is what its runs are there for.
-_SAME = ("seed", "model.seed", "debug", "trainer.progress", "data.workers", "dataset.root", "score.seen")
+_SAME = {"seed", "model.seed", "debug", "trainer.progress", "data.workers", "dataset.root", "score.seen"}
 _SAME_GROUPS = ("tracking.", "paths.", "literature.", "published.")  # the last is what kept runs call literature
 _MOST_IN_A_LABEL = 3
 # A protocol's entries that a reader would not understand by their names.
@@ -69,7 +69,7 @@ class Method:
     runs: tuple[SeedRun, ...]
     deterministic: bool
 
-    def score(self, name: str) -> Scores:
+    def score(self, name: str) -> Values:
         """A column of the tables of all runs: (runs, images)."""
         return np.stack([each.scores[name].to_numpy(np.float64) for each in self.runs])
 
@@ -158,7 +158,7 @@ def by_method(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
         by_model.setdefault(run.params["model.name"], []).append(run)
     result: dict[str, list[FinishedRun]] = {}
     for model, some in by_model.items():
-        keys = sorted({key for run in some for key in run.params if _matters(key)})
+        keys = sorted({key for run in some for key in run.params if not key.startswith(_SAME_GROUPS)} - _SAME)
         varied = [key for key in keys if len({run.params.get(key) for run in some}) > 1]
         settings = [tuple(f"{key}={run.params.get(key, '')}" for key in varied) for run in some]
         numbers = {each: number for number, each in enumerate(dict.fromkeys(settings), 1)}
@@ -166,10 +166,6 @@ def by_method(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
             short = " ".join(setting) if len(varied) <= _MOST_IN_A_LABEL else f"setting {numbers[setting]}"
             result.setdefault(f"{model} {short}".strip(), []).append(run)
     return result
-
-
-def _matters(key: str) -> bool:
-    return key not in _SAME and not key.startswith(_SAME_GROUPS)
 
 
 def _method(label: str, runs: Sequence[FinishedRun], notes: list[str]) -> Method | None:
@@ -185,14 +181,7 @@ def _method(label: str, runs: Sequence[FinishedRun], notes: list[str]) -> Method
                 f"{label}: run {by_seed[seed].run_id} has the same seed {seed} as the later {run.run_id}: left out."
             )
         by_seed[seed] = SeedRun(
-            run_id=run.run_id,
-            name=run.name,
-            seed=seed,
-            params=run.params,
-            metrics=run.metrics,
-            scores=scores,
-            curve=run.curve(),
-            fetch=run.fetch,
+            run.run_id, run.name, seed, run.params, run.metrics, scores=scores, curve=run.curve(), fetch=run.fetch
         )
     if not by_seed:
         return None
@@ -202,15 +191,14 @@ def _method(label: str, runs: Sequence[FinishedRun], notes: list[str]) -> Method
 
 
 def _cohort(protocol: Mapping[str, Any], methods: tuple[Method, ...], runs: Sequence[FinishedRun]) -> Cohort:
-    ids = methods[0].runs[0].scores["id"]
-    for method in methods:
-        for each in method.runs:
-            if not each.scores["id"].equals(ids):
-                raise StorageError(
-                    f"run {each.run_id} was scored on other images than {methods[0].runs[0].run_id}, "
-                    "though their protocols say the same"
-                )
-    first = next(run for run in runs if run.run_id == methods[0].runs[0].run_id)
+    leader = methods[0].runs[0]
+    for each in (each for method in methods for each in method.runs):
+        if not each.scores["id"].equals(leader.scores["id"]):
+            raise StorageError(
+                f"run {each.run_id} was scored on other images than {leader.run_id}, "
+                "though their protocols say the same"
+            )
+    first = next(run for run in runs if run.run_id == leader.run_id)
     return Cohort(
         dataset=first.params["dataset.name"],
         phantom=first.tags["lamella.phantom"] == "true",

@@ -25,9 +25,9 @@ from lamella.evaluation.error_maps import (
 )
 from lamella.metrics.catalogue import lookup
 from lamella.plots import overlays
-from lamella.reporting.cohorts import Cohort, Method, SeedRun
+from lamella.reporting.cohorts import Cohort, Method, SeedRun, Values
 from lamella.reporting.numbers import score_text
-from lamella.reporting.summary import of
+from lamella.reporting.summary import per_image, ranked
 
 _SIDE = 480  # pixels of a panel's longer side, at most
 _QUALITY = 70  # of the picture itself
@@ -84,12 +84,9 @@ def cases(cohort: Cohort, score: str, k: int = 3) -> tuple[tuple[str, tuple[Case
         ("worst", from the worst on), ("typical", around the median), ("best", from the best on). Each image stands
         once: of few images each kind has fewer, and a kind without any is left out.
     """
-    lower = lookup(score).lower_is_better
-    sizes = np.stack([of(method, score).mean(axis=0) for method in cohort.methods])  # (methods, images)
-    best_first = (1 if lower else -1) * sizes
-    ranked = [cohort.methods[i] for i in np.argsort(best_first.mean(axis=1), kind="stable")]
-    order = np.argsort(best_first.mean(axis=0), kind="stable").tolist()
-    drawer = _Drawer(cohort, ranked, score, sizes.mean(axis=0))
+    means = np.mean([per_image(method, score) for method in cohort.methods], axis=0)
+    order = np.argsort(means if lookup(score).lower_is_better else -means, kind="stable").tolist()
+    drawer = _Drawer(cohort, ranked(cohort, score), score, means)
     n = len(order)
     ends = min(k, (n + 1) // 3)
     middle = min(k, n - 2 * ends)
@@ -116,17 +113,16 @@ class _Drawer:
     cohort: Cohort
     methods: Sequence[Method]
     score: str
-    means: npt.NDArray[np.float64]
+    means: Values
 
     def case(self, heading: str, image: int) -> Case:
         """One image of the cohort, by its place in `cohort.ids`."""
         id_, seen = self.cohort.ids[image], self._picture(image)
-        text = f"mean {self._score(self.means[image])}"
         if seen is None:
-            picture = Panel("image", _blank(_SHAPE), f"{id_}: {_NOTHING}", text)
+            uri, alt = _blank(_SHAPE), f"{id_}: {_NOTHING}"
         else:
-            shown = _uri(_resized(seen, _fit(seen.shape)), quality=_QUALITY)
-            picture = Panel("image", shown, f"{id_}: the image itself", text)
+            uri, alt = _uri(_resized(seen, _fit(seen.shape)), quality=_QUALITY), f"{id_}: the image itself"
+        picture = Panel("image", uri, alt, f"mean {self._score(self.means[image])}")
         return Case(heading, id_, (picture, *(self._panel(method, image, seen) for method in self.methods)))
 
     def _picture(self, image: int) -> Bytes | None:
@@ -137,16 +133,14 @@ class _Drawer:
         return None
 
     def _panel(self, method: Method, image: int, seen: Bytes | None) -> Panel:
-        run = method.median
+        run, of = method.median, f"{self.cohort.ids[image]} by {method.label}"
         text = self._score(float(run.scores[self.score].iloc[image]))
         try:
             codes = read_error_map(_file(run, image, error_map_name))
         except StorageError:
-            shape = _SHAPE if seen is None else _fit(seen.shape)
-            alt = f"{self.cohort.ids[image]} by {method.label}: {_NOTHING}"
-            return Panel(method.label, _blank(shape), alt, f"{text}, {_NOTHING}")
-        alt = f"{self.cohort.ids[image]} by {method.label}: {_shares(codes)}"
-        return Panel(method.label, _uri(overlay(seen, codes), lossless=True), alt, text)
+            blank = _blank(_SHAPE if seen is None else _fit(seen.shape))
+            return Panel(method.label, blank, f"{of}: {_NOTHING}", f"{text}, {_NOTHING}")
+        return Panel(method.label, _uri(overlay(seen, codes), lossless=True), f"{of}: {_shares(codes)}", text)
 
     def _score(self, value: float) -> str:
         return f"{lookup(self.score).heading} {score_text(value, self.score).removesuffix('.00')}"
@@ -164,18 +158,16 @@ def overlay(seen: Bytes | None, codes: Bytes) -> Bytes:
         more frequent.
     """
     shape = _fit(codes.shape)
-    ground = np.full(shape, 255.0) if seen is None else _smooth(seen, shape)
+    ground = np.full(shape, 255.0)
+    if seen is not None:
+        smooth = Image.fromarray(_resized(seen, shape)).filter(ImageFilter.GaussianBlur(_SMOOTH))
+        ground = np.asarray(smooth).mean(axis=-1)
     step = (ground * _GREYS / 256).astype(np.uint8)
     out = np.repeat((128 + (step + 0.5) * 128 / _GREYS).astype(np.uint8)[..., None], 3, axis=-1)
     extra, missed = (_gathered(np.isin(codes, some), shape) for some in _WRONG)
     out[(extra > 0) & (extra >= missed)] = overlays.FALSE_POSITIVE
     out[missed > extra] = overlays.FALSE_NEGATIVE
     return out
-
-
-def _smooth(seen: Bytes, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
-    picture = Image.fromarray(_resized(seen, shape)).filter(ImageFilter.GaussianBlur(_SMOOTH))
-    return np.asarray(np.asarray(picture).mean(axis=-1))
 
 
 def _gathered(mask: npt.NDArray[np.bool_], shape: tuple[int, int]) -> npt.NDArray[np.int32]:

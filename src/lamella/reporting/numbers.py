@@ -18,9 +18,9 @@ def plain(value: float, decimals: int, *, signed: bool = False) -> str:
     return "" if np.isnan(value) else format(value, f"{'+' if signed else ''}z,.{decimals}f")  # z: no minus before a 0
 
 
-def score_text(value: float, score: str) -> str:
+def score_text(value: float, score: str, *, signed: bool = False) -> str:
     """A score, or a difference of two, with as many decimals as the catalogue gives it."""
-    return number(value, lookup(score).decimals)
+    return number(value, lookup(score).decimals, signed=signed)
 
 
 def ranged(value: float, low: float, high: float, score: str) -> str:

@@ -10,11 +10,11 @@ import pandas as pd
 from lamella.metrics.catalogue import lookup
 from lamella.pages.render import Cell, Table, render
 from lamella.plots.overlays import FALSE_NEGATIVE, FALSE_POSITIVE
-from lamella.plots.svg import Picture
-from lamella.reporting.cohorts import Cohort, Scores
+from lamella.plots.style import Picture
+from lamella.reporting.cohorts import Cohort, Values
 from lamella.reporting.gallery import Case
-from lamella.reporting.numbers import UNKNOWN, duration, number, probability, quantity, score_text
-from lamella.reporting.summary import MAIN, counted, of, scores_in, verdict_on
+from lamella.reporting.numbers import UNKNOWN, duration, probability, quantity, score_text
+from lamella.reporting.summary import MAIN, counted, per_seed, scores_in, verdict_on
 from lamella.statistics.comparison import Comparison, in_order
 
 _WAYS = {"higher": "; higher is better", "lower": "; lower is better", "zero": "; best at 0", "none": ""}
@@ -47,13 +47,7 @@ class Section:
 
 
 def page(title: str, sections: Sequence[Section], made: str) -> str:
-    """The HTML of the whole report.
-
-    Args:
-        title: its heading.
-        sections: at least one.
-        made: the version that made it and when, one line.
-    """
+    """The HTML of the whole report, of at least one section; `made` says in a line what version made it, and when."""
     headings = _headings(sections)
     return render(
         "report.html.j2",
@@ -82,8 +76,8 @@ def _apart(sections: Sequence[Section], headings: Sequence[str]) -> dict[str, An
     differing = [label for label in labels if len({each.get(label) for each in entries}) > 1]
     if not differing:
         return {"within": "They are scored on different test images.", "table": None}
-    rows = [[Cell(label), *(Cell(each.get(label, UNKNOWN), left=True) for each in entries)] for label in differing]
-    head = [Cell("entry of the protocol"), *(Cell(heading, left=True) for heading in headings)]
+    rows = [[Cell(label), *_words(*(each.get(label, UNKNOWN) for each in entries))] for label in differing]
+    head = [Cell("entry of the protocol"), *_words(*headings)]
     explanation = "A row an entry of the protocol, a column a section."
     table = Table("apart-table", "What differs", explanation, head, rows)
     return {"within": f"They differ in: {', '.join(differing)}.", "table": table}
@@ -123,12 +117,11 @@ def _main_table(id_: str, section: Section) -> Table:
         [Cell(str(count), ("not random",) if deterministic else ()) for count, deterministic in seeds],
     ]
     for name in _main(summary):
-        places = lookup(name).decimals
         head.append(_heading(name))
-        columns.append([_mean(row, name, places) for row in rows])
+        columns.append([_mean(row, name) for row in rows])
         if f"{name}_published" in summary.columns:
             head.append(Cell(lookup(name).heading, ("published, ours minus it",)))
-            columns.append([_published(row, name, places) for row in rows])
+            columns.append([_published(row, name) for row in rows])
     for name, heading, write in (
         ("parameters", Cell("parameters"), quantity),
         ("train_s", Cell("training", ("time",)), duration),
@@ -152,25 +145,24 @@ def _main_table(id_: str, section: Section) -> Table:
 
 def _pairs_table(id_: str, section: Section) -> Table:
     """Every pair of methods with the verdict on it, in the order of the main table, as are the two of a pair."""
-    score, comparisons = lookup(section.score), section.comparisons
-    places = score.decimals
+    score = lookup(section.score)
     head = ["pair", "verdict", "difference", "95\u00a0% interval", "seed noise", "p, images", "p, seeds", "p, both"]
     rows = [
         [
             Cell(each.first, (f"− {each.second}",)),
             Cell(verdict_on(each), left=True),
-            Cell(number(each.difference, places, signed=True)),
-            Cell(f"{number(each.low, places, signed=True)} to {number(each.high, places, signed=True)}"),
-            Cell(UNKNOWN if each.noise is None else f"± {number(each.noise, places)}"),
+            Cell(score_text(each.difference, section.score, signed=True)),
+            Cell(" to ".join(score_text(end, section.score, signed=True) for end in (each.low, each.high))),
+            Cell(UNKNOWN if each.noise is None else f"± {score_text(each.noise, section.score)}"),
             Cell(probability(each.p_images)),
             Cell(UNKNOWN if each.p_runs is None else probability(each.p_runs)),
             Cell(UNKNOWN if each.p is None else probability(each.p)),
         ]
-        for each in in_order(comparisons, section.summary["method"].tolist())
+        for each in in_order(section.comparisons, section.summary["method"].tolist())
     ]
-    better = "below 0 the first one leads" if score.lower_is_better else "above 0 the first one leads"
     explanation = (
-        f"The first one's mean minus the second one's on the same images; {better}. Seed noise: a difference that "
+        "The first one's mean minus the second one's on the same images; "
+        f"{'below' if score.lower_is_better else 'above'} 0 the first one leads. Seed noise: a difference that "
         "other seeds alone make. A method is called better where neither images nor seeds explain its lead: p of both, "
         "by Holm's correction for all pairs, below 0.05."
     )
@@ -183,13 +175,12 @@ def _others_table(id_: str, section: Section) -> Table | None:
     cohort, summary = section.cohort, section.summary
     by_label = {method.label: method for method in cohort.methods}
     methods = [by_label[label] for label in summary["method"]]
-    rows = []
-    for name in (each for each in scores_in(summary) if each not in _main(summary)):
-        places = lookup(name).decimals
-        rows.append([_heading(name), *(_mean(row, name, places) for row in summary.to_dict("records"))])
-    for name in (each for each in cohort.names if each not in scores_in(summary)):
-        runs = [of(method, name).mean(axis=1) for method in methods]
-        rows.append([_heading(name), *(_with_deviation(each, lookup(name).decimals) for each in runs)])
+    scores, main = scores_in(summary), _main(summary)
+    means = {name: [_mean(row, name) for row in summary.to_dict("records")] for name in scores if name not in main}
+    means |= {
+        name: [_of_seeds(per_seed(each, name), name) for each in methods] for name in cohort.names if name not in scores
+    }
+    rows = [[_heading(name), *cells] for name, cells in means.items()]
     if not rows:
         return None
     explanation = (
@@ -203,21 +194,15 @@ def _others_table(id_: str, section: Section) -> Table | None:
 def _runs_table(id_: str, section: Section) -> Table:
     """Every run with its seed, its mean score and where it is found."""
     cohort, score = section.cohort, section.score
-    means = [of(method, score).mean(axis=1) for method in cohort.methods]
     rows = [
         [
-            Cell(method.label),
-            Cell(str(run.seed)),
-            Cell(score_text(float(mean), score)),
-            Cell("median" if run is method.median else "", left=True),
-            Cell(run.name, left=True),
-            Cell(run.run_id, left=True),
+            *map(Cell, (method.label, str(run.seed), score_text(float(mean), score))),
+            *_words("median" if run is method.median else "", run.name, run.run_id),
         ]
-        for method, of_runs in zip(cohort.methods, means, strict=True)
-        for run, mean in zip(method.runs, of_runs, strict=True)
+        for method in cohort.methods
+        for run, mean in zip(method.runs, per_seed(method, score), strict=True)
     ]
-    head = [Cell(text) for text in ("method", "seed", lookup(score).heading)]
-    head += [Cell(text, left=True) for text in ("shown", "name", "run id")]
+    head = [*map(Cell, ("method", "seed", lookup(score).heading)), *_words("shown", "name", "run id")]
     explanation = (
         "One row a run, its score the mean over test images. Pictures show the run marked as median, by its mean Dice."
     )
@@ -244,19 +229,21 @@ def _heading(name: str) -> Cell:
     return Cell(lookup(name).heading, ("lower is better",) if lookup(name).lower_is_better else ())
 
 
-def _mean(row: dict[Any, Any], name: str, places: int) -> Cell:
-    below = [f"{number(row[f'{name}_low'], places)} to {number(row[f'{name}_high'], places)}"]
-    deviation = row[f"{name}_seed_sd"]
-    if not np.isnan(deviation):
-        below.append(f"± {number(deviation, places)}")
-    return Cell(number(row[name], places), below)
+def _words(*texts: str) -> list[Cell]:
+    return [Cell(text, left=True) for text in texts]
 
 
-def _published(row: dict[Any, Any], name: str, places: int) -> Cell:
+def _mean(row: dict[Any, Any], name: str) -> Cell:
+    low, high, deviation = (row[f"{name}_{part}"] for part in ("low", "high", "seed_sd"))
+    spread = () if np.isnan(deviation) else (f"± {score_text(deviation, name)}",)
+    return Cell(score_text(row[name], name), (f"{score_text(low, name)} to {score_text(high, name)}", *spread))
+
+
+def _published(row: dict[Any, Any], name: str) -> Cell:
     value, difference = row[f"{name}_published"], row[f"{name}_difference"]
-    return Cell(number(value, places), () if np.isnan(value) else (number(difference, places, signed=True),))
+    return Cell(score_text(value, name), () if np.isnan(value) else (score_text(difference, name, signed=True),))
 
 
-def _with_deviation(runs: Scores, places: int) -> Cell:
-    deviation = (f"± {number(float(runs.std(ddof=1)), places)}",) if len(runs) > 1 else ()
-    return Cell(number(float(runs.mean()), places), deviation)
+def _of_seeds(means: Values, name: str) -> Cell:
+    spread = (f"± {score_text(float(means.std(ddof=1)), name)}",) if len(means) > 1 else ()
+    return Cell(score_text(float(means.mean()), name), spread)

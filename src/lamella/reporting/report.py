@@ -6,22 +6,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from lamella.plots.svg import Picture
+from lamella.plots.style import Picture
+from lamella.reporting import plots
 from lamella.reporting.cohorts import Cohort
 from lamella.reporting.gallery import cases
 from lamella.reporting.page import Section, page
-from lamella.reporting.plots import (
-    against,
-    bland_altman,
-    curves,
-    differences,
-    distributions,
-    paired_images,
-    ranking,
-    reliability,
-)
-from lamella.reporting.summary import pairs, require, scores_of, summary, verdict
+from lamella.reporting.summary import pairs, summary, verdict
 from lamella.reporting.tables import latex, markdown, pairs_frame, pairs_markdown
+from lamella.statistics import Comparison
 from lamella.version import __version__
 
 
@@ -39,7 +31,6 @@ def section(cohort: Cohort, score: str, literature: Mapping[str, Any], *, notes:
         ConfigError: there is no such score.
         StorageError: a run's files cannot be read.
     """
-    require(score, scores_of(cohort))
     applies = literature.get("dataset") == cohort.dataset
     table = summary(cohort, score, literature["scores"] if applies else {})
     compared = pairs(cohort, score)
@@ -50,29 +41,28 @@ def section(cohort: Cohort, score: str, literature: Mapping[str, Any], *, notes:
         comparisons=compared,
         verdict=verdict(cohort, table, compared, score),
         notes=[*notes, *(literature["notes"] if applies else [])],
-        pictures=[picture for picture in _pictures(cohort, score, table["method"].tolist(), compared) if picture],
+        pictures=_pictures(cohort, score, table["method"].tolist(), compared),
         gallery=cases(cohort, score, k),
     )
 
 
-def _pictures(cohort: Cohort, score: str, best_first: Sequence[str], compared: Any) -> list[Picture | None]:
-    between = []
+def _pictures(cohort: Cohort, score: str, best_first: Sequence[str], compared: Sequence[Comparison]) -> list[Picture]:
+    found = [plots.distributions(cohort, score)]
     if len(best_first) > 1:
-        between = [
-            ranking(cohort, compared, score),
-            differences(compared, score),
-            paired_images(cohort, score, best_first[0], best_first[1]),
+        found += [
+            plots.ranking(cohort, compared, score),
+            plots.differences(compared, score),
+            plots.paired_images(cohort, score, best_first[0], best_first[1]),
         ]
-    return [
-        distributions(cohort, score),
-        *between,
-        against(cohort, score, "model/parameters"),
-        against(cohort, score, "time/train_s"),
-        curves(cohort),
-        bland_altman(cohort, "count"),
-        bland_altman(cohort, "watershed/count"),
-        reliability(cohort),
+    may_lack = [
+        plots.against(cohort, score, "model/parameters"),
+        plots.against(cohort, score, "time/train_s"),
+        plots.curves(cohort),
+        plots.bland_altman(cohort, "count"),
+        plots.bland_altman(cohort, "watershed/count"),
+        plots.reliability(cohort),
     ]
+    return found + [picture for picture in may_lack if picture]
 
 
 def heading(cohort: Cohort) -> str:
@@ -82,11 +72,7 @@ def heading(cohort: Cohort) -> str:
 
 
 def write(folder: Path, title: str, sections: Sequence[Section]) -> Path:
-    """Writes `report.html`, and for each section a folder with its tables as CSV, Markdown and LaTeX.
-
-    Returns:
-        The page.
-    """
+    """Writes `report.html`, which is returned, and for each section a folder of its tables: CSV, Markdown, LaTeX."""
     folder.mkdir(parents=True, exist_ok=True)
     for each in sections:
         place = _free(folder, each.cohort.dataset)

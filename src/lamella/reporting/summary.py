@@ -8,7 +8,7 @@ import pandas as pd
 
 from lamella.errors import ConfigError
 from lamella.metrics.catalogue import lookup, ordered
-from lamella.reporting.cohorts import Cohort, Method, Scores
+from lamella.reporting.cohorts import Cohort, Method, Values
 from lamella.reporting.numbers import ranged
 from lamella.statistics import Comparison, best, compare, interval
 
@@ -28,16 +28,33 @@ def scores_in(summary: pd.DataFrame) -> list[str]:
     return [name for name in summary.columns if f"{name}_low" in summary.columns]
 
 
-def of(method: Method, score: str) -> Scores:
+def of(method: Method, score: str) -> Values:
     """A score of every run and image, (runs, images); of signed errors the size."""
     values = method.score(score)
     return np.abs(values) if lookup(score).kind == "signed error" else values
 
 
+def per_image(method: Method, score: str) -> Values:
+    """A score of each image, mean over seeds: (images,). Of a signed count error it is the size."""
+    return np.asarray(of(method, score).mean(axis=0))
+
+
+def per_seed(method: Method, score: str) -> Values:
+    """The same score of each seed, mean over images: (runs,)."""
+    return np.asarray(of(method, score).mean(axis=1))
+
+
+def ranked(cohort: Cohort, score: str) -> list[Method]:
+    """The methods, that of the best mean first; of equal ones that which ran first."""
+    means = np.array([per_image(method, score).mean() for method in cohort.methods])
+    order = np.argsort(means if lookup(score).lower_is_better else -means, kind="stable")
+    return [cohort.methods[place] for place in order]
+
+
 def summary(cohort: Cohort, score: str, literature: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     """A table of means and intervals with one row a method, the best first.
 
-    Scores are means over test images of the mean over seeds, with a 95 % interval over images (or their groups); so
+    Values are means over test images of the mean over seeds, with a 95 % interval over images (or their groups); so
     an image counts once, however many seeds there are.
 
     Args:
@@ -58,11 +75,7 @@ def summary(cohort: Cohort, score: str, literature: Mapping[str, Mapping[str, fl
     rows = []
     for method in cohort.methods:
         said = literature.get(method.runs[0].params["model.name"], {})
-        row: dict[str, Any] = {
-            "method": method.label,
-            "seeds": len(method.runs),
-            "deterministic": method.deterministic,
-        }
+        row: dict[str, Any] = {"method": method.label, "seeds": len(method.runs), "deterministic": method.deterministic}
         for name in (score, *(each for each in names if each != score)):
             values = of(method, name)
             found = interval(values.mean(axis=0), groups=cohort.groups)
@@ -113,10 +126,11 @@ def verdict(cohort: Cohort, table: pd.DataFrame, comparisons: Sequence[Compariso
         )
     else:
         said.append(f"{leader} has the best mean {heading}, {figures}.")
-        open_ = [_other(each, leader) for each in comparisons if leader in each[:2] and each.better != leader]
-        unknown = [_other(each, leader) for each in comparisons if leader in each[:2] and each.p is None]
-        apart = [name for name in open_ if name not in unknown]
-        if apart:
+        beside = [
+            (each, each.second if each.first == leader else each.first) for each in comparisons if leader in each[:2]
+        ]
+        unknown = [name for each, name in beside if each.p is None]
+        if apart := [name for each, name in beside if each.p is not None and each.better != leader]:
             said.append(f"It is not told apart from {listed(apart)}: no winner is named.")
         tested, groups = sum(each.p is not None for each in comparisons), len(set(cohort.groups))
         if tested and tested * 2.0 ** (1 - groups) >= _CERTAIN:  # the least that a sign-flip test can give, by Holm
@@ -160,7 +174,3 @@ def verdict_on(pair: Comparison) -> str:
     if pair.better is not None:
         return f"{pair.better} is better"
     return "one seed: cannot tell" if pair.p is None else "not told apart"
-
-
-def _other(pair: Comparison, name: str) -> str:
-    return pair.second if pair.first == name else pair.first

@@ -8,15 +8,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from lamella.metrics.catalogue import lookup
-from lamella.plots.style import BLUE, GREY, LINE, WIDTH, lines_of, padded, style, wrap
-from lamella.plots.svg import Picture, svg_of
-from lamella.reporting.cohorts import Cohort
+from lamella.plots import style
+from lamella.plots.style import Picture, svg_of
+from lamella.reporting.cohorts import Cohort, Values
 from lamella.reporting.numbers import duration, quantity, score_text
-from lamella.reporting.plots.words import Values, basis, direction, images, per_image, ranked
-from lamella.reporting.summary import listed
+from lamella.reporting.plots.words import basis, direction, images
+from lamella.reporting.summary import listed, per_image, ranked
 from lamella.statistics import Interval, interval
 
 _TIMES = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 18000, 36000, 72000, 180000, 360000)  # s
@@ -35,7 +34,7 @@ class _Point(NamedTuple):
     score: Interval
 
 
-@style()
+@style.applied
 def against(cohort: Cohort, score: str, metric: str) -> Picture | None:
     """The mean score of each method against a metric of its runs.
 
@@ -56,30 +55,24 @@ def against(cohort: Cohort, score: str, metric: str) -> Picture | None:
         return None
     cost, heading = lookup(metric).heading, lookup(score).heading
     seconds = lookup(metric).unit == "s"
-    key = [wrap(f"{rank}  {each.label}: {_amount(each.cost, seconds)}", 62) for rank, each in enumerate(shown, 1)]
+    key = [style.wrap(f"{rank}  {each.label}: {_amount(each.cost, seconds)}", 62) for rank, each in enumerate(shown, 1)]
     across = 2 if len(key) > 3 and max(map(len, key)) < 32 else 1
-    lines = sum(map(lines_of, key)) / across
-    figure = Figure(figsize=(WIDTH, 3.6 + LINE * 1.35 * lines), layout="constrained")
+    lines = sum(map(style.lines_of, key)) / across
+    figure = style.blank(3.6 + style.LINE * 1.35 * lines)
     axes = figure.subplots()
     zero = _axis(axes, [each.cost for each in shown], seconds)
     axes.set_xlabel(f"{cost} (logarithmic)")
     axes.set_ylabel(f"{heading} ({'phantom; ' if cohort.phantom else ''}{direction(score)})")
-    axes.set_ylim(padded([each.score for each in shown], 0.08))
+    axes.set_ylim(style.padded([each.score for each in shown], 0.08))
     axes.grid()
     nothing = [Line2D([], [], linestyle="") for _ in key]
-    figure.legend(
-        nothing,
-        [line.replace("\n", "\n     ") for line in key],
-        loc="outside lower left",
-        ncols=across,
-        handlelength=0,
-        handletextpad=0,
-    )
+    texts = [line.replace("\n", "\n     ") for line in key]
+    figure.legend(nothing, texts, loc="outside lower left", ncols=across, handlelength=0, handletextpad=0)
     x = [each.cost or zero for each in shown]
     y = [each.score.mean for each in shown]
     for place, each in zip(x, shown, strict=True):
-        axes.vlines(place, each.score.low, each.score.high, color=BLUE, linewidth=1.4, alpha=0.55)
-    axes.plot(x, y, "o", color=BLUE, markersize=6)
+        axes.vlines(place, each.score.low, each.score.high, color=style.BLUE, linewidth=1.4, alpha=0.55)
+    axes.plot(x, y, "o", color=style.BLUE, markersize=6)
     _number(figure, axes, np.stack([x, y], axis=1))
     told = [f"{each.label} {score_text(each.score.mean, score)} at {_amount(each.cost, seconds)}" for each in shown]
     none = [each.label for each in shown if each.cost == 0]
@@ -108,12 +101,11 @@ def _axis(axes: Axes, costs: Sequence[float], seconds: bool) -> float:
     zero = low / (high / low) ** 0.08
     if len(above) < len(costs):
         ticks, names = [zero, *ticks], ["0", *names]
-        axes.axvline(low, color=GREY, linestyle=":", linewidth=1)
+        axes.axvline(low, color=style.GREY, linestyle=":", linewidth=1)
         low /= (high / low) ** 0.15
     axes.set_xlim(low, high)
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_major_formatter(FixedFormatter(names))
-    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(ticks, names)
+    axes.set_xticks([], minor=True)
     return float(zero)
 
 
@@ -137,7 +129,7 @@ def _number(figure: Figure, axes: Axes, points: Values) -> None:
             str(rank), (point[0], point[1]), (spot[0] - place[0], spot[1] - place[1]), textcoords="offset points",
             ha="center", va="center", fontsize=9.5, annotation_clip=False,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85},
-            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 2},
+            arrowprops={"arrowstyle": "-", "color": style.GREY, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 2},
         ).set_in_layout(False)  # fmt: skip
 
 

@@ -1,39 +1,30 @@
-"""Pairs of methods: how far apart they are, beside what chance makes."""
+"""Methods two by two: how far apart all pairs are, beside what chance makes, and where one pair differs by image."""
 
 from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 
 from lamella.metrics.catalogue import lookup
-from lamella.plots.style import (
-    BLUE,
-    GREY,
-    LINE,
-    PALE,
-    WIDTH,
-    lines_of,
-    padded,
-    places,
-    row_heights,
-    set_rows,
-    style,
-    wrap,
-)
-from lamella.plots.svg import Picture, svg_of
-from lamella.reporting.numbers import ranged
-from lamella.reporting.plots.words import direction
-from lamella.reporting.summary import counted
-from lamella.statistics import Comparison, in_order
+from lamella.plots import style
+from lamella.plots.style import Picture, svg_of
+from lamella.reporting.cohorts import Cohort
+from lamella.reporting.numbers import ranged, score_text
+from lamella.reporting.plots.words import direction, images, seeds
+from lamella.reporting.summary import counted, per_image
+from lamella.statistics import Comparison, in_order, interval
 
 _PAIRS = 15  # shown at most; of more, those of the leading method
 
 
-@style()
+@style.applied
 def differences(comparisons: Sequence[Comparison], score: str) -> Picture:
     """A forest plot: each pair's mean difference, its interval, the band of seed noise, and whether it is decided.
 
@@ -87,29 +78,23 @@ def _order(comparisons: Sequence[Comparison], lower_is_better: bool) -> list[str
 
 def _forest(shown: Sequence[Comparison], score: str) -> tuple[Figure, bool]:
     """The figure, and whether a band was cut off; rows stand below their first method's name."""
-    names: list[str] = []
-    heights: list[float] = []
-    rows: list[Comparison | str] = []
-    for place, each in enumerate(shown):
-        if place == 0 or shown[place - 1].first != each.first:
-            heading = wrap(f"{each.first} minus", 58)
-            rows.append(heading)
-            names.append("")
-            heights.append(LINE * lines_of(heading) + 0.12)
-        rows.append(each)
-        names.append(wrap(each.second))
-        heights.extend(row_heights(names[-1:], 0.3))
-    figure = Figure(figsize=(WIDTH, 1.45 + sum(heights)), layout="constrained")
+    rows, names, heights = list[Comparison | str](), list[str](), list[float]()
+    for first, group in groupby(shown, lambda each: each.first):
+        heading, pairs = style.wrap(f"{first} minus", 58), list(group)
+        seconds = [style.wrap(each.second) for each in pairs]
+        rows += [heading, *pairs]
+        names += ["", *seconds]
+        heights += [style.LINE * style.lines_of(heading) + 0.12, *style.row_heights(seconds, 0.3)]
+    figure = style.blank(1.45 + sum(heights))
     axes = figure.subplots()
-    set_rows(axes, names, heights)
+    style.set_rows(axes, names, heights)
     ends = [0.0] + [end for each in shown for end in (each.low, each.high)]
-    reach = max(np.abs(ends))
-    bands = [each.noise for each in shown if each.noise is not None]
+    band = max((each.noise for each in shown if each.noise is not None), default=0.0)
     # Two runs tell so little about their noise that its band could make all else invisible.
-    widest = min(max(bands, default=0.0), 2 * reach or np.inf)
-    axes.set_xlim(padded([*ends, widest, -widest]))
+    widest = min(band, 2 * max(np.abs(ends)) or np.inf)
+    axes.set_xlim(style.padded([*ends, widest, -widest]))
     beside = blended_transform_factory(figure.transFigure, axes.transData)
-    for middle, height, row in zip(places(heights), heights, rows, strict=True):
+    for middle, height, row in zip(style.places(heights), heights, rows, strict=True):
         if isinstance(row, str):
             text = axes.text(0.01, middle + 0.03, row, transform=beside, va="center", weight="bold", fontsize=9.5,
                              bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
@@ -119,12 +104,12 @@ def _forest(shown: Sequence[Comparison], score: str) -> tuple[Figure, bool]:
     axes.axvline(0, color="black", linewidth=0.9)
     axes.set_xlabel(f"difference in {lookup(score).heading}")
     figure.legend(handles=_signs(shown), loc="outside lower left", ncols=2)
-    return figure, max(bands, default=0.0) > widest
+    return figure, band > widest
 
 
 def _pair(axes: Axes, middle: float, height: float, each: Comparison) -> None:
     if each.noise is not None:
-        axes.barh(middle, 2 * each.noise, left=-each.noise, height=height, color=PALE, linewidth=0)
+        axes.barh(middle, 2 * each.noise, left=-each.noise, height=height, color=style.PALE, linewidth=0)
     sign = _sign(each)
     axes.hlines(middle, each.low, each.high, color=sign.get_color(), linestyle=sign.get_linestyle(), linewidth=1.8)
     axes.plot(each.difference, middle, marker=sign.get_marker(), color=sign.get_color(), markersize=6,
@@ -133,16 +118,59 @@ def _pair(axes: Axes, middle: float, height: float, each: Comparison) -> None:
 
 def _sign(each: Comparison) -> Line2D:
     if each.better is not None:
-        return Line2D([], [], color=BLUE, marker="s", markersize=6, label="decided")
+        return Line2D([], [], color=style.BLUE, marker="s", markersize=6, label="decided")
+    open_: dict[str, Any] = {"color": style.GREY, "marker": "o", "markersize": 6, "markerfacecolor": "white"}
     if each.noise is not None:
-        return Line2D([], [], color=GREY, marker="o", markersize=6, markerfacecolor="white", label="not decided")
-    return Line2D([], [], color=GREY, marker="o", markersize=6, markerfacecolor="white", linestyle=":",
-                  label="one seed: not decidable")  # fmt: skip
+        return Line2D([], [], **open_, label="not decided")
+    return Line2D([], [], **open_, linestyle=":", label="one seed: not decidable")
 
 
 def _signs(shown: Sequence[Comparison]) -> list[Line2D | Patch]:
     """The legend of what occurs."""
     found: dict[str, Line2D | Patch] = {str(sign.get_label()): sign for sign in map(_sign, shown)}
     if any(each.noise is not None for each in shown):
-        found["noise"] = Patch(color=PALE, label="seed noise, 95 %")
+        found["noise"] = Patch(color=style.PALE, label="seed noise, 95 %")
     return list(found.values())
+
+
+@style.applied
+def paired_images(cohort: Cohort, score: str, first: str, second: str) -> Picture:
+    """A bar an image: by how much two methods differ on it, sorted, with the mean. Raises KeyError: no such method."""
+    methods = {method.label: method for method in cohort.methods}
+    pair = methods[first], methods[second]
+    difference = per_image(pair[0], score) - per_image(pair[1], score)
+    better = -difference if lookup(score).lower_is_better else difference
+    wins = [int((better > 0).sum()), int((better < 0).sum())]
+    order = np.argsort(-better, kind="stable")
+    heading = lookup(score).heading
+    figure = style.blank(3.3)
+    axes = figure.subplots()
+    colours = np.where(better[order] > 0, style.BLUE, style.ORANGE)
+    ranks = np.arange(1, len(order) + 1)
+    axes.bar(ranks, difference[order], width=0.85 if len(order) < 60 else 1, color=colours.tolist())
+    found = interval(difference, groups=cohort.groups)
+    axes.axhspan(found.low, found.high, color=style.GREY, alpha=0.22, linewidth=0)
+    axes.axhline(found.mean, color="black", linewidth=1.3, linestyle="--")
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xlim(0.4, len(order) + 0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel=f"{images(cohort)}, sorted", ylabel=f"difference in {heading}")
+    axes.grid(axis="y")
+    signs = [Patch(color=colour) for colour in (style.BLUE, style.ORANGE)]
+    texts = [
+        style.wrap(f"{name} better: {counted(n, 'image')}", 48) for name, n in zip((first, second), wins, strict=True)
+    ]
+    figure.legend(signs, texts, loc="outside upper left", ncols=1)
+    mean = ranged(*found, score)
+    lowest, highest = (score_text(end, score) for end in (difference.min(), difference.max()))
+    equal = len(order) - sum(wins)
+    return Picture(
+        title=f"{heading} image by image: {first} minus {second}",
+        svg=svg_of(figure),
+        alt=f"Of {images(cohort)}, {first} is better in {heading} on {counted(wins[0], 'image')}, {second} on {wins[1]}"
+        f"{f', {equal} are equal' if equal else ''}. Mean difference {mean}; from {lowest} to {highest}.",
+        caption=f"{heading} of {first} minus that of {second}, a bar an image, from the image where {first} does best "
+        f"by comparison ({cohort.ids[order[0]]}) to that where {second} does ({cohort.ids[order[-1]]}). Dashed line "
+        f"and grey band: the mean difference and its 95 % interval over images, {mean}. {images(cohort)}; "
+        f"{seeds(pair)}.",
+    )

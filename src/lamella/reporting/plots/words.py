@@ -1,31 +1,10 @@
-"""What all plots of a report say alike: order, scores of an image, numbers, and what they rest on."""
+"""What all plots of a report say alike: labels of axes, numbers, and what they rest on."""
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
-
 from lamella.metrics.catalogue import lookup
 from lamella.reporting.cohorts import Cohort, Method
-from lamella.reporting.summary import counted, of
-
-Values = npt.NDArray[np.float64]
-
-
-def per_image(method: Method, score: str) -> Values:
-    """A score of each image, mean over seeds: (images,). Of a signed count error it is the size."""
-    return np.asarray(of(method, score).mean(axis=0))
-
-
-def per_seed(method: Method, score: str) -> Values:
-    """The same score of each seed, mean over images: (runs,)."""
-    return np.asarray(of(method, score).mean(axis=1))
-
-
-def ranked(cohort: Cohort, score: str) -> list[Method]:
-    """The methods, that of the best mean first; of equal ones that which ran first."""
-    sign = 1 if lookup(score).lower_is_better else -1
-    return sorted(cohort.methods, key=lambda method: sign * float(per_image(method, score).mean()))
+from lamella.reporting.summary import counted
 
 
 def axis_label(cohort: Cohort, score: str) -> str:

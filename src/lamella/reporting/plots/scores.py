@@ -1,46 +1,48 @@
-"""The methods on a score's axis, and who is not told apart from whom."""
+"""Methods on a score's axis, a row each: their means, who is not told apart from whom, and each image as a dot."""
 
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from lamella.metrics.catalogue import lookup
-from lamella.plots.style import BLUE, WIDTH, padded, places, row_heights, set_rows, style, wrap
-from lamella.plots.svg import Picture, svg_of
-from lamella.reporting.cohorts import Cohort
+from lamella.plots import style
+from lamella.plots.style import Picture, svg_of
+from lamella.reporting.cohorts import Cohort, Values
 from lamella.reporting.numbers import ranged
-from lamella.reporting.plots.words import Values, axis_label, basis, images, per_image, per_seed, ranked
+from lamella.reporting.plots.words import axis_label, basis, images
+from lamella.reporting.summary import per_image, per_seed, ranked
 from lamella.statistics import Comparison, interval
 
+_BINS = 70  # of the score's axis: dots of one bin stand side by side
 
-@style()
+
+@style.applied
 def ranking(cohort: Cohort, comparisons: Sequence[Comparison], score: str) -> Picture:
     """Methods on the score's axis with intervals and single seeds; bars join those that are not told apart."""
     methods = ranked(cohort, score)
     labels = [method.label for method in methods]
-    names = [wrap(label) for label in labels]
-    heights = row_heights(names, 0.38)
+    names = [style.wrap(label) for label in labels]
+    heights = style.row_heights(names, 0.38)
     joined = cliques(labels, comparisons)
-    figure = Figure(figsize=(WIDTH, 0.95 + sum(heights)), layout="constrained")
+    figure = style.blank(0.95 + sum(heights))
     share = 0.12 + 0.04 * len(joined) if joined else 0
-    axes, *side = figure.subplots(1, 2 if joined else 1, squeeze=False, sharey=True,
-                                  width_ratios=[1 - share, share] if joined else [1])[0]  # fmt: skip
+    ratios = [1 - share, share] if joined else [1]
+    axes, *side = figure.subplots(1, len(ratios), squeeze=False, sharey=True, width_ratios=ratios)[0]
     found = [interval(per_image(method, score), groups=cohort.groups) for method in methods]
     single = [per_seed(method, score) for method in methods]
-    for middle, (mean, low, high), means in zip(places(heights), found, single, strict=True):
-        axes.hlines(middle, low, high, color=BLUE, linewidth=2)
-        axes.plot(mean, middle, marker="o", color=BLUE, markersize=7, linestyle="")
+    for middle, (mean, low, high), means in zip(style.places(heights), found, single, strict=True):
+        axes.hlines(middle, low, high, color=style.BLUE, linewidth=2)
+        axes.plot(mean, middle, marker="o", color=style.BLUE, markersize=7, linestyle="")
         if len(means) > 1:
             axes.vlines(means, middle - 0.13, middle - 0.03, color="black", linewidth=1.1)
-    set_rows(axes, names, heights)
-    axes.set_xlim(padded([*np.ravel(found), *np.concatenate(single)]))
+    style.set_rows(axes, names, heights)
+    axes.set_xlim(style.padded([*np.ravel(found), *np.concatenate(single)]))
     axes.set_xlabel(axis_label(cohort, score))
     open_ = {frozenset(each[:2]) for each in comparisons if each.noise is None}
     unknown = [any(pair <= {labels[i] for i in group} for pair in open_) for group in joined]
     for panel in side:
-        _join(panel, [places(heights)[group] for group in joined], unknown)
+        _join(panel, [style.places(heights)[group] for group in joined], unknown)
     heading = lookup(score).heading
     means_ = ", ".join(f"{label} {ranged(*each, score)}" for label, each in zip(labels, found, strict=True))
     groups = "; ".join(" / ".join(labels[place] for place in group) for group in joined)
@@ -106,3 +108,55 @@ def _grown(group: set[int], fit: set[int], done: set[int], alike: Mapping[int, s
         found += _grown(group | {each}, fit & alike[each], done & alike[each], alike)
         fit, done = fit - {each}, done | {each}
     return found
+
+
+@style.applied
+def distributions(cohort: Cohort, score: str) -> Picture:
+    """How a score is spread over images: a dot an image, quartiles, median and mean; a row a method, best first."""
+    methods = ranked(cohort, score)
+    values = [per_image(method, score) for method in methods]
+    names = [style.wrap(method.label) for method in methods]
+    heights = style.row_heights(names, 0.62)
+    figure = style.blank(0.65 + sum(heights))
+    axes = figure.subplots()
+    style.set_rows(axes, names, heights)
+    axes.set_xlim(style.padded(values))
+    for middle, found in zip(style.places(heights), values, strict=True):
+        _row(axes, middle, found)
+    axes.set_xlabel(axis_label(cohort, score))
+    medians = ", ".join(
+        f"{method.label} {ranged(float(np.median(found)), found.min(), found.max(), score)}"
+        for method, found in zip(methods, values, strict=True)
+    )
+    heading = lookup(score).heading
+    return Picture(
+        title=f"{heading} of each {'phantom ' if cohort.phantom else ''}image",
+        svg=svg_of(figure),
+        alt=f"{heading} of {images(cohort)}. Medians, with the lowest and highest image, best mean first: {medians}.",
+        caption="A dot is an image; dots of about the same score stand above each other. The box holds the middle "
+        f"half of the images, its line is the median, the diamond the mean. {basis(cohort)}",
+    )
+
+
+def _row(axes: Axes, middle: float, values: Values) -> None:
+    """Dots above, a box below; `middle` of the row in inches."""
+    heights = middle - 0.1 - 0.16 * _spread(values, *axes.get_xlim())
+    style.dots(axes, values, heights, size=style.dot_size(len(values)), colour=style.BLUE, alpha=0.6)
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+    box = middle + 0.19
+    axes.barh(box, high - low, left=low, height=0.1, color=style.PALE, edgecolor=style.GREY, linewidth=0.8)
+    axes.vlines(median, box - 0.08, box + 0.08, color="black", linewidth=2)
+    axes.plot(values.mean(), box, marker="D", color="white", markeredgecolor="black", markersize=5)
+
+
+def _spread(values: Values, low: float, high: float) -> Values:
+    """Heights in [-1, 1] that keep style.dots of about the same value apart: the crowd of each bin, around 0."""
+    bins = ((values - low) / (high - low) * _BINS).astype(int)
+    sizes = np.bincount(bins, minlength=_BINS)
+    # In random order within a bin, for a sorted one looks like a pattern in the data.
+    order = np.lexsort((np.random.default_rng(0).permutation(len(values)), bins))
+    starts = np.cumsum(sizes) - sizes
+    place = np.empty(len(values))
+    place[order] = np.arange(len(values)) - starts[bins[order]]  # within its bin
+    step = min(0.3, 2 / max(1, sizes.max() - 1))
+    return np.asarray((place - (sizes[bins] - 1) / 2) * step)
