@@ -26,8 +26,8 @@ from lamella.losses import (
     weighted_bce,
     weighted_sum,
 )
-from lamella.losses.border import border_weights
-from lamella.losses.skeleton import soft_skeleton
+from lamella.losses.entropy import border_weights
+from lamella.losses.overlap import soft_skeleton
 
 from segmentation_models_pytorch.losses import (  # isort: skip
     DiceLoss,

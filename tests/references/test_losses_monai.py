@@ -13,7 +13,7 @@ from monai.losses.cldice import soft_skel
 from torch.nn.functional import one_hot
 
 from lamella.losses import bce_dice, cldice, cross_entropy, focal, soft_dice, soft_jaccard, tversky, weighted_bce
-from lamella.losses.skeleton import soft_skeleton
+from lamella.losses.overlap import soft_skeleton
 
 each_k = pytest.mark.parametrize("k", [1, 4])
 each_seed = pytest.mark.parametrize("seed", range(3))

@@ -1,12 +1,17 @@
-"""Losses that judge each pixel by itself: cross-entropy, weighted by class or by how hard a pixel is."""
+"""Losses that judge each pixel by itself: cross-entropy, weighted by class, by how hard a pixel is or where it lies."""
 
 from typing import Annotated
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from scipy import ndimage
 
 from lamella.config.key import Key
 from lamella.errors import ConfigError
 from lamella.losses.pixels import Loss, entropies, mean_over
+
+_REACH = 6  # deviations: a gap between cells wider than this adds less than w0 * 2e-8
 
 
 def bce() -> Loss:
@@ -72,3 +77,71 @@ def focal(
         return mean_over(per_pixel, valid)
 
     return loss
+
+
+def boundary_weighted(
+    *,
+    w0: Annotated[float, Key("what the narrowest gap adds to a pixel's weight", least=0)],
+    sigma: Annotated[float, Key("gaps up to about this many pixels of the crop count", above=0)],
+    cells: Annotated[
+        str,
+        Key("what lies side by side: foreground, or background (EM: neurites)", choices=("foreground", "background")),
+    ],
+) -> Loss:
+    """Cross-entropy with U-Net's weights: class balance plus w0 exp(-(d1 + d2)^2 / (2 sigma^2)).
+
+    O. Ronneberger et al. 2015, arXiv:1505.04597, eq. 2, with w0 = 10 and sigma = 5 in the paper. d1 and d2 are a
+    pixel's distances to the two nearest cells. Cells are the connected regions (by edges) of each class of
+    `cells`; only pixels of no cell get the border term, and with fewer than two cells in a crop none does. The
+    balance gives every class of the batch the same total weight, 1 a pixel on average. The weighted entropies are
+    divided by the number of valid pixels.
+
+    Regions and distances are found by SciPy on the CPU for each crop of each batch. On one core a crop of 256x256
+    takes about 4 ms with a dozen cells; on a GPU the step also waits for the masks to come over.
+    """
+
+    def loss(logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        target = target * valid
+        host = target.cpu().numpy()
+        found = [border_weights(ids, w0, sigma, of_background=cells == "background") for ids in host]
+        border = torch.from_numpy(np.stack(found)).to(logits.device)
+        weight = _balance(target, valid, max(logits.shape[1], 2)) + border
+        return mean_over(entropies(logits, target) * weight, valid)
+
+    return loss
+
+
+def border_weights(
+    ids: npt.NDArray[np.integer], w0: float, sigma: float, *, of_background: bool
+) -> npt.NDArray[np.float32]:
+    """How much each pixel's weight grows by lying between two cells: the border term of U-Net's weight map.
+
+    Args:
+        ids: class ids (H, W).
+        w0: its greatest value.
+        sigma: its width in pixels.
+        of_background: cells are the regions of class 0, not those of the other classes.
+
+    Returns:
+        float32 (H, W), 0 inside cells.
+    """
+    classes = [0] if of_background else range(1, int(ids.max(initial=0)) + 1)
+    nearest = np.full(ids.shape, np.inf)
+    second = np.full(ids.shape, np.inf)
+    reach = int(np.ceil(_REACH * sigma))
+    for class_id in classes:
+        cells, _ = ndimage.label(ids == class_id)
+        for number, box in enumerate(ndimage.find_objects(cells), 1):
+            around = tuple(slice(max(side.start - reach, 0), side.stop + reach) for side in box)
+            distance = ndimage.distance_transform_edt(cells[around] != number)
+            second[around] = np.minimum(second[around], np.maximum(nearest[around], distance))
+            nearest[around] = np.minimum(nearest[around], distance)
+    weights = w0 * np.exp(-((nearest + second) ** 2) / (2 * sigma**2))
+    return np.where(nearest > 0, weights, 0).astype(np.float32)
+
+
+def _balance(target: torch.Tensor, valid: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Weights (B, H, W): the same total for every class that the batch holds, 1 a valid pixel on average."""
+    counts = torch.stack([((target == class_id) & valid).sum() for class_id in range(num_classes)])
+    weights = counts.sum() / ((counts > 0).sum() * counts).clamp(min=1)
+    return weights[target.long()]

@@ -24,12 +24,12 @@ class Score:
     Attributes:
         name: as it is logged, or as it stands above a column of `scores/test.csv`.
         heading: the same in words.
+        meaning: how it is computed, in a line.
         direction: whether "higher" or "lower" values are better, or those near "zero"; "none": neither is.
         unit: "px", "nm", "cells", "s", ...; empty for shares and other pure numbers.
         decimals: how many are shown.
         kind: methods are compared by a "score", and by the size of a "signed error". A "count" (of pixels, of cells)
             is what scores are made of; a "setting" was chosen; a "time" depends on the machine.
-        meaning: how it is computed, in a line.
         shown: whether the table that ends a run has it.
         order: tables show low ones first, equal ones in the order in which they are found.
         part: of which images it is, as the beginning of its name says; "seen" are those of the training.
@@ -38,11 +38,11 @@ class Score:
 
     name: str
     heading: str
-    direction: Direction
-    unit: str
-    decimals: int
-    kind: Kind
     meaning: str
+    direction: Direction = "higher"
+    unit: str = ""
+    decimals: int = 4
+    kind: Kind = "score"
     shown: bool = False
     order: int = 0
     part: Part = ""
@@ -61,126 +61,106 @@ _FIRST = (
 )
 
 _CELLS = (
-    Score("count/true", "cells there", "none", "cells", 2, "count", "cells of the truth"),
-    Score("count/found", "cells found", "none", "cells", 2, "count", "cells of the prediction"),
-    Score("count/error", "count error", "zero", "cells", 2, "signed error",
-          "cells found minus cells there; mean size of the error"),
-    Score("cells/precision", "cell precision", "higher", "", 4, "score", "instances that are a cell, at IoU 0.5"),
-    Score("cells/recall", "cell recall", "higher", "", 4, "score", "cells that were found, at IoU 0.5"),
-    Score("cells/f1", "cell F1", "higher", "", 4, "score", "cells found at IoU 0.5, connected components", True),
-    Score("cells/ap50", "cell AP50", "higher", "", 4, "score", "TP / (TP + FP + FN) at IoU 0.5"),
-    Score("cells/ap", "cell AP", "higher", "", 4, "score", "the same, mean over IoU 0.5 to 0.95"),
-    Score("cells/aji", "AJI", "higher", "", 4, "score", "aggregated Jaccard index"),
-    Score("cells/pq", "PQ", "higher", "", 4, "score", "panoptic quality", True),
+    Score("count/true", "cells there", "cells of the truth", "none", "cells", 2, "count"),
+    Score("count/found", "cells found", "cells of the prediction", "none", "cells", 2, "count"),
+    Score("count/error", "count error", "cells found minus cells there; mean size of the error",
+          "zero", "cells", 2, "signed error"),
+    Score("cells/precision", "cell precision", "instances that are a cell, at IoU 0.5"),
+    Score("cells/recall", "cell recall", "cells that were found, at IoU 0.5"),
+    Score("cells/f1", "cell F1", "cells found at IoU 0.5, connected components", shown=True),
+    Score("cells/ap50", "cell AP50", "TP / (TP + FP + FN) at IoU 0.5"),
+    Score("cells/ap", "cell AP", "the same, mean over IoU 0.5 to 0.95"),
+    Score("cells/aji", "AJI", "aggregated Jaccard index"),
+    Score("cells/pq", "PQ", "panoptic quality", shown=True),
 )  # fmt: skip
 
 # What a run's metrics say of count errors, in place of their mean.
 _ERRORS = (
-    Score("count/mae", "size of the count error", "lower", "cells", 2, "score", "mean size of the count error", True,
-          column="count/error"),
-    Score("count/bias", "bias of the count", "zero", "cells", 2, "signed error", "mean of the count error", True,
-          column="count/error"),
-    Score("count/agreement_from", "count error, lower limit", "zero", "cells", 2, "signed error",
-          "95 % of the count errors lie between the two limits", True, column="count/error"),
-    Score("count/agreement_to", "count error, upper limit", "zero", "cells", 2, "signed error",
-          "95 % of the count errors lie between the two limits", True, column="count/error"),
+    Score("count/mae", "size of the count error", "mean size of the count error", "lower", "cells", 2, shown=True),
+    Score("count/bias", "bias of the count", "mean of the count error", "zero", "cells", 2, "signed error", shown=True),
+    Score("count/agreement_from", "count error, lower limit", "95 % of the count errors lie between the two limits",
+          "zero", "cells", 2, "signed error", shown=True),
+    Score("count/agreement_to", "count error, upper limit", "95 % of the count errors lie between the two limits",
+          "zero", "cells", 2, "signed error", shown=True),
 )  # fmt: skip
 
 
-def _cut(some: Iterable[Score]) -> tuple[Score, ...]:
-    """The same scores of cells that were cut apart where they touch."""
-    return tuple(
-        replace(
-            each,
-            name=f"watershed/{each.name}",
-            heading=f"{each.heading}, watershed",
-            meaning=f"{each.meaning}; cells cut apart",
-            shown=False,
-            column=each.column and f"watershed/{each.column}",
-        )
-        for each in some
-    )
+def _cut(each: Score) -> Score:
+    """The same score of cells that were cut apart where they touch."""
+    heading, meaning = f"{each.heading}, watershed", f"{each.meaning}; cells cut apart"
+    return replace(each, name=f"watershed/{each.name}", heading=heading, meaning=meaning, shown=False)
 
 
 # Columns of `scores/test.csv`, in their order.
 _COLUMNS = (
-    Score("dice", "Dice", "higher", "", 4, "score", "2 TP / (2 TP + FP + FN) of the foreground's pixels", True),
-    Score("iou", "IoU", "higher", "", 4, "score", "TP / (TP + FP + FN), the Jaccard index", True),
-    Score("accuracy", "accuracy", "higher", "", 4, "score", "share of pixels that are right", True),
-    Score("precision", "precision", "higher", "", 4, "score", "TP / (TP + FP)", True),
-    Score("recall", "recall", "higher", "", 4, "score", "TP / (TP + FN)", True),
-    Score("specificity", "specificity", "higher", "", 4, "score", "TN / (TN + FP)"),
-    Score("mcc", "MCC", "higher", "", 4, "score", "Matthews' correlation of prediction and truth"),
-    Score("pixel_error", "pixel error", "lower", "", 4, "score", "share of pixels that are wrong", True),
-    Score("interior/dice", "interior Dice", "higher", "", 4, "score", "Dice of what is not membrane"),
-    Score("v_rand", "V_rand", "higher", "", 4, "score",
-          "ISBI-2012's foreground-restricted Rand score after thinning", True),
-    Score("v_info", "V_info", "higher", "", 4, "score",
-          "ISBI-2012's information-theoretic score after thinning", True),
-    Score("resized/soft_dice", "soft Dice, resized", "higher", "", 4, "score",
-          "probabilities against masks, both resized", True),
-    Score("resized/soft_iou", "soft IoU, resized", "higher", "", 4, "score",
-          "probabilities against masks, both resized", True),
-    Score("boundary/hd95", "HD95, px", "lower", "px", 2, "score",
-          "95th percentile of the distance between outlines, in pixels", True),
-    Score("boundary/surface_distance", "surface distance, px", "lower", "px", 2, "score",
-          "mean distance between outlines, in pixels", True),
-    Score("boundary/surface_dice", "surface Dice", "higher", "", 4, "score",
-          "share of outlines within a tolerance of each other", True),
-    Score("boundary/hd95_nm", "HD95, nm", "lower", "nm", 2, "score", "the same in nanometres", True),
-    Score("boundary/surface_distance_nm", "surface distance, nm", "lower", "nm", 2, "score",
-          "the same in nanometres", True),
-    Score("boundary/surface_dice_nm", "surface Dice, nm", "higher", "", 4, "score",
-          "the same at a tolerance in nanometres", True),
+    Score("dice", "Dice", "2 TP / (2 TP + FP + FN) of the foreground's pixels", shown=True),
+    Score("iou", "IoU", "TP / (TP + FP + FN), the Jaccard index", shown=True),
+    Score("accuracy", "accuracy", "share of pixels that are right", shown=True),
+    Score("precision", "precision", "TP / (TP + FP)", shown=True),
+    Score("recall", "recall", "TP / (TP + FN)", shown=True),
+    Score("specificity", "specificity", "TN / (TN + FP)"),
+    Score("mcc", "MCC", "Matthews' correlation of prediction and truth"),
+    Score("pixel_error", "pixel error", "share of pixels that are wrong", "lower", shown=True),
+    Score("interior/dice", "interior Dice", "Dice of what is not membrane"),
+    Score("v_rand", "V_rand", "ISBI-2012's foreground-restricted Rand score after thinning", shown=True),
+    Score("v_info", "V_info", "ISBI-2012's information-theoretic score after thinning", shown=True),
+    Score("resized/soft_dice", "soft Dice, resized", "probabilities against masks, both resized", shown=True),
+    Score("resized/soft_iou", "soft IoU, resized", "probabilities against masks, both resized", shown=True),
+    Score("boundary/hd95", "HD95, px", "95th percentile of the distance between outlines, in pixels",
+          "lower", "px", 2, shown=True),
+    Score("boundary/surface_distance", "surface distance, px", "mean distance between outlines, in pixels",
+          "lower", "px", 2, shown=True),
+    Score("boundary/surface_dice", "surface Dice", "share of outlines within a tolerance of each other", shown=True),
+    Score("boundary/hd95_nm", "HD95, nm", "the same in nanometres", "lower", "nm", 2, shown=True),
+    Score("boundary/surface_distance_nm", "surface distance, nm", "the same in nanometres",
+          "lower", "nm", 2, shown=True),
+    Score("boundary/surface_dice_nm", "surface Dice, nm", "the same at a tolerance in nanometres", shown=True),
     *_CELLS,
-    *_cut(_CELLS),
-    Score("calibration/ece", "ECE", "lower", "", 4, "score", "expected calibration error, 15 bins"),
-    Score("calibration/brier", "Brier", "lower", "", 4, "score", "mean squared error of the probabilities", True),
-    Score("calibration/ece_tempered", "ECE, tempered", "lower", "", 4, "score",
-          "the same with the temperature fitted on validation"),
-    Score("calibration/brier_tempered", "Brier, tempered", "lower", "", 4, "score",
-          "the same with that temperature", True),
-    Score("tp", "true positives", "none", "px", 0, "count", "foreground that was found, pixels"),
-    Score("fp", "false positives", "none", "px", 0, "count", "background taken for foreground, pixels"),
-    Score("fn", "false negatives", "none", "px", 0, "count", "foreground that was missed, pixels"),
-    Score("tn", "true negatives", "none", "px", 0, "count", "background that was left, pixels"),
+    *map(_cut, _CELLS),
+    Score("calibration/ece", "ECE", "expected calibration error, 15 bins", "lower"),
+    Score("calibration/brier", "Brier", "mean squared error of the probabilities", "lower", shown=True),
+    Score("calibration/ece_tempered", "ECE, tempered", "the same with the temperature fitted on validation", "lower"),
+    Score("calibration/brier_tempered", "Brier, tempered", "the same with that temperature", "lower", shown=True),
+    Score("tp", "true positives", "foreground that was found, pixels", "none", "px", 0, "count"),
+    Score("fp", "false positives", "background taken for foreground, pixels", "none", "px", 0, "count"),
+    Score("fn", "false negatives", "foreground that was missed, pixels", "none", "px", 0, "count"),
+    Score("tn", "true negatives", "background that was left, pixels", "none", "px", 0, "count"),
 )  # fmt: skip
 
 # What a run logs beside: no columns.
 _OTHERS = (
-    *_ERRORS,
-    *_cut(_ERRORS),
-    Score("loss", "loss", "lower", "", 4, "score", "what training makes smaller; mean over crops or images"),
-    Score("threshold", "threshold", "none", "", 2, "setting", "probability above which a pixel is foreground", True),
-    Score("v_rand/threshold", "V_rand's threshold", "none", "", 2, "setting",
-          "interior above it; the best on validation", True),
-    Score("v_rand/oracle", "V_rand, oracle", "higher", "", 4, "score",
-          "at the threshold that is best on the test images themselves, as challenges report it", True),
-    Score("v_info/oracle", "V_info, oracle", "higher", "", 4, "score",
-          "at the threshold that is best on the test images themselves, as challenges report it", True),
-    Score("pixel_error/isbi2012", "pixel error, ISBI-2012", "lower", "", 4, "score",
-          "1 - the highest F-score of the interior's pixels over thresholds, all sections pooled", True),
-    Score("calibration/temperature", "temperature", "none", "", 2, "setting",
-          "logits are divided by it; fitted on validation", True),
-    Score("lr", "learning rate", "none", "", 6, "setting", "of the optimizer, at the end of an epoch"),
-    Score("model/parameters", "parameters", "none", "", 0, "count", "numbers in the network that training sets"),
-    Score("time/epochs", "epochs", "none", "", 0, "count", "passes over the training images"),
-    Score("time/train_s", "training time", "lower", "s", 1, "time", "of the training alone"),
-    Score("time/images_per_s", "training crops a second", "higher", "crops/s", 1, "time", "mean over the training"),
-    Score("time/test_images_per_s", "test images a second", "higher", "images/s", 1, "time",
-          "whole images, one after the other, without the time to score them"),
+    Score("loss", "loss", "what training makes smaller; mean over crops or images", "lower"),
+    Score("threshold", "threshold", "probability above which a pixel is foreground",
+          "none", "", 2, "setting", shown=True),
+    Score("v_rand/threshold", "V_rand's threshold", "interior above it; the best on validation",
+          "none", "", 2, "setting", shown=True),
+    Score("v_rand/oracle", "V_rand, oracle",
+          "at the threshold that is best on the test images themselves, as challenges report it", shown=True),
+    Score("v_info/oracle", "V_info, oracle",
+          "at the threshold that is best on the test images themselves, as challenges report it", shown=True),
+    Score("pixel_error/isbi2012", "pixel error, ISBI-2012",
+          "1 - the highest F-score of the interior's pixels over thresholds, all sections pooled", "lower", shown=True),
+    Score("calibration/temperature", "temperature", "logits are divided by it; fitted on validation",
+          "none", "", 2, "setting", shown=True),
+    Score("lr", "learning rate", "of the optimizer, at the end of an epoch", "none", "", 6, "setting"),
+    Score("model/parameters", "parameters", "numbers in the network that training sets", "none", "", 0, "count"),
+    Score("time/epochs", "epochs", "passes over the training images", "none", "", 0, "count"),
+    Score("time/train_s", "training time", "of the training alone", "lower", "s", 1, "time"),
+    Score("time/images_per_s", "training crops a second", "mean over the training", "higher", "crops/s", 1, "time"),
+    Score("time/test_images_per_s", "test images a second",
+          "whole images, one after the other, without the time to score them", "higher", "images/s", 1, "time"),
 )  # fmt: skip
 
 
-def _placed() -> dict[str, Score]:
-    rows = [*(replace(each, column=each.name) for each in _COLUMNS), *_OTHERS]
-    return {
-        each.name: replace(each, order=_FIRST.index(each.name) if each.name in _FIRST else len(_FIRST) + place)
-        for place, each in enumerate(rows)
-    }
-
-
-SCORES = _placed()
+_ROWS = (
+    *(replace(each, column=each.name) for each in _COLUMNS),
+    *(replace(each, column=f"{each.name.rpartition('/')[0]}/error") for each in (*_ERRORS, *map(_cut, _ERRORS))),
+    *_OTHERS,
+)
+SCORES = {
+    each.name: replace(each, order=_FIRST.index(each.name) if each.name in _FIRST else len(_FIRST) + place)
+    for place, each in enumerate(_ROWS)
+}
 """Every name that stands for itself -> what it is, in the order of the columns of `scores/test.csv`."""
 
 _PARTS: dict[str, tuple[Part, str]] = {
@@ -190,9 +170,6 @@ _PARTS: dict[str, tuple[Part, str]] = {
     "seen": ("seen", "{}, images of the training"),
 }
 _ENDS = {"low": "lower", "high": "upper"}
-_POOLED_SHOWN = ("dice", "iou")
-_COUNTS = ("tp", "fp", "fn", "tn")
-_OF_CLASSES = SCORES["interior/dice"].order  # where a table has the scores of single classes
 
 
 @cache
@@ -205,44 +182,29 @@ def lookup(name: str) -> Score:
         return SCORES[name]
     first, _, rest = name.partition("/")
     stem, _, last = name.rpartition("/")
-    if last in _ENDS and lookup(stem).meaning:
-        base, end = lookup(stem), f"{_ENDS[last]} end of the 95 % interval"
+    count, _, number = name.partition("_")
+    if last in _ENDS and (base := lookup(stem)).meaning:
+        end = f"{_ENDS[last]} end of the 95 % interval"
         return replace(base, name=name, heading=f"{base.heading}, {end}", meaning=f"{end}: {base.meaning}", shown=False)
     if first in _PARTS:
         base, (part, words) = lookup(rest), _PARTS[first]
         shown, column = part == "seen" or (part == "test" and base.shown), base.column if part == "test" else None
         return replace(base, name=name, heading=words.format(base.heading), shown=shown, part=part, column=column)
-    if first == "pooled" and lookup(rest).meaning:
-        base = lookup(rest)
-        meaning = f"{base.meaning}; all images taken as one"
-        return replace(
-            base,
-            name=name,
-            heading=f"{base.heading}, pooled",
-            meaning=meaning,
-            shown=rest in _POOLED_SHOWN,
-            column=None,
-        )
-    if first == "macro" and lookup(rest).meaning:
-        base = lookup(rest)
-        meaning = f"{_of_any(base)}; mean over all classes, the background included"
-        return replace(base, name=name, heading=f"{base.heading}, macro", meaning=meaning, shown=False, column=None)
-    if first == "class" and lookup(last).meaning:
-        base, of = lookup(last), rest.removesuffix(f"/{last}")
+    if first == "pooled" and (base := lookup(rest)).meaning:
+        heading, meaning = f"{base.heading}, pooled", f"{base.meaning}; all images taken as one"
+        return replace(base, name=name, heading=heading, meaning=meaning, shown=rest in ("dice", "iou"), column=None)
+    if first == "macro" and (base := lookup(rest)).meaning:
+        heading, meaning = f"{base.heading}, macro", f"{_of_any(base)}; mean over all classes, the background included"
+        return replace(base, name=name, heading=heading, meaning=meaning, shown=False, column=None)
+    if first == "class" and (base := lookup(last)).meaning:
+        of, order = rest.removesuffix(f"/{last}"), SCORES["interior/dice"].order
         heading, meaning = f"{base.heading}, {of}", f"{_of_any(base)}, for {of}"
-        return replace(base, name=name, heading=heading, meaning=meaning, shown=True, order=_OF_CLASSES, column=name)
-    kind, _, number = name.partition("_")
-    if kind in _COUNTS and number.isdigit():
-        base = lookup(kind)
-        return replace(
-            base,
-            name=name,
-            heading=f"{base.heading}, class {number}",
-            meaning=f"{base.meaning}, of class {number}",
-            order=SCORES[_COUNTS[0]].order,  # a table has them class by class
-            column=name,
-        )
-    return Score(name, name, "none", "", 4, "score", "", order=len(_FIRST) + len(SCORES))
+        return replace(base, name=name, heading=heading, meaning=meaning, shown=True, order=order, column=name)
+    if count in ("tp", "fp", "fn", "tn") and number.isdigit():
+        base, order = lookup(count), SCORES["tp"].order  # a table has them class by class
+        heading, meaning = f"{base.heading}, class {number}", f"{base.meaning}, of class {number}"
+        return replace(base, name=name, heading=heading, meaning=meaning, order=order, column=name)
+    return Score(name, name, "", "none", order=len(_FIRST) + len(SCORES))
 
 
 def ordered(names: Iterable[str]) -> list[str]:

@@ -18,9 +18,6 @@ from lamella.metrics.neurites import best_threshold
 Counts = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
 
-SCORE_NAMES = ("dice", "iou", "accuracy", "precision", "recall")
-ALL_SCORE_NAMES = (*SCORE_NAMES, "specificity", "mcc", "pixel_error")
-
 THRESHOLDS: tuple[float, ...] = tuple(i / 100 for i in range(1, 100))
 """Foreground probabilities a threshold can be chosen from."""
 
@@ -47,10 +44,7 @@ def count(predicted: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor, num
 
 
 def count_at(
-    probability: torch.Tensor,
-    truth: torch.Tensor,
-    valid: torch.Tensor,
-    thresholds: Sequence[float] = THRESHOLDS,
+    probability: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor, thresholds: Sequence[float] = THRESHOLDS
 ) -> torch.Tensor:
     """Counts pixels per image at many thresholds, by one histogram of the probabilities. Two classes only.
 
@@ -125,31 +119,31 @@ def soft_dice(sums: Scores) -> Scores:
     The "Dice" of the notebooks of Depto et al. (2021), their function `dice_coef2`; mean over classes. 1 where there
     is neither truth nor probability, which is 0 / 0 there. (..., K, 3), see `soft_sums`, -> (...).
     """
-    both, said, true = sums[..., 0], sums[..., 1], sums[..., 2]
-    return _soft_ratio(2 * both, said + true)
+    both, said, true = np.moveaxis(sums, -1, 0)
+    return np.asarray(_ratio(2 * both, said + true).mean(axis=-1))
 
 
 def soft_iou(sums: Scores) -> Scores:
     """IoU of probabilities, sum(p t) / sum(p + t - p t): the "Jaccard" of the same notebooks, `jaccard_index2`."""
-    both, said, true = sums[..., 0], sums[..., 1], sums[..., 2]
-    return _soft_ratio(both, said + true - both)
+    both, said, true = np.moveaxis(sums, -1, 0)
+    return np.asarray(_ratio(both, said + true - both).mean(axis=-1))
 
 
 def dice(counts: Counts) -> Scores:
     """Dice, 2 TP / (2 TP + FP + FN); 1 where the class is neither there nor predicted. (..., 4) -> (...)."""
-    tp, fp, fn, _ = _split(counts)
+    tp, fp, fn, _ = np.moveaxis(counts, -1, 0)
     return _ratio(2 * tp, 2 * tp + fp + fn)
 
 
 def iou(counts: Counts) -> Scores:
     """IoU, TP / (TP + FP + FN), the Jaccard index; 1 where the class is neither there nor predicted."""
-    tp, fp, fn, _ = _split(counts)
+    tp, fp, fn, _ = np.moveaxis(counts, -1, 0)
     return _ratio(tp, tp + fp + fn)
 
 
 def accuracy(counts: Counts) -> Scores:
     """The share of pixels that are right, (TP + TN) / all, the class against the rest."""
-    tp, fp, fn, tn = _split(counts)
+    tp, fp, fn, tn = np.moveaxis(counts, -1, 0)
     return _ratio(tp + tn, tp + fp + fn + tn)
 
 
@@ -158,7 +152,7 @@ def precision(counts: Counts) -> Scores:
 
     Nothing predicted: 1 where nothing was to be found, else 0.
     """
-    tp, fp, fn, _ = _split(counts)
+    tp, fp, fn, _ = np.moveaxis(counts, -1, 0)
     return np.where(tp + fp > 0, _ratio(tp, tp + fp), (fn == 0).astype(np.float64))
 
 
@@ -167,7 +161,7 @@ def recall(counts: Counts) -> Scores:
 
     Nothing to be found: 1 where nothing was predicted, else 0.
     """
-    tp, fp, fn, _ = _split(counts)
+    tp, fp, fn, _ = np.moveaxis(counts, -1, 0)
     return np.where(tp + fn > 0, _ratio(tp, tp + fn), (fp == 0).astype(np.float64))
 
 
@@ -183,7 +177,7 @@ def mcc(counts: Counts) -> Scores:
     (D. Chicco, G. Jurman 2020, BMC Genomics 21:6). For more than two classes it is that of one class against the
     rest; Gorodkin's R_K, which torchmetrics reports then, is another number.
     """
-    tp, fp, fn, tn = (part.astype(np.float64) for part in _split(counts))
+    tp, fp, fn, tn = (part.astype(np.float64) for part in np.moveaxis(counts, -1, 0))
     # Two roots, for the product of all four overflows; a rounded root can exceed its bound by the last bit.
     scale = np.sqrt((tp + fp) * (tn + fn)) * np.sqrt((tp + fn) * (tn + fp))
     value = np.clip((tp * tn - fp * fn) / np.where(scale > 0, scale, 1), -1, 1)
@@ -195,9 +189,8 @@ def pixel_error(counts: Counts) -> Scores:
     return 1 - accuracy(counts)
 
 
-_FUNCTIONS = dict(
-    zip(ALL_SCORE_NAMES, (dice, iou, accuracy, precision, recall, specificity, mcc, pixel_error), strict=True)
-)
+_FUNCTIONS = {each.__name__: each for each in (dice, iou, accuracy, precision, recall, specificity, mcc, pixel_error)}
+ALL_SCORE_NAMES = tuple(_FUNCTIONS)
 
 
 @dataclass(frozen=True)
@@ -251,14 +244,6 @@ class ImageTable:
         return np.asarray(_FUNCTIONS[name](counts[..., 1:, :]).mean(axis=-1))
 
 
-def _split(counts: Counts) -> tuple[Counts, Counts, Counts, Counts]:
-    return counts[..., 0], counts[..., 1], counts[..., 2], counts[..., 3]
-
-
-def _ratio(part: Counts, whole: Counts) -> Scores:
+def _ratio(part: Counts | Scores, whole: Counts | Scores) -> Scores:
     """part / whole, and 1 for 0 / 0: nothing was there and nothing was said."""
-    return np.where(whole > 0, part / np.maximum(whole, 1), 1.0)
-
-
-def _soft_ratio(part: Scores, whole: Scores) -> Scores:
-    return np.asarray(np.where(whole > 0, part / np.where(whole > 0, whole, 1), 1.0).mean(axis=-1))
+    return np.where(whole > 0, part / np.where(whole > 0, whole, 1), 1.0)

@@ -7,30 +7,17 @@ from typing import Any
 
 from lamella.config.targets import lazily
 
-_HOMES = {
-    "unet": "lamella.models.smp.networks",
-    "unetplusplus_smp": "lamella.models.smp.networks",
-    "deeplabv3plus": "lamella.models.smp.networks",
-    "fpn": "lamella.models.smp.networks",
-    "linknet": "lamella.models.smp.networks",
-    "manet": "lamella.models.smp.networks",
-    "pan": "lamella.models.smp.networks",
-    "pspnet": "lamella.models.smp.networks",
-    "upernet": "lamella.models.smp.networks",
-    "dpt": "lamella.models.smp.networks",
-    "segformer": "lamella.models.smp.networks",
-    "unet_ronneberger": "lamella.models.papers.unet",
-    "unetplusplus": "lamella.models.papers.unetplusplus",
-    "attention_unet": "lamella.models.papers.attention_unet",
-    "r2unet": "lamella.models.papers.r2unet",
-    "attention_r2unet": "lamella.models.papers.r2unet",
-    "fcn": "lamella.models.papers.fcn",
-    "ternausnet": "lamella.models.papers.ternausnet",
-    "otsu": "lamella.models.classical.methods",
-    "bht": "lamella.models.classical.methods",
-    "kmeans": "lamella.models.classical.methods",
-    "watershed": "lamella.models.classical.methods",
+_NAMES = {
+    "smp.networks": "unet unetplusplus_smp deeplabv3plus fpn linknet manet pan pspnet upernet dpt segformer",
+    "papers.unet": "unet_ronneberger",
+    "papers.unetplusplus": "unetplusplus",
+    "papers.attention_unet": "attention_unet",
+    "papers.r2unet": "r2unet attention_r2unet",
+    "papers.fcn": "fcn",
+    "papers.ternausnet": "ternausnet",
+    "classical.methods": "otsu bht kmeans watershed",
 }
+_HOMES = {name: f"lamella.models.{file}" for file, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,9 @@
 """What every network keeps to: the arguments its function takes, images of any size in, one logit for two classes.
 
 A function of `lamella.models` that builds a network has keyword-only arguments alone. Those with a name of this
-module as their type mean the same in all of them.
+module as their type mean the same in all of them. What it returns takes images (B, C, H, W) of any size and gives
+logits (B, K, H, W), K = 1 for two classes, else one per class. It raises a WeightsError where the weights asked for
+cannot be had or do not fit. Weights for RGB are adapted to another number of channels.
 """
 
 from typing import Annotated
@@ -17,7 +19,7 @@ Channels = Annotated[int, Key("channels of the image", least=1)]
 Classes = Annotated[int, Key("classes, background included", least=2)]
 Encoder = Annotated[str, Key("an encoder of SMP's, or of timm's as tu-NAME")]
 EncoderWeights = Annotated[str | None, Key("null: from scratch; imagenet; or a file")]
-FileWeights = Annotated[str | None, Key("null: from scratch; or a file")]
+FileWeights = Annotated[str | None, Key("null: from scratch; or a file")]  # of the contracting path
 
 
 def logits_of(num_classes: int) -> int:

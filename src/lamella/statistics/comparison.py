@@ -169,7 +169,10 @@ def compare(
         ValueError: a method has no run, or another number of images.
     """
     tables = {name: np.asarray(runs, np.float64) for name, runs in scores.items()}
-    _check(tables)
+    sound = all(table.ndim == 2 and len(table) for table in tables.values())
+    if not sound or len({table.shape[1:] for table in tables.values()}) > 1:
+        shapes = ", ".join(f"{name} {table.shape}" for name, table in tables.items())
+        raise ValueError(f"a comparison needs (runs, images), of the same images for each method, not {shapes}")
     runs = {name: _mean_of_runs(table, name in deterministic) for name, table in tables.items()}
     found = []
     for first, second in combinations(tables, 2):
@@ -196,21 +199,13 @@ def best(comparisons: Collection[Comparison]) -> str | None:
 def in_order(comparisons: Iterable[Comparison], ranked: Sequence[str]) -> list[Comparison]:
     """The same pairs, each with the method first that `ranked` has first, and sorted by it."""
     place = {name: number for number, name in enumerate(ranked)}
-    turned = (each if place[each.first] < place[each.second] else _turned(each) for each in comparisons)
+    turned = []
+    for pair in comparisons:
+        first, second, difference, low, high = pair[:5]
+        if place[first] > place[second]:
+            pair = pair._replace(first=second, second=first, difference=-difference, low=-high, high=-low)
+        turned.append(pair)
     return sorted(turned, key=lambda each: (place[each.first], place[each.second]))
-
-
-def _turned(pair: Comparison) -> Comparison:
-    """The same pair, the other one first."""
-    first, second, difference, low, high = pair[:5]
-    return pair._replace(first=second, second=first, difference=-difference, low=-high, high=-low)
-
-
-def _check(tables: Mapping[str, Values]) -> None:
-    sound = all(table.ndim == 2 and len(table) for table in tables.values())
-    if not sound or len({table.shape[1:] for table in tables.values()}) > 1:
-        shapes = ", ".join(f"{name} {table.shape}" for name, table in tables.items())
-        raise ValueError(f"a comparison needs (runs, images), of the same images for each method, not {shapes}")
 
 
 class _Runs(NamedTuple):

@@ -15,7 +15,7 @@ from lamella.errors import ConfigError
 from lamella.inference.segmenter import Normalise
 from lamella.models.classical import methods as classical
 from lamella.models.classical.base import Choice, Classical
-from lamella.models.classical.thresholds import balance, balanced_threshold, otsu_threshold
+from lamella.models.classical.methods import balance, balanced_threshold, otsu_threshold
 from lamella.splits import published
 
 METHODS = {

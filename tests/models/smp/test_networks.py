@@ -348,10 +348,7 @@ def test_a_decoder_has_one_to_five_blocks(build: object, channels: list[int]) ->
 def test_a_misspelt_argument_of_an_architecture_is_refused() -> None:
     """SMP's own classes would build the network without it."""
     with pytest.raises(TypeError, match="a U-Net takes no decoder_chanels"):
-        smp.assemble(
-            Unet, "a U-Net", encoder=SMALL, encoder_weights=None, in_channels=1, num_classes=2,
-            multiple=32, decoder_chanels=[8] * 5,
-        )  # fmt: skip
+        smp.assemble(Unet, "a U-Net", smp.Common(1, 2, SMALL, None), decoder_chanels=[8] * 5)
 
 
 def test_published_weights_are_known_by_name() -> None:

@@ -10,26 +10,33 @@ configuration says `auto`, `Classical.fit_on_validation` tries all and keeps the
 validation split, never of the test split. The choice is a buffer, so a checkpoint carries it.
 """
 
+import warnings
 from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
+from skimage.filters import threshold_otsu
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed as flood
+from sklearn.cluster import KMeans as Clustering  # type: ignore[import-untyped]
+from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
 
 from lamella.config.key import Key
 from lamella.errors import ConfigError
 from lamella.models.classical.base import Choice, Classical, Floats, Known, choices
-from lamella.models.classical.clusters import distances
-from lamella.models.classical.thresholds import balanced_threshold, otsu_threshold
+from lamella.models.contract import Channels
 
-_In = Annotated[int, Key("channels of the image", least=1)]
 _Classes = Annotated[int, Key("classes, background included: 2", least=2)]
 _Channel = Annotated[str, Key("auto (by validation), grey (mean of all), or a channel's number from 0")]
 _Foreground = Annotated[str, Key("what is sought", choices=("auto", "dark", "bright"))]
 
+_BINS = 256  # of a balanced histogram, at most
+_STARTS = 4  # of k-means; the best of so many runs
+_PIXELS = 50_000  # drawn to find the centres of clusters; all are then given to the nearest
 
-def otsu(*, in_channels: _In, num_classes: _Classes, channel: _Channel, foreground: _Foreground) -> Classical:
+
+def otsu(*, in_channels: Channels, num_classes: _Classes, channel: _Channel, foreground: _Foreground) -> Classical:
     """Otsu's method: the threshold that separates the grey levels best (N. Otsu 1979, IEEE Trans. SMC 9:62).
 
     Raises:
@@ -38,7 +45,7 @@ def otsu(*, in_channels: _In, num_classes: _Classes, channel: _Channel, foregrou
     return Threshold("otsu", choices("otsu", in_channels, num_classes, channel, foreground))
 
 
-def bht(*, in_channels: _In, num_classes: _Classes, channel: _Channel, foreground: _Foreground) -> Classical:
+def bht(*, in_channels: Channels, num_classes: _Classes, channel: _Channel, foreground: _Foreground) -> Classical:
     """The grey level at which the histogram balances, as threshold (A. Anjos, H. Shahbazkia 2008, BIOSIGNALS 2:70).
 
     It looks at the outermost levels first, so a few very dark or bright pixels can move it to where nothing is told
@@ -52,7 +59,7 @@ def bht(*, in_channels: _In, num_classes: _Classes, channel: _Channel, foregroun
 
 def kmeans(
     *,
-    in_channels: _In,
+    in_channels: Channels,
     num_classes: _Classes,
     channel: _Channel,
     foreground: _Foreground,
@@ -75,7 +82,7 @@ def kmeans(
 
 def watershed(
     *,
-    in_channels: _In,
+    in_channels: Channels,
     num_classes: _Classes,
     channel: _Channel,
     foreground: _Foreground,
@@ -155,3 +162,75 @@ def signed_distance(plane: Floats, threshold: float | None, *, bright: bool) -> 
     if threshold is None:
         return np.full_like(plane, -1)
     return plane - threshold if bright else threshold - plane
+
+
+# --- One threshold for an image's grey levels, halfway between two of them, so that no pixel lies on it -
+
+
+def otsu_threshold(plane: npt.NDArray[np.floating]) -> float | None:
+    """Otsu's threshold of an image (H, W): above scikit-image's, and below the next level that the image holds.
+
+    Every level is a bin of its own, as scikit-image has it for whole numbers; so the pixels above are the same for
+    bytes and for normalised bytes. None where the image is flat.
+    """
+    levels, counts = np.unique(plane, return_counts=True)
+    if len(levels) == 1:
+        return None
+    found = np.searchsorted(levels, threshold_otsu(hist=(counts, levels.astype(np.float64))))
+    return (float(levels[found]) + float(levels[found + 1])) / 2
+
+
+def balanced_threshold(plane: npt.NDArray[np.floating]) -> float | None:
+    """The balanced threshold of an image (H, W), see `balance`; None where the image is flat.
+
+    Bins are as wide as the smallest step between levels, as with bytes, unless that gives more than 256.
+    """
+    levels, counts = np.unique(plane.astype(np.float64), return_counts=True)
+    if len(levels) == 1:
+        return None
+    width = max(np.diff(levels).min(), (levels[-1] - levels[0]) / (_BINS - 1))
+    place = np.rint((levels - levels[0]) / width).astype(np.int64)
+    found = balance(np.bincount(place, weights=counts).astype(np.int64))
+    return float(levels[0] + (found + 0.5) * width)
+
+
+def balance(histogram: npt.NDArray[np.int64]) -> int:
+    """Where a histogram balances when it is weighed: the last bin of its dark side.
+
+    The pivot is the middle of the bins from the first to the last; the middle one weighs on the left. The outermost
+    bin of the heavier side (of the left one where they are equal) is taken away and the pivot moved to the new
+    middle, until one bin is left.
+    """
+    below = np.concatenate([[0], np.cumsum(histogram)])  # below[i]: pixels in bins before i
+    first, last = 0, len(histogram) - 1
+    while first < last:
+        middle = (first + last) // 2
+        left, right = below[middle + 1] - below[first], below[last + 1] - below[middle + 1]
+        first, last = (first + 1, last) if left >= right else (first, last - 1)
+    return first
+
+
+# --- Clusters of an image's colours ---------------------------------------------------------------------
+
+
+def distances(image: Floats, clusters: int, seed: int) -> tuple[Floats, Floats]:
+    """The centres of an image's clusters, and each pixel's distance to them.
+
+    Args:
+        image: (C, H, W).
+        clusters: k.
+        seed: decides which pixels are drawn (of more than 50,000) and where the runs start.
+
+    Returns:
+        float32 (k, C) and (k, H, W). Where an image has fewer colours than k, centres coincide.
+    """
+    pixels = image.reshape(len(image), -1).T  # (H W, C)
+    drawn = pixels
+    if len(pixels) > _PIXELS:
+        drawn = pixels[np.random.default_rng(seed).choice(len(pixels), _PIXELS, replace=False)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = Clustering(clusters, n_init=_STARTS, random_state=seed).fit(drawn)
+    centres: Floats = found.cluster_centers_.astype(np.float32)
+    far = np.stack([np.sqrt(((image - centre[:, None, None]) ** 2).sum(axis=0)) for centre in centres])
+    return centres, far

@@ -35,30 +35,15 @@ class AttentionGate(nn.Module):
 
 
 def attention_unet(
-    *,
-    in_channels: Channels,
-    num_classes: Classes,
-    width: Width,
-    batch_norm: BatchNorm,
-    encoder_weights: FileWeights,
+    *, in_channels: Channels, num_classes: Classes, width: Width, batch_norm: BatchNorm, encoder_weights: FileWeights
 ) -> nn.Module:
     """Attention U-Net in two dimensions, for images of any size.
 
     The paper's is three-dimensional; here every kernel lost its depth. The first skip connection is not gated, as
-    in the paper. Its deep supervision is left out: one loss sees one output.
+    in the paper. Its deep supervision is left out: one loss sees one output. Batch normalisation, if wanted, follows
+    every 3x3 convolution.
 
-    Args:
-        in_channels: channels C of the image.
-        num_classes: classes, background included.
-        width: channels at full resolution.
-        batch_norm: normalise after every 3x3 convolution.
-        encoder_weights: None, or a file with weights of the contracting path.
-
-    Returns:
-        Image (B, C, H, W) -> logits (B, K, H, W), K = 1 for two classes, else one per class.
-
-    Raises:
-        WeightsError: the weights asked for cannot be had, or do not fit.
+    Arguments, result and errors: see `lamella.models.contract`.
     """
     network = UNet(in_channels, logits_of(num_classes), width, twice(batch_norm), gate=AttentionGate)
     weights.start_encoder(network.encoder, encoder_weights, "attention_unet")

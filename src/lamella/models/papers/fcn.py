@@ -86,23 +86,14 @@ def fcn(
     The paper pads the image by 100 pixels and crops; here convolutions keep the size by padding, the 7x7 one, too.
     The paper's class scores start from 0, which hides everything below them from the first gradient; here those of
     the deepest start from He's distribution, those that are fused from 0. Batch normalisation is not in the paper; it
-    steadies a training from scratch.
+    steadies a training from scratch. `variant` and `hidden` are those of `FCN`.
+
+    All else about arguments, result and errors: see `lamella.models.contract`.
 
     Args:
-        in_channels: channels C of the image.
-        num_classes: classes, background included.
-        variant: "32s", "16s" or "8s".
-        hidden: channels of the two convolutions that were the classifier; 4096 in the paper.
-        batch_norm: normalise after every convolution of the encoder.
         encoder_weights: None: start from scratch; "imagenet": torchvision's VGG16, fetched once; else a file with a
             state dict of it. Its two hidden classifier layers are taken, too, where they are in it and `hidden` is
-            theirs. Weights for RGB are adapted to another number of channels.
-
-    Returns:
-        Image (B, C, H, W) -> logits (B, K, H, W), K = 1 for two classes, else one per class.
-
-    Raises:
-        WeightsError: the weights asked for cannot be had, or do not fit.
+            theirs.
     """
     network = FCN(in_channels, logits_of(num_classes), variant, hidden, batch_norm)
     if encoder_weights is not None:

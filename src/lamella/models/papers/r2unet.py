@@ -5,7 +5,7 @@ Segmentation", arXiv:1802.06955 (2018). Recurrent convolutions: M. Liang, X. Hu,
 Network for Object Recognition", CVPR 2015.
 """
 
-from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -75,21 +75,11 @@ def r2unet(
 ) -> nn.Module:
     """R2U-Net for images of any size: U-Net's shape, skips concatenated, every block recurrent and residual.
 
-    Args:
-        in_channels: channels C of the image.
-        num_classes: classes, background included.
-        width: channels at full resolution.
-        steps: recurrences t of every convolution.
-        batch_norm: normalise at every step of every recurrent convolution.
-        encoder_weights: None, or a file with weights of the contracting path.
-
-    Returns:
-        Image (B, C, H, W) -> logits (B, K, H, W), K = 1 for two classes, else one per class.
-
-    Raises:
-        WeightsError: the weights asked for cannot be had, or do not fit.
+    Batch normalisation, if wanted, follows every step of every recurrent convolution.
+    Arguments, result and errors: see `lamella.models.contract`.
     """
-    network = UNet(in_channels, logits_of(num_classes), width, _block(steps, batch_norm))
+    block = partial(RecurrentResidual, steps=steps, batch_norm=batch_norm)
+    network = UNet(in_channels, logits_of(num_classes), width, block)
     _calm(network)
     weights.start_encoder(network.encoder, encoder_weights, "r2unet")
     return AnySize(network, MULTIPLE)
@@ -108,14 +98,11 @@ def attention_r2unet(
 
     The combination has no publication of its own. Arguments, result and errors are those of `r2unet`.
     """
-    network = UNet(in_channels, logits_of(num_classes), width, _block(steps, batch_norm), gate=AttentionGate)
+    block = partial(RecurrentResidual, steps=steps, batch_norm=batch_norm)
+    network = UNet(in_channels, logits_of(num_classes), width, block, gate=AttentionGate)
     _calm(network)
     weights.start_encoder(network.encoder, encoder_weights, "attention_r2unet")
     return AnySize(network, MULTIPLE)
-
-
-def _block(steps: int, batch_norm: bool) -> Callable[[int, int], nn.Module]:
-    return lambda channels, width: RecurrentResidual(channels, width, steps, batch_norm)
 
 
 @torch.no_grad()

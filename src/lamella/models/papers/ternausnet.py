@@ -4,7 +4,7 @@ V. Iglovikov, A. Shvets: "TernausNet: U-Net with VGG11 Encoder Pre-Trained on Im
 Segmentation", arXiv:1801.05746 (2018).
 """
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated
 
 import torch
 from torch import nn
@@ -16,29 +16,12 @@ from lamella.models.contract import AnySize, Channels, Classes, EncoderWeights, 
 from lamella.models.papers import vgg
 from lamella.models.papers.vgg import VGG, normalised
 
-
-class _Plan(NamedTuple):
-    """The decoder of one TernausNet.
-
-    Attributes:
-        decoder: (channels between, channels out) of the five upsampling blocks, the deepest (centre) first.
-        kernel: side of the transposed convolutions' kernels.
-    """
-
-    decoder: tuple[tuple[int, int], ...]
-    kernel: Literal[3, 4]
-
-
-_PLANS: dict[VGG, _Plan] = {
-    "vgg11": _Plan(
-        decoder=((512, 256), (512, 256), (512, 128), (256, 64), (128, 32)),
-        kernel=3,
-    ),
-    "vgg16": _Plan(
-        decoder=((512, 256), (512, 256), (512, 256), (256, 64), (128, 32)),
-        kernel=4,
-    ),
+# (channels between, channels out) of the five upsampling blocks, the deepest (centre) first.
+_DECODERS: dict[VGG, tuple[tuple[int, int], ...]] = {
+    "vgg11": ((512, 256), (512, 256), (512, 128), (256, 64), (128, 32)),
+    "vgg16": ((512, 256), (512, 256), (512, 256), (256, 64), (128, 32)),
 }
+_KERNELS: dict[VGG, int] = {"vgg11": 3, "vgg16": 4}  # sides of the transposed convolutions'
 
 
 class TernausNet(nn.Module):
@@ -62,14 +45,14 @@ class TernausNet(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, encoder: VGG, batch_norm: bool) -> None:
         super().__init__()
-        plan = _PLANS[encoder]
+        plan, kernel = _DECODERS[encoder], _KERNELS[encoder]
         self.encoder = vgg.features(encoder, in_channels, batch_norm)
         skips = [stage[-1] for stage in reversed(vgg.STAGES[encoder])]  # deepest first
-        self.centre = _up(skips[0], *plan.decoder[0], plan.kernel, batch_norm)
+        self.centre = _up(skips[0], *plan[0], kernel, batch_norm)
         blocks: list[nn.Module] = []
-        for (_, below), skip, (between, out) in zip(plan.decoder, skips, plan.decoder[1:], strict=False):
-            blocks.append(_up(below + skip, between, out, plan.kernel, batch_norm))
-        width = plan.decoder[-1][1]
+        for (_, below), skip, (between, out) in zip(plan, skips, plan[1:], strict=False):
+            blocks.append(_up(below + skip, between, out, kernel, batch_norm))
+        width = plan[-1][1]
         last = nn.Conv2d(width + skips[-1], width, 3, padding=1, bias=not batch_norm)
         blocks.append(nn.Sequential(*normalised(last, width, batch_norm)))
         self.decoder = nn.ModuleList(blocks)
@@ -136,20 +119,12 @@ def ternausnet(
 ) -> nn.Module:
     """A TernausNet for images of any size.
 
+    All else about arguments, result and errors: see `lamella.models.contract`.
+
     Args:
-        in_channels: channels C of the image.
-        num_classes: classes, background included.
-        encoder: "vgg11" or "vgg16".
         encoder_weights: None: start from scratch; "imagenet": torchvision's weights for this encoder, fetched
-            once; else a file with a state dict of the encoder (see lamella.models.weights). Weights for RGB
-            are adapted to another number of channels.
+            once; else a file with a state dict of the encoder (see lamella.models.weights).
         batch_norm: False: the network of the paper; True: normalised, see TernausNet.
-
-    Returns:
-        Image (B, C, H, W) -> logits (B, K, H, W), K = 1 for two classes, else one per class.
-
-    Raises:
-        WeightsError: the weights asked for cannot be had, or do not fit.
     """
     network = TernausNet(in_channels, logits_of(num_classes), encoder, batch_norm)
     if encoder_weights is not None:
@@ -157,7 +132,7 @@ def ternausnet(
     return AnySize(network, multiple=32)
 
 
-def _up(below: int, between: int, out: int, kernel: Literal[3, 4], batch_norm: bool) -> nn.Sequential:
+def _up(below: int, between: int, out: int, kernel: int, batch_norm: bool) -> nn.Sequential:
     """A decoder block: (B, below, h, w) -> (B, between, h, w) -> (B, out, 2h, 2w)."""
     convolve = nn.Conv2d(below, between, 3, padding=1, bias=not batch_norm)
     # Either kernel gives exactly twice the size: 2 (h - 1) - 2 + kernel + output_padding = 2 h.

@@ -96,19 +96,7 @@ def unet_ronneberger(
     classes have one logit, not two. Dropout "at the end of the contracting path" is 0.5 in the authors' release,
     at its last two levels. Batch normalisation, if wanted, follows every 3x3 convolution.
 
-    Args:
-        in_channels: channels C of the image.
-        num_classes: classes, background included.
-        width: channels at full resolution.
-        dropout: share of activations set to 0 at the two deepest levels.
-        batch_norm: False: the network of the paper.
-        encoder_weights: None, or a file with weights of the contracting path.
-
-    Returns:
-        Image (B, C, H, W) -> logits (B, K, H, W), K = 1 for two classes, else one per class.
-
-    Raises:
-        WeightsError: the weights asked for cannot be had, or do not fit.
+    Arguments, result and errors: see `lamella.models.contract`.
     """
     network = UNet(in_channels, logits_of(num_classes), width, twice(batch_norm), dropout=dropout)
     weights.start_encoder(network.encoder, encoder_weights, "unet_ronneberger")

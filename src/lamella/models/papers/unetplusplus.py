@@ -77,20 +77,9 @@ def unetplusplus(
     With `deep_supervision` the logits of four heads are averaged, in training and after: the paper's accurate
     mode. The paper adds up one loss per head; here one loss sees their mean. Each level of the decoder still has a
     short way to the loss, but no head is trained to stand alone, so the network cannot be pruned to fewer levels.
+    `width` is 32 in the paper. Batch normalisation, if wanted, follows every 3x3 convolution.
 
-    Args:
-        in_channels: channels C of the image.
-        num_classes: classes, background included.
-        width: channels at full resolution; 32 in the paper.
-        deep_supervision: four heads, averaged, instead of one.
-        batch_norm: normalise after every 3x3 convolution.
-        encoder_weights: None, or a file with weights of the contracting path.
-
-    Returns:
-        Image (B, C, H, W) -> logits (B, K, H, W), K = 1 for two classes, else one per class.
-
-    Raises:
-        WeightsError: the weights asked for cannot be had, or do not fit.
+    Arguments, result and errors: see `lamella.models.contract`.
     """
     network = UNetPlusPlus(in_channels, logits_of(num_classes), width, batch_norm, deep_supervision)
     weights.start_encoder(network.encoder, encoder_weights, "unetplusplus")

@@ -10,7 +10,7 @@ or that they cannot use, WeightsError for weights that cannot be had or do not f
 import inspect
 import warnings
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -52,36 +52,18 @@ def unet(
     Parameters of the encoder that the decoder never sees (the later stages of one that is not used in full,
     the convolution before a classifier) are frozen.
 
+    All else about arguments, result and errors: see `lamella.models.contract`.
+
     Args:
-        in_channels: channels C of the image.
-        num_classes: classes, background included.
         encoder: one of `encoders.encoder_names()`; timm's may carry the tag of their weights
             ("tu-resnet18.a1_in1k").
         encoder_weights: None: start from scratch; "imagenet": the weights published for this encoder (timm's:
             those of the tag, or timm's default), fetched once; else a file with a state dict of the encoder
-            (see lamella.models.weights). Weights for RGB are adapted to another number of channels.
+            (see lamella.models.weights).
         decoder_channels: channels of the decoder's blocks, one to five, the deepest first. There are as many
             blocks as the encoder halves the image.
-
-    Returns:
-        Image (B, C, H, W) -> logits (B, K, H, W), K = 1 for two classes, else one per class.
-
-    Raises:
-        ConfigError: no such encoder, or one that cannot be used here.
-        WeightsError: the weights asked for cannot be had, or do not fit.
     """
-    depth = _blocks(decoder_channels, "a U-Net")
-    return assemble(
-        smp.Unet,
-        f"a U-Net of {depth} blocks",
-        encoder=encoder,
-        encoder_weights=encoder_weights,
-        in_channels=in_channels,
-        num_classes=num_classes,
-        depth=depth,
-        multiple=2**depth,
-        decoder_channels=decoder_channels,
-    )
+    return _mirrored(smp.Unet, "a U-Net", Common(in_channels, num_classes, encoder, encoder_weights), decoder_channels)
 
 
 def unetplusplus_smp(
@@ -96,17 +78,8 @@ def unetplusplus_smp(
 
     The paper's own network, with deep supervision, is `lamella.models.unetplusplus`.
     """
-    depth = _blocks(decoder_channels, "a U-Net++")
-    return assemble(
-        smp.UnetPlusPlus,
-        f"a U-Net++ of {depth} blocks",
-        encoder=encoder,
-        encoder_weights=encoder_weights,
-        in_channels=in_channels,
-        num_classes=num_classes,
-        depth=depth,
-        multiple=2**depth,
-        decoder_channels=decoder_channels,
+    return _mirrored(
+        smp.UnetPlusPlus, "a U-Net++", Common(in_channels, num_classes, encoder, encoder_weights), decoder_channels
     )
 
 
@@ -124,38 +97,20 @@ def manet(
 
     The deepest level's attention takes memory with the fourth power of the image's side.
     """
-    depth = _blocks(decoder_channels, "an MA-Net")
-    return assemble(
+    return _mirrored(
         smp.MAnet,
-        f"an MA-Net of {depth} blocks",
-        encoder=encoder,
-        encoder_weights=encoder_weights,
-        in_channels=in_channels,
-        num_classes=num_classes,
-        depth=depth,
-        multiple=2**depth,
-        decoder_channels=decoder_channels,
+        "an MA-Net",
+        Common(in_channels, num_classes, encoder, encoder_weights),
+        decoder_channels,
         decoder_pab_channels=attention_channels,
     )
 
 
 def linknet(
-    *,
-    in_channels: Channels,
-    num_classes: Classes,
-    encoder: Encoder,
-    encoder_weights: EncoderWeights,
+    *, in_channels: Channels, num_classes: Classes, encoder: Encoder, encoder_weights: EncoderWeights
 ) -> nn.Module:
     """LinkNet: A. Chaurasia, E. Culurciello, arXiv:1707.03718 (2017). A light U-Net whose skips are added."""
-    return assemble(
-        smp.Linknet,
-        "a LinkNet",
-        encoder=encoder,
-        encoder_weights=encoder_weights,
-        in_channels=in_channels,
-        num_classes=num_classes,
-        multiple=32,
-    )
+    return assemble(smp.Linknet, "a LinkNet", Common(in_channels, num_classes, encoder, encoder_weights))
 
 
 # --- Networks that look around: pyramids and kernels of several spacings --------------------------------
@@ -179,10 +134,7 @@ def deeplabv3plus(
     return assemble(
         smp.DeepLabV3Plus,
         "DeepLabV3+",
-        encoder=encoder,
-        encoder_weights=encoder_weights,
-        in_channels=in_channels,
-        num_classes=num_classes,
+        Common(in_channels, num_classes, encoder, encoder_weights),
         multiple=16,
         remedy="Choose one that can be dilated, such as resnet34, and model.output_stride=8 or 16.",
         encoder_output_stride=output_stride,
@@ -209,11 +161,7 @@ def fpn(
     return assemble(
         smp.FPN,
         "an FPN",
-        encoder=encoder,
-        encoder_weights=encoder_weights,
-        in_channels=in_channels,
-        num_classes=num_classes,
-        multiple=32,
+        Common(in_channels, num_classes, encoder, encoder_weights),
         decoder_pyramid_channels=pyramid_channels,
         decoder_segmentation_channels=segmentation_channels,
         decoder_merge_policy=merge,
@@ -242,10 +190,7 @@ def pspnet(
     return assemble(
         smp.PSPNet,
         f"a PSPNet of {stages} stages",
-        encoder=encoder,
-        encoder_weights=encoder_weights,
-        in_channels=in_channels,
-        num_classes=num_classes,
+        Common(in_channels, num_classes, encoder, encoder_weights),
         depth=stages,
         multiple=8,
         remedy=_UNDILATED + "model.stages=3.",
@@ -273,10 +218,7 @@ def pan(
     return assemble(
         smp.PAN,
         "a PAN",
-        encoder=encoder,
-        encoder_weights=encoder_weights,
-        in_channels=in_channels,
-        num_classes=num_classes,
+        Common(in_channels, num_classes, encoder, encoder_weights),
         multiple=output_stride,
         least=8 * output_stride,
         remedy=_UNDILATED + "model.output_stride=32.",
@@ -300,11 +242,7 @@ def upernet(
     return assemble(
         smp.UPerNet,
         "a UPerNet",
-        encoder=encoder,
-        encoder_weights=encoder_weights,
-        in_channels=in_channels,
-        num_classes=num_classes,
-        multiple=32,
+        Common(in_channels, num_classes, encoder, encoder_weights),
         decoder_channels=decoder_channels,
     )
 
@@ -324,11 +262,7 @@ def segformer(
     return assemble(
         smp.Segformer,
         "a SegFormer",
-        encoder=encoder,
-        encoder_weights=encoder_weights,
-        in_channels=in_channels,
-        num_classes=num_classes,
-        multiple=32,
+        Common(in_channels, num_classes, encoder, encoder_weights),
         decoder_segmentation_channels=decoder_channels,
     )
 
@@ -351,12 +285,8 @@ def dpt(
     return assemble(
         smp.DPT,
         f"a DPT with readout={readout}",
-        encoder=encoder,
-        encoder_weights=encoder_weights,
-        in_channels=in_channels,
-        num_classes=num_classes,
+        Common(in_channels, num_classes, encoder, encoder_weights),
         depth=4,
-        multiple=32,
         remedy="Choose a plain vision transformer with patches of 8, 16 or 32 pixels, such as "
         "tu-vit_small_patch16_224; for one without a class token set model.readout=ignore.",
         warnings_refuse=True,  # SMP only warns where there is no class token to read out
@@ -370,16 +300,29 @@ def dpt(
 # --- What all of them share -----------------------------------------------------------------------------
 
 
+class Common(NamedTuple):
+    """What all of these networks are asked for.
+
+    Attributes:
+        in_channels: channels C of the image.
+        num_classes: classes, background included.
+        encoder: one of `encoders.encoder_names()`.
+        encoder_weights: None, "imagenet" or a file; see `unet`.
+    """
+
+    in_channels: int
+    num_classes: int
+    encoder: str
+    encoder_weights: str | None
+
+
 def assemble(
     architecture: Callable[..., nn.Module],
     what: str,
+    common: Common,
     *,
-    encoder: str,
-    encoder_weights: str | None,
-    in_channels: int,
-    num_classes: int,
-    multiple: int,
     depth: int = 5,
+    multiple: int = 32,
     least: int = 1,
     remedy: str = "Choose another; resnet34 and tu-convnext_tiny are good ones to start from.",
     warnings_refuse: bool = False,
@@ -393,12 +336,9 @@ def assemble(
     Args:
         architecture: a class of SMP's.
         what: it in words, for errors: "a U-Net of five blocks".
-        encoder: one of `encoders.encoder_names()`.
-        encoder_weights: None, "imagenet" or a file; see `unet`.
-        in_channels: channels C of the image.
-        num_classes: classes, background included.
-        multiple: what H and W must be multiples of.
+        common: what all of them are asked for.
         depth: stages of the encoder that are used.
+        multiple: what H and W must be multiples of.
         least: the smallest H and W it takes.
         remedy: what to do where encoder and architecture do not go together.
         warnings_refuse: where SMP warns of an encoder, it is one that the architecture cannot use.
@@ -412,6 +352,7 @@ def assemble(
     unknown = settings.keys() - inspect.signature(architecture).parameters.keys() - _HANDED_ON
     if unknown:
         raise TypeError(f"{what} takes no {', '.join(sorted(unknown))}")
+    in_channels, num_classes, encoder, encoder_weights = common
     encoders.require_encoder(encoder)
     try:
         with warnings.catch_warnings():
@@ -462,6 +403,20 @@ def bear_single_values(network: nn.Module) -> None:
                 setattr(parent, name, norm)
 
 
+def _mirrored(
+    architecture: Callable[..., nn.Module], what: str, common: Common, decoder_channels: list[int], **settings: Any
+) -> nn.Module:
+    """A network whose decoder has a block for each halving; ConfigError unless they are one to five. See `assemble`."""
+    depth = len(decoder_channels)
+    if not 1 <= depth <= 5:
+        raise ConfigError(
+            f"model.decoder_channels has {depth} numbers; {what} has one to five blocks.",
+            "Five blocks: model.decoder_channels=[256,128,64,32,16].",
+        )
+    settings["decoder_channels"] = decoder_channels
+    return assemble(architecture, f"{what} of {depth} blocks", common, depth=depth, multiple=2**depth, **settings)
+
+
 def _freeze_unused(network: nn.Module, in_channels: int, side: int) -> None:
     """Sends a small image through and back, and freezes the parameters it never met.
 
@@ -478,13 +433,3 @@ def _freeze_unused(network: nn.Module, in_channels: int, side: int) -> None:
     for parameter in network.parameters():
         parameter.requires_grad_(parameter.grad is not None)
         parameter.grad = None
-
-
-def _blocks(decoder_channels: list[int], what: str) -> int:
-    """How many blocks a decoder has. Raises ConfigError unless it is one to five."""
-    if not 1 <= len(decoder_channels) <= 5:
-        raise ConfigError(
-            f"model.decoder_channels has {len(decoder_channels)} numbers; {what} has one to five blocks.",
-            "Five blocks: model.decoder_channels=[256,128,64,32,16].",
-        )
-    return len(decoder_channels)
