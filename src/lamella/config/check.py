@@ -53,7 +53,7 @@ def check(cfg: DictConfig, schema: type[Any] = Config) -> Any:
 
 
 def settle(cfg: DictConfig, *, channels: int, classes: int) -> DictConfig:
-    """The configuration with what only the data could say, where the dataset left it open; else `cfg` as it is.
+    """A copy of the configuration with what only the data could say, where the dataset left it open.
 
     Args:
         cfg: unresolved, so that all that follows from the dataset follows.
@@ -61,12 +61,10 @@ def settle(cfg: DictConfig, *, channels: int, classes: int) -> DictConfig:
         classes: for `dataset.num_classes`.
     """
     values = {"in_channels": channels, "num_classes": classes}
-    left_open = _left_open(cfg)
-    if not left_open:
-        return cfg
     filled = copy.deepcopy(cfg)
     with omegaconf.read_write(filled), omegaconf.open_dict(filled):
-        filled.dataset.update({name: values[name] for name in left_open})
+        for name in _left_open(cfg):
+            filled.dataset[name] = values[name]
     return filled
 
 

@@ -30,7 +30,7 @@ def lazily(name: str, homes: Mapping[str, str], package: str) -> Any:
     Args:
         name: what is asked for.
         homes: exported names -> the modules that define them.
-        package: the package's name, for the error.
+        package: the package's name.
     """
     if name not in homes:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
