@@ -1,7 +1,6 @@
 """A sweep whose jobs are all checked before the first begins. Hydra finds its plugins in this package alone."""
 
 import contextlib
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import open_dict, read_write
+from omegaconf import OmegaConf, open_dict
 
 from lamella.config.check import check
 from lamella.config.schema import SCHEMAS, Config
@@ -31,9 +30,7 @@ class CheckedSweeper(BasicSweeper):
             with open_dict(job):
                 job.hydra.job.num, job.hydra.job.id = number, str(number)
             HydraConfig.instance().set_config(job)  # for what interpolates ${hydra:...}
-            task = copy.deepcopy(job)
-            with read_write(task), open_dict(task):
-                del task["hydra"]
+            task = OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"])
             checked: Any = check(task, SCHEMAS[job.hydra.job.config_name])
         try:
             results = super().sweep(arguments)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -10,8 +10,6 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from lamella.data.download.unpack import Progress as Report
 from lamella.data.download.unpack import in_bytes
-
-_LINE_S = 10  # seconds between lines in a log file
 
 
 def console() -> Console:
@@ -27,13 +25,17 @@ def clock(seconds: float) -> str:
 
 
 @contextmanager
-def transfer(out: Console, what: str, every: float = _LINE_S) -> Iterator[Report]:
+def counting(out: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """Shows how many things are done, on a terminal; gives the function to call with (things done, things in all)."""
+    with out.status(what) as status:
+        yield lambda done, total: status.update(f"{what}: {done} of {total}")
+
+
+@contextmanager
+def transfer(out: Console, what: str, every: float = 10) -> Iterator[Report]:
     """Shows how far something has come; gives the function to call with (bytes done, bytes in all or None).
 
-    Args:
-        out: where to.
-        what: is under way.
-        every: seconds between lines where `out` is no terminal.
+    Where `out` is no terminal, `every` seconds lie between two lines.
     """
     if not out.is_terminal:
         yield _Lines(out, what, every)
@@ -48,26 +50,21 @@ class _Lines:
     """A line every few seconds."""
 
     def __init__(self, out: Console, what: str, every: float) -> None:
-        self.out = out
-        self.what = what
-        self.every = every
+        self.out, self.what, self.every = out, what, every
         self.shown = self.began = time.monotonic()
-        self.first: int | None = None
-        self.last = 0
+        self.first = self.last = -1  # nothing yet
 
     def __call__(self, done: int, total: int | None) -> None:
         now = time.monotonic()
-        if self.first is None or done < self.last:  # what came in earlier calls is no speed; begun anew
+        if self.first < 0 or done < self.last:  # what came in earlier calls is no speed; begun anew
             self.first, self.began = done, now
         self.last = done
         if now - self.shown < self.every:
             return
         self.shown = now
         speed = (done - self.first) / max(now - self.began, 1e-9)
-        line = f"{self.what}: {in_bytes(done)}"
-        if total is not None:
-            line += f" of {in_bytes(total)} ({100 * done / max(total, 1):.0f} %)"
-        line += f", {in_bytes(speed)}/s"
+        share = "" if total is None else f" of {in_bytes(total)} ({100 * done / max(total, 1):.0f} %)"
+        line = f"{self.what}: {in_bytes(done)}{share}, {in_bytes(speed)}/s"
         if total is not None and speed > 0:
             line += f", left {clock((total - done) / speed)}"
         self.out.print(line, highlight=False)

@@ -56,12 +56,10 @@ Flags: --help, --cfg job, -m (sweep), --info, --hydra-help. `debug=true` shows t
 
 def choices(command: str) -> dict[str, list[str]]:
     """The groups that a command composes, each with the names there are."""
-    mine = names_at("", SCHEMAS[command])
-    if command == "train":
-        mine += ["recipe", "experiment"]
-    else:
-        mine = [name for name in mine if name == "dataset"]  # the only choice by name that other commands have
-    mine += ["dataset/split"] if "dataset" in mine else []  # what else lies deeper follows from other choices
+    keys = {*names_at("", SCHEMAS[command])}
+    # Other commands choose a data set alone by name; what lies deeper than its split follows from other choices.
+    mine = keys | {"recipe", "experiment"} if command == "train" else keys & {"dataset"}
+    mine |= {"dataset/split"} if "dataset" in mine else set()
     return {group: names_in(group) for group in groups() if group in mine}
 
 

@@ -9,8 +9,9 @@ import signal
 import sys
 import traceback
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import hydra
@@ -21,21 +22,26 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from lamella.cli.help import template
 from lamella.cli.messages import Message, mistake, refusal
-from lamella.cli.signals import Stopped, stop_on_signals
 from lamella.config.paths import CHECKOUT, CONF
 from lamella.config.schema import SCHEMAS
 from lamella.config.words import hints_of, kind_and_key, plain_group, target_class
-
-Job = Callable[[DictConfig], Any]
 
 
 class ReportedError(Exception):
     """A job of a sweep failed and its message is on the screen; Hydra raises this when all jobs are done."""
 
 
-def main(config_name: str, job: Job) -> None:
+class Stopped(SystemExit):
+    """Raised where SIGINT or SIGTERM asks the program to end; no KeyboardInterrupt, which Lightning swallows."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.problem = f"stopped by {signal.Signals(number).name}"
+
+
+def main(config_name: str, job: Callable[[DictConfig], Any]) -> None:
     """Runs `job` on the configuration that `conf/{config_name}.yaml` and the command line give, and exits."""
-    register([config_name])
+    register()
     stop_on_signals()
     debug = any(re.fullmatch(r"\++debug=(true|1|yes|on)", "+" + argument, re.IGNORECASE) for argument in sys.argv[1:])
     bugs: list[Exception] = []
@@ -77,22 +83,37 @@ def main(config_name: str, job: Job) -> None:
         sys.exit(_report(mistake(error) or refusal(error, config_name), error if debug else None))
 
 
-def register(commands: Iterable[str] = SCHEMAS) -> None:
-    """Tells Hydra all that the files of `conf/` count on. Called before anything is composed.
-
-    Args:
-        commands: those that are to be composed; each more makes `--help` slower, because Hydra copies what it was
-            told for every group of choices.
-    """
+def register() -> None:
+    """Tells Hydra all that the files of `conf/` count on. Called before anything is composed."""
     store = ConfigStore.instance()
-    for command in commands:
-        store.store(name=f"{command}_schema", node=_composable(SCHEMAS[command]))
+    # For `--help` Hydra copies its store once for every group of choices, which takes most of a second. What it loads
+    # from the store is a copy anyway: the store itself needs none.
+    vars(store)["__deepcopy__"] = lambda _memo: store
+    for command, schema in SCHEMAS.items():
+        store.store(name=f"{command}_schema", node=_composable(schema))
         help_ = {"app_name": "lamella", "template": template(command), "header": "", "footer": ""}
         store.store(group="hydra/help", name=command, node=help_)
-        if command == "compare":
-            store.store(name=command, node=OmegaConf.load(CONF / f"{command}.yaml"))
+    store.store(name="compare", node=OmegaConf.load(CONF / "compare.yaml"))
     OmegaConf.register_new_resolver("lamella.checkout", lambda path: str(CHECKOUT / path), replace=True)
     OmegaConf.register_new_resolver("lamella.absolute", lambda path: str(Path(path).absolute()), replace=True)
+
+
+def stop_on_signals() -> None:
+    """Makes SIGINT and SIGTERM raise `Stopped` from now on, so that a run can be marked KILLED and closed."""
+    process = os.getpid()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != process:  # a loader, which has inherited this: its parent ends it, with SIGTERM
+            if number == signal.SIGTERM:
+                os._exit(128 + number)
+            return
+        if hasattr(signal, "SIGCHLD"):  # torch raises where a loader ends; from now on that is as it should be
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        raise Stopped(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # a shell's background job is deaf to Ctrl-C, and stays so
+            signal.signal(number, stop)
 
 
 def sweep_name() -> str | None:
@@ -108,11 +129,10 @@ def _composable(schema: type) -> type:
         if group := plain_group(hint):
             inner = _composable(group)
             fields.append((name, inner, dataclasses.field(default_factory=inner)))
+        elif target_class(hint):
+            fields.append((name, dict[str, Any] | None if typing.get_args(hint) else dict[str, Any], MISSING))
         else:
-            kind = kind_and_key(hint)[0]
-            if target_class(hint):
-                kind = dict[str, Any] | None if typing.get_args(hint) else dict[str, Any]
-            fields.append((name, kind, MISSING))
+            fields.append((name, kind_and_key(hint)[0], MISSING))
     return dataclasses.make_dataclass(schema.__name__, fields)
 
 

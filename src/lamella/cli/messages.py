@@ -70,10 +70,8 @@ def _refused(error: OmegaConfBaseException, place: str, schema: type) -> Message
     problem = str(error).splitlines()[0]
     if isinstance(error, ConfigKeyError):
         if key in groups():
-            return (
-                f"{key}{place} is a folder of choices, not a key",
-                "Begin the file with the line `# @package _global_`.",
-            )
+            problem = f"{key}{place} is a folder of choices, not a key"
+            return problem, "Begin the file with the line `# @package _global_`."
         parent, _, name = key.rpartition(".")
         return f"there is no key {key!r}{place}", suggestion(name, names_at(parent, schema))
     if isinstance(error, ValidationError) and expected(key, schema):
@@ -91,10 +89,7 @@ def _unknown_key(key: str, config_name: str) -> Message:
     sets = [[f"{group}={c}" for c in names.split(",")] for group, _, names in chosen if group in groups()]
     for overrides in itertools.product(*sets):  # of a sweep, the first job that lacks the key
         node: Any = {}
-        with (
-            contextlib.suppress(Exception),
-            hydra.initialize_config_dir(str(CONF), version_base="1.3"),
-        ):
+        with contextlib.suppress(Exception), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             node = hydra.compose(config_name, list(overrides))
         names = [str(name) for name in node] + list(choices(config_name))
         for part in key.split("."):

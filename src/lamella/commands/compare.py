@@ -1,12 +1,12 @@
 """Comparing: finished runs from the store to a table, a verdict and a report, which is kept in the store, too."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from lamella import reporting as report
 from lamella import tracking
@@ -41,8 +41,8 @@ def run(cfg: DictConfig) -> None:
     found = [run for run in found if run.tags.get("lamella.kind") != "comparison"]
     if not found:
         raise StorageError("no finished run matches", "`make ui` lists the runs and their states.")
-    folder = Path(checked.output) / f"{_plain(found[0].experiment)}-{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    make(found, uri, score=checked.metric, k=checked.cases, folder=folder, out=console())
+    now = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    make(found, uri, score=checked.metric, k=checked.cases, output=Path(checked.output), name=now)
 
 
 def after_sweep(uri: str, sweep: str, output: Path) -> None:
@@ -53,7 +53,6 @@ def after_sweep(uri: str, sweep: str, output: Path) -> None:
     Args:
         uri: where the runs are kept.
         sweep: the name that its jobs share.
-        output: folder for the reports.
 
     Raises:
         StorageError: the store cannot be read.
@@ -62,31 +61,34 @@ def after_sweep(uri: str, sweep: str, output: Path) -> None:
     for experiment in dict.fromkeys(run.experiment for run in found):
         runs = [run for run in found if run.experiment == experiment]
         if len(runs) > 1:
-            make(runs, uri, score="dice", k=3, folder=output / f"{_plain(experiment)}-{sweep}", out=console())
+            make(runs, uri, score="dice", k=3, output=output, name=sweep)
 
 
-def make(found: Sequence[tracking.FinishedRun], uri: str, *, score: str, k: int, folder: Path, out: Console) -> None:
+def make(found: Sequence[tracking.FinishedRun], uri: str, *, score: str, k: int, output: Path, name: str) -> None:
     """Compares runs of one experiment: prints, writes the files, and keeps them in the store as a run of its own.
 
     Args:
         found: runs, in the order in which they began.
-        uri: their store.
         score: what methods are compared by.
         k: cases of each kind in the gallery.
-        folder: made for the files.
-        out: where tables are shown.
+        output: where a folder for the files is made.
+        name: of that folder, behind the experiment's.
 
     Raises:
         ConfigError: the runs do not share such a score.
         StorageError: a run's files cannot be read, or the report cannot be kept.
     """
+    out = console()
+    experiment = found[0].experiment
+    folder = output / (re.sub(r"[^\w.-]", "_", experiment) + f"-{name}")
     with out.status("comparing"):
         cohorts, notes = report.cohorts(found)
         if not cohorts:
             raise StorageError("there is nothing to compare", " ".join(notes))
-        said = _literature(found[0])
+        config: Any = OmegaConf.to_container(OmegaConf.load(found[0].fetch("config.yaml")))
+        said = translated(config, 0)["literature"] or {}
         sections = [report.section(cohort, score, said, notes=notes, k=k) for cohort in cohorts]
-        title = f"{found[0].experiment}: {counted(sum(len(c.methods) for c in cohorts), 'method')}"
+        title = f"{experiment}: {counted(sum(len(c.methods) for c in cohorts), 'method')}"
         page = report.write(folder, title, sections)
     for section in sections:
         show(section.summary, report.heading(section.cohort), section.notes, out)
@@ -96,23 +98,10 @@ def make(found: Sequence[tracking.FinishedRun], uri: str, *, score: str, k: int,
             out.print(sentence, highlight=False)
     if len(sections) > 1:
         out.print(f"These are {len(sections)} protocols: their scores are not to be compared.", highlight=False)
+    params = {"metric": score, "runs": " ".join(run.run_id for run in found)}
+    run_name, tags = f"comparison of {title.partition(': ')[2]}", {"lamella.kind": "comparison"}
     with tracking.start(
-        uri=uri,
-        artifacts=None,
-        experiment=found[0].experiment,
-        run_name=f"comparison of {title.partition(': ')[2]}",
-        params={"metric": score, "runs": " ".join(run.run_id for run in found)},
-        tags={"lamella.kind": "comparison"},
+        uri=uri, artifacts=None, experiment=experiment, run_name=run_name, params=params, tags=tags
     ) as kept:
         kept.log_folder(folder)
     out.print(f"report {page}", highlight=False, soft_wrap=True)
-
-
-def _literature(run: tracking.FinishedRun) -> dict[str, Any]:
-    """What others found, as the run's configuration has it."""
-    config: Any = OmegaConf.to_container(OmegaConf.load(run.fetch("config.yaml")))
-    return dict(translated(config, 0)["literature"] or {})
-
-
-def _plain(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)

@@ -36,10 +36,8 @@ def run(cfg: DictConfig) -> None:
     parent = tracking.read(uri, wanted.run)
     trained = checkpoint.load(tracking.checkpoint(uri, wanted.run))
     if trained.operating_point is None:
-        raise ConfigError(
-            f"run {wanted.run} keeps no threshold and temperature in its checkpoint: an older version wrote it",
-            "Train it again.",
-        )
+        problem = f"run {wanted.run} keeps no threshold and temperature in its checkpoint: an older version wrote it"
+        raise ConfigError(problem, "Train it again.")
     composed = _configuration(wanted, trained)
     data = load(check(composed), out)
     card = data.dataset.card
@@ -57,13 +55,9 @@ def run(cfg: DictConfig) -> None:
         "lamella.kind": "evaluation",
         "lamella.evaluates": wanted.run,
     }
+    name, experiment = f"{parent.name} on {own.dataset.name}", parent.experiment
     with tracking.start(
-        uri=uri,
-        artifacts=None,
-        experiment=parent.experiment,
-        run_name=f"{parent.name} on {own.dataset.name}",
-        params=flat(own),
-        tags=tags,
+        uri=uri, artifacts=None, experiment=experiment, run_name=name, params=flat(own), tags=tags
     ) as tracked:
         folder = Path(wanted.paths.output) / tracked.run_id
         describe(folder, as_yaml(own), data)
@@ -98,23 +92,21 @@ def _configuration(wanted: Evaluate, trained: checkpoint.Trained) -> DictConfig:
     for name in ("accelerator", "precision"):
         if getattr(wanted, name) is not None:
             own["trainer"][name] = getattr(wanted, name)
-    composed: DictConfig = OmegaConf.create(own)
-    return composed
+    return OmegaConf.create(own)
 
 
 def _fits(trained: checkpoint.Trained, data: PreparedData, out: Console) -> None:
     """Raises DataError where the network cannot judge such images; says so where names alone differ."""
     card = data.dataset.card
-    names = trained.class_names
-    if card.channels != trained.channels or len(card.class_names) != len(names):
+    there, learned = ", ".join(card.class_names), ", ".join(trained.class_names)
+    if card.channels != trained.channels or len(card.class_names) != len(trained.class_names):
         raise DataError(
-            f"{card.name} has {card.channels} channel(s) and the classes {', '.join(card.class_names)}; the network "
-            f"was trained on {trained.channels} channel(s) and {', '.join(names)}",
+            f"{card.name} has {card.channels} channel(s) and the classes {there}; the network was trained on "
+            f"{trained.channels} channel(s) and {learned}",
             "Choose a data set of the same kind.",
         )
-    if card.class_names != names:
-        said = f"{', '.join(card.class_names)} is taken for what was trained as {', '.join(names)}"
-        out.print(f"warning: {said}", style="yellow", highlight=False)
+    if card.class_names != trained.class_names:
+        out.print(f"warning: {there} is taken for what was trained as {learned}", style="yellow", highlight=False)
     for sample in data.split.test:
         dtype = str(header(sample.image).dtype)
         if dtype != trained.dtype and trained.percentiles is None:

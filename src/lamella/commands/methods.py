@@ -2,13 +2,12 @@
 
 import sys
 import warnings
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from omegaconf import OmegaConf
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from lamella.config.check import build, kept
@@ -74,7 +73,8 @@ def measure(name: str) -> Row:
     composed: Any = OmegaConf.to_container(OmegaConf.create({**around, "model": OmegaConf.load(file)}), resolve=True)
     network = build(kept(composed["model"]))
     parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    return Row(name, parameters, forward_flops(network) if parameters else 0, source(file))
+    source = file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+    return Row(name, parameters, forward_flops(network) if parameters else 0, source)
 
 
 def forward_flops(network: torch.nn.Module) -> int:
@@ -85,23 +85,17 @@ def forward_flops(network: torch.nn.Module) -> int:
     return int(counter.get_total_flops())
 
 
-def source(file: Path) -> str:
-    """The comment that opens a model's file: what the model is and who published it."""
-    return file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
-
-
 def model_table(names: list[str], out: Console) -> Table:
     """A table with a row for each model; building them is shown as progress on `out`."""
     table = Table(
+        "model",
+        *(Column(name, justify="right") for name in ("parameters, M", "GFLOPs")),
+        Column("source", overflow="fold"),
         title=f"model=NAME, for {CHANNELS} channels and {CLASSES} classes",
         caption=f"Parameters that training changes. FLOPs: one image of {SIDE} x {SIDE} forward, convolutions and "
         "matrix products, 2 FLOPs a multiply-add.",
         caption_justify="left",
     )
-    table.add_column("model")
-    table.add_column("parameters, M", justify="right")
-    table.add_column("GFLOPs", justify="right")
-    table.add_column("source", overflow="fold")
     with out.status("building") as status:
         for name in names:
             status.update(f"building {name}")
@@ -116,9 +110,8 @@ def encoder_table(part: str) -> Table:
     names = [name for name in encoder_names() if part in name]
     if not names:
         raise ConfigError(f"no encoder has {part!r} in its name", "All: python scripts/methods.py encoders")
-    table = Table(title="model.encoder=NAME", caption="weights: published, for model.encoder_weights=imagenet")
-    table.add_column("encoder")
-    table.add_column("weights")
+    caption = "weights: published, for model.encoder_weights=imagenet"
+    table = Table("encoder", "weights", title="model.encoder=NAME", caption=caption)
     for name in names:
         table.add_row(name, "yes" if has_imagenet_weights(name) else "-")
     return table

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from lamella.config.check import as_yaml, build
 from lamella.config.schema import Config, PrepareData
+from lamella.console import counting
 from lamella.data.audit.audit import audit
 from lamella.data.audit.report import raise_errors
 from lamella.data.cache.arrays import Store
@@ -17,14 +18,13 @@ from lamella.data.io.intensity import intensity_stats
 from lamella.data.io.read import header
 from lamella.data.loaders.augment import window_size
 from lamella.data.prepared import PreparedData
-from lamella.data.types import Dataset, DatasetCard, Split
+from lamella.data.types import Dataset, Split
 from lamella.errors import ConfigError
 from lamella.hardware import Hardware
 from lamella.models import weights
 
 if TYPE_CHECKING:  # imported below where they are needed: they take seconds, which an audit can spare
     from lamella.data.loaders.datamodule import SegmentationDataModule
-    from lamella.evaluation.image_scores import ScoreSettings
     from lamella.inference.segmenter import Segmenter
     from lamella.inference.settings import OperatingPoint
     from lamella.training.task import SegmentationTask
@@ -49,28 +49,17 @@ def inspect(cfg: Config | PrepareData, out: Console) -> PreparedData:
     """As `load`, but nothing is raised for faults of the files: they are left in the report."""
     dataset: Dataset = build(cfg.dataset)
     card = dataset.card
-    for key, wanted, found in (
-        ("in_channels", cfg.dataset.in_channels, card.channels),
-        ("num_classes", cfg.dataset.num_classes, len(card.class_names)),
-    ):
+    for key, found in (("in_channels", card.channels), ("num_classes", len(card.class_names))):
+        wanted = getattr(cfg.dataset, key)
         if wanted not in (None, found):
-            names = ", ".join(card.class_names)
-            raise ConfigError(
-                f"dataset.{key}={wanted} contradicts the data set {card.name}: {card.channels} channel(s), "
-                f"classes {names}",
-                f"Leave dataset.{key} as the dataset's file has it.",
-            )
+            there = f"{card.channels} channel(s), classes {', '.join(card.class_names)}"
+            problem = f"dataset.{key}={wanted} contradicts the data set {card.name}: {there}"
+            raise ConfigError(problem, f"Leave dataset.{key} as the dataset's file has it.")
     split: Split = build(cfg.dataset.split, dataset.samples)
     offset = (float(cfg.dataset.offset[0]), float(cfg.dataset.offset[1]))
     store = Store(Path(cfg.paths.cache) / "arrays", card, cfg.dataset.scale, offset, cfg.dataset.percentiles)
-    with out.status("reading the data") as status:
-        report = audit(
-            dataset,
-            split,
-            store,
-            allow=list(cfg.dataset.allow),
-            progress=lambda done, total: status.update(f"reading the data: {done} of {total}"),
-        )
+    with counting(out, "reading the data") as progress:
+        report = audit(dataset, split, store, allow=cfg.dataset.allow, progress=progress)
     return PreparedData(dataset, split, store, report)
 
 
@@ -81,34 +70,35 @@ def assemble(cfg: Config, data: PreparedData) -> "tuple[SegmentationTask, Segmen
     from lamella.inference.segmenter import Normalise, Segmenter
     from lamella.training.task import SegmentationTask
 
-    found = intensity_stats(data.store.image(sample) for sample in data.split.train)
+    keys, split, class_names = cfg.data, data.split, data.dataset.card.class_names
+    found = intensity_stats(data.store.image(sample) for sample in split.train)
     normalise = Normalise(found.mean, found.std, found.low, found.high)
     augmentation = build(cfg.augment)
-    window = window_size(cfg.data.crop, augmentation)
-    dtype = str(header(data.split.train[0].image).dtype)
+    window = window_size(keys.crop, augmentation)
+    dtype = str(header(split.train[0].image).dtype)
     task = SegmentationTask(
-        Segmenter.of(started(cfg), normalise, build(cfg.inference), cfg.data.context),
+        Segmenter.of(started(cfg), normalise, build(cfg.inference), keys.context),
         build(cfg.loss),
-        num_classes=len(data.dataset.card.class_names),
-        val_ids=[sample.id for sample in data.split.val],
-        crop=cfg.data.crop,
+        num_classes=len(class_names),
+        val_ids=[sample.id for sample in split.val],
+        crop=keys.crop,
         augmentation=augmentation,
         make_optimizer=build(cfg.optimizer),
         make_scheduler=build(cfg.scheduler),
         seed=cfg.seed,
-        description=checkpoint.contents(as_yaml(cfg), data.dataset.card.class_names, dtype),
+        description=checkpoint.contents(as_yaml(cfg), class_names, dtype),
     )
     datamodule = SegmentationDataModule(
-        data.split,
+        split,
         data.store,
-        batch_size=cfg.data.batch_size,
-        steps=cfg.data.steps,
+        batch_size=keys.batch_size,
+        steps=keys.steps,
         window=window,
         # Augmentation cuts the crop out of the window's middle: crops, not windows, reach that far beyond the picture.
-        context=cfg.data.context + (window - cfg.data.crop) // 2,
+        context=keys.context + (window - keys.crop) // 2,
         fill=found.low,
         seed=cfg.seed,
-        workers=cfg.data.workers,
+        workers=keys.workers,
     )
     return task, datamodule
 
@@ -123,27 +113,9 @@ def started(cfg: Config) -> torch.nn.Module:
     network: torch.nn.Module = build(cfg.model)
     if source is not None:
         file = tracking.checkpoint(cfg.tracking.uri, source) if re.fullmatch("[0-9a-f]{32}", source) else Path(source)
-        weights.initialise(
-            network, weights.read_state_dict(file, "model.init_from"), f"model.init_from={source}", cfg.model.init_part
-        )
+        state = weights.read_state_dict(file, "model.init_from")
+        weights.initialise(network, state, f"model.init_from={source}", cfg.model.init_part)
     return network
-
-
-def score_settings(cfg: Config, card: DatasetCard) -> "ScoreSettings":
-    """What whole images are scored by."""
-    from lamella.evaluation.image_scores import ScoreSettings
-
-    keys = cfg.score
-    return ScoreSettings(
-        num_classes=len(card.class_names),
-        objects=card.objects,
-        spacing_nm=card.spacing_nm,
-        tolerance=keys.tolerance,
-        tolerance_nm=keys.tolerance_nm,
-        min_cell_size=keys.min_cell_size,
-        split_neck=keys.split_neck,
-        resized=keys.resized,
-    )
 
 
 def identity(cfg: Config, data: PreparedData, sweep: str | None) -> dict[str, str]:
@@ -174,17 +146,21 @@ def test(
 ) -> dict[str, float]:
     """The scores of the test images: see `lamella.evaluation.evaluator.evaluate_test`."""
     from lamella.evaluation.evaluator import evaluate_test
+    from lamella.evaluation.image_scores import ScoreSettings
 
-    said = "scoring the test images"
-    with out.status(said) as status:
+    card, keys = data.dataset.card, cfg.score
+    settings = ScoreSettings(
+        num_classes=len(card.class_names),
+        objects=card.objects,
+        spacing_nm=card.spacing_nm,
+        tolerance=keys.tolerance,
+        tolerance_nm=keys.tolerance_nm,
+        min_cell_size=keys.min_cell_size,
+        split_neck=keys.split_neck,
+        resized=keys.resized,
+    )
+    shown = cfg.tracking.figures
+    with counting(out, "scoring the test images") as say:
         return evaluate_test(
-            data,
-            segmenter,
-            operating_point,
-            score_settings(cfg, data.dataset.card),
-            hardware,
-            folder,
-            heading=heading,
-            shown=cfg.tracking.figures,
-            progress=lambda done, total: status.update(f"{said}: {done} of {total}"),
+            data, segmenter, operating_point, settings, hardware, folder, heading=heading, shown=shown, progress=say
         )

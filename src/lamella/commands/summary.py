@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from lamella.data.prepared import PreparedData
 from lamella.data.types import DatasetCard
@@ -29,24 +29,20 @@ def summary_line(heading: str, data: PreparedData, parameters: int, hardware: Ha
 def print_scores(
     out: Console, scores: Mapping[str, float], *, heading: str, images: int, run_id: str, experiment: str
 ) -> None:
-    """Prints the test scores as a table, and how to look at the run.
+    """Prints the test scores of so many images as a table, and how to look at the MLflow run.
 
     Args:
         out: where.
         scores: by name; a mean's interval is `NAME/low` to `NAME/high`.
         heading: see `title`.
-        images: how many were tested.
-        run_id: of the MLflow run.
-        experiment: of the MLflow run.
     """
-    table = Table(title=f"Test scores: {images} images, full resolution\n{heading}", title_justify="left")
-    for column in ("score", "mean", "95 % interval over images"):
-        table.add_column(column, justify="left" if column == "score" else "right")
+    numbers = (Column(name, justify="right") for name in ("mean", "95 % interval over images"))
+    named = f"Test scores: {images} images, full resolution\n{heading}"
+    table = Table("score", *numbers, title=named, title_justify="left")
     for name, value in scores.items():
-        if not lookup(name).shown:
-            continue
-        low, high = scores.get(f"{name}/low"), scores.get(f"{name}/high")
-        table.add_row(name, f"{value:.4f}", "" if low is None else f"{low:.4f} to {high:.4f}")
+        if lookup(name).shown:
+            low, high = scores.get(f"{name}/low"), scores.get(f"{name}/high")
+            table.add_row(name, f"{value:.4f}", "" if low is None else f"{low:.4f} to {high:.4f}")
     out.print(table)
     out.print(f"run {run_id}", highlight=False)
     out.print(f"`make ui` shows it, with pictures, in experiment {experiment}", highlight=False)

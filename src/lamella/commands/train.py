@@ -98,12 +98,9 @@ def run(composed: DictConfig, sweep: str | None = None) -> float:
             figures.curves(folder / "figures" / "curves.png", history, heading)
         segmenter = task.segmenter.on(machine.device)
         with out.status(f"choosing by {len(data.split.val)} validation images"):
+            batches, choose = whole(data.split.val, data.store), cfg.score.choose_threshold
             operating_point, chosen_by = select(
-                segmenter,
-                whole(data.split.val, data.store),
-                machine,
-                objects=card.objects,
-                choose_threshold=cfg.score.choose_threshold,
+                segmenter, batches, machine, objects=card.objects, choose_threshold=choose
             )
         segmenter = segmenter.at(operating_point.threshold)
         scores = test(cfg, data, segmenter, operating_point, machine, folder, heading, out) | chosen_by
@@ -115,21 +112,14 @@ def run(composed: DictConfig, sweep: str | None = None) -> float:
         tracked.log_metrics(scores)
         tracked.log_folder(folder)
         shutil.rmtree(folder)  # kept where anything above failed
-    print_scores(
-        out,
-        scores,
-        heading=heading,
-        images=len(data.split.test),
-        run_id=tracked.run_id,
-        experiment=cfg.tracking.experiment,
-    )
+    images = len(data.split.test)
+    print_scores(out, scores, heading=heading, images=images, run_id=tracked.run_id, experiment=cfg.tracking.experiment)
     return scores["test/dice"]
 
 
 def seen(data: PreparedData, segmenter: Segmenter, machine: hardware.Hardware) -> dict[str, float]:
     """Mean scores of the training images themselves, under `seen/`: far above the test's, they tell of overfitting."""
-    samples = data.split.train
-    ids, classes = [sample.id for sample in samples], len(data.dataset.card.class_names)
-    batches, tta = whole(samples, data.store), segmenter.inference.tta
-    table = count_images(segmenter, batches, machine, ids=ids, num_classes=classes, tta=tta)
+    samples, names, tta = data.split.train, data.dataset.card.class_names, segmenter.inference.tta
+    ids = [sample.id for sample in samples]
+    table = count_images(segmenter, whole(samples, data.store), machine, ids=ids, num_classes=len(names), tta=tta)
     return {f"seen/{name}": float(table.per_image(name).mean()) for name in ("dice", "pixel_error")}

@@ -6,7 +6,6 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import make_dataclass
 from typing import Any, TypeVar, overload
 
 import omegaconf
@@ -41,14 +40,20 @@ def check(cfg: DictConfig, schema: type[Any] = Config) -> Any:
         if target_class(hint) and isinstance(cfg.get(name), DictConfig) and "_target_" not in cfg[name]:
             raise ConfigError(f"{name}._target_ has no value", f"Choose one: {name}=NAME; `--help` lists them.")
     # Whatever the data has to say later, the rest can be checked now, with stand-ins.
-    resolved = _resolved(settle(cfg, channels=1, classes=2))
+    complete = settle(cfg, channels=1, classes=2)
+    try:
+        resolved: Any = OmegaConf.to_container(complete, resolve=True, throw_on_missing=True)
+    except omegaconf.MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key} has no value", f"Set it: {error.full_key}=VALUE.") from error
+    except omegaconf.errors.OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     if left_open := _left_open(cfg):
         resolved["dataset"].update(dict.fromkeys(left_open))
-    return _group(resolved, schema, "")
+    return _value(resolved, schema, "")
 
 
 def settle(cfg: DictConfig, *, channels: int, classes: int) -> DictConfig:
-    """The configuration with what only the data could say, where the dataset left it open; else `cfg` as it is.
+    """A copy of the configuration with what only the data could say, where the dataset left it open.
 
     Args:
         cfg: unresolved, so that all that follows from the dataset follows.
@@ -56,12 +61,10 @@ def settle(cfg: DictConfig, *, channels: int, classes: int) -> DictConfig:
         classes: for `dataset.num_classes`.
     """
     values = {"in_channels": channels, "num_classes": classes}
-    left_open = _left_open(cfg)
-    if not left_open:
-        return cfg
     filled = copy.deepcopy(cfg)
     with omegaconf.read_write(filled), omegaconf.open_dict(filled):
-        filled.dataset.update({name: values[name] for name in left_open})
+        for name in _left_open(cfg):
+            filled.dataset[name] = values[name]
     return filled
 
 
@@ -84,41 +87,29 @@ def kept(node: Mapping[str, Any]) -> Target:
     return Target(node["_target_"], {name: value for name, value in node.items() if name in wanted})
 
 
-def plain(node: Any) -> dict[str, Any]:
+def plain(node: Any) -> Any:
     """A typed configuration, or a node of one, as YAML has it: dictionaries, lists and values, `_target_` first."""
-    values = {field.name: getattr(node, field.name) for field in dataclasses.fields(node)}
-    if isinstance(node, Target):
-        arguments = values.pop("arguments")
-        values = {"_target_": values.pop("target"), **values, **arguments}
-    return {name: _plain(value) for name, value in values.items()}
+    if dataclasses.is_dataclass(node):
+        values = dict(vars(node))
+        if isinstance(node, Target):
+            arguments = values.pop("arguments")
+            values = {"_target_": values.pop("target"), **values, **arguments}
+        node = values
+    return {name: plain(value) for name, value in node.items()} if isinstance(node, dict) else node
 
 
-def flat(cfg: Any) -> dict[str, Any]:
-    """A typed configuration as one level of dotted keys; lists and empty groups stay whole."""
-    result: dict[str, Any] = {}
-
-    def walk(node: Any, path: str) -> None:
-        if isinstance(node, dict) and node:
-            for key, value in node.items():
-                walk(value, f"{path}.{key}" if path else str(key))
-        else:
-            result[path] = node
-
-    walk(_plain(cfg), "")
-    return result
+def flat(cfg: Any, path: str = "") -> dict[str, Any]:
+    """A typed configuration as one level of dotted keys below `path`; lists and empty groups stay whole."""
+    node = plain(cfg)
+    if not (isinstance(node, dict) and node):
+        return {path: node}
+    place = f"{path}." if path else ""
+    return {key: value for name, each in node.items() for key, value in flat(each, f"{place}{name}").items()}
 
 
 def as_yaml(cfg: Any, *, sort_keys: bool = False) -> str:
     """A typed configuration as the text of a YAML file."""
     return OmegaConf.to_yaml(plain(cfg), sort_keys=sort_keys)
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return plain(value)
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    return value
 
 
 def _built(value: Any) -> Any:
@@ -132,20 +123,6 @@ def _left_open(cfg: DictConfig) -> list[str]:
     dataset = cfg.get("dataset")
     names = ("in_channels", "num_classes") if isinstance(dataset, DictConfig) else ()
     return [name for name in names if name in dataset and dataset[name] is None]
-
-
-def _resolved(cfg: DictConfig) -> Any:
-    try:
-        return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    except omegaconf.MissingMandatoryValue as error:
-        raise ConfigError(f"{error.full_key} has no value", f"Set it: {error.full_key}=VALUE.") from error
-    except omegaconf.errors.OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
-
-
-def _group(node: Any, schema: type[Any], path: str) -> Any:
-    """One mapping as the dataclass it is held to: names, types, bounds, depth first."""
-    return schema(**_values(node, hints_of(schema), path))
 
 
 def _target(node: Any, schema: type[Target], path: str) -> Target:
@@ -182,9 +159,9 @@ def _values(node: Any, hints: dict[str, Any], path: str) -> dict[str, Any]:
 
 
 def _value(value: Any, hint: Any, full: str) -> Any:
-    """One value held to its annotation, converted as OmegaConf converts."""
+    """One value held to its annotation, depth first, and converted as OmegaConf converts."""
     if group := plain_group(hint):
-        return _group(value, group, full)
+        return group(**_values(value, hints_of(group), full))
     if target := target_class(hint):
         # Null stands for a group of which nothing was chosen, where nothing has to be.
         return None if value is None and type(None) in typing.get_args(hint) else _target(value, target, full)
@@ -209,7 +186,7 @@ def _value(value: Any, hint: Any, full: str) -> Any:
 @functools.cache
 def _holder(kind: Any) -> type:
     """A dataclass with one value of a type, for OmegaConf to convert to."""
-    return make_dataclass("value", [("value", kind)])
+    return dataclasses.make_dataclass("value", [("value", kind)])
 
 
 def _function(target: Any, path: str) -> Callable[..., Any]:

@@ -20,33 +20,28 @@ class Key:
 
     Attributes:
         meaning: one line, shown by `--help`.
-        above: values must be greater than this.
-        least: values must be at least this.
-        most: values must be at most this.
+        above: numbers must be greater than this.
+        least: numbers must be at least this.
+        most: numbers must be at most this.
         choices: the only values allowed.
         length: how many items a list must have.
     """
 
     meaning: str
-    above: float | None = None
-    least: float | None = None
-    most: float | None = None
+    above: float = -math.inf
+    least: float = -math.inf
+    most: float = math.inf
     choices: tuple[str, ...] = ()
     length: int | None = None
 
     def allowed(self) -> str:
         """The bounds in words; "" where there are none."""
-        parts = []
-        if self.length is not None:
-            parts.append(f"{self.length} of them")
+        parts = [] if self.length is None else [f"{self.length} of them"]
         if self.choices:
             parts.append("one of " + ", ".join(self.choices))
-        if self.above is not None:
-            parts.append(f"above {_number(self.above)}")
-        if self.least is not None:
-            parts.append(f"at least {_number(self.least)}")
-        if self.most is not None:
-            parts.append(f"at most {_number(self.most)}")
+        for words, bound in (("above", self.above), ("at least", self.least), ("at most", self.most)):
+            if math.isfinite(bound):
+                parts.append(f"{words} {bound!r}".removesuffix(".0"))
         return " and ".join(parts)
 
     def allows(self, value: object) -> bool:
@@ -58,11 +53,7 @@ class Key:
         if self.choices and value not in self.choices:
             return False
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return math.isfinite(value) and not (
-                (self.above is not None and not value > self.above)
-                or (self.least is not None and not value >= self.least)
-                or (self.most is not None and not value <= self.most)
-            )
+            return math.isfinite(value) and self.above < value and self.least <= value <= self.most
         return True
 
 
@@ -78,8 +69,3 @@ def hold(instance: Any) -> None:
         if not key.allows(value):
             allowed = key.allowed() or "a finite number"
             raise ConfigError(f"{type(instance).__name__}.{name} must be {allowed}; got {value!r}")
-
-
-def _number(bound: float) -> str:
-    """A bound with all its digits: 4294967295, not 4.29497e+09."""
-    return str(int(bound)) if bound == int(bound) else repr(bound)

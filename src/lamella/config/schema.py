@@ -41,13 +41,7 @@ class DatasetKeys(Target):
         list[float] | None,
         Key("stretch each image from these of its levels; null: as stored", least=0, most=100, length=2),
     ]
-    allow: Annotated[
-        list[str],
-        Key(
-            "faults the audit may find without stopping anything",
-            choices=ALLOWABLE,
-        ),
-    ]
+    allow: Annotated[list[str], Key("faults the audit may find without stopping anything", choices=ALLOWABLE)]
     split: Target
 
 

@@ -4,55 +4,23 @@ So files may move while kept runs still load. What an older version called other
 """
 
 import importlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
 # Format 0: version 0.1.0 up to 2026-11, which named files; its checkpoints say no format at all.
-_TARGETS_OF_0 = {
-    "lamella.models.smp.unet": "lamella.models.unet",
-    "lamella.models.smp.unetplusplus_smp": "lamella.models.unetplusplus_smp",
-    "lamella.models.modern.deeplabv3plus": "lamella.models.deeplabv3plus",
-    "lamella.models.modern.fpn": "lamella.models.fpn",
-    "lamella.models.modern.linknet": "lamella.models.linknet",
-    "lamella.models.modern.manet": "lamella.models.manet",
-    "lamella.models.modern.pan": "lamella.models.pan",
-    "lamella.models.modern.pspnet": "lamella.models.pspnet",
-    "lamella.models.modern.upernet": "lamella.models.upernet",
-    "lamella.models.transformers.dpt": "lamella.models.dpt",
-    "lamella.models.transformers.segformer": "lamella.models.segformer",
-    "lamella.models.unet.unet_ronneberger": "lamella.models.unet_ronneberger",
-    "lamella.models.unetplusplus.unetplusplus": "lamella.models.unetplusplus",
-    "lamella.models.attention_unet.attention_unet": "lamella.models.attention_unet",
-    "lamella.models.r2unet.r2unet": "lamella.models.r2unet",
-    "lamella.models.r2unet.attention_r2unet": "lamella.models.attention_r2unet",
-    "lamella.models.fcn.fcn": "lamella.models.fcn",
-    "lamella.models.ternausnet.ternausnet": "lamella.models.ternausnet",
-    "lamella.models.classical.otsu": "lamella.models.otsu",
-    "lamella.models.classical.bht": "lamella.models.bht",
-    "lamella.models.classical.kmeans": "lamella.models.kmeans",
-    "lamella.models.classical.watershed": "lamella.models.watershed",
-    "lamella.data.blood.blood": "lamella.data.blood",
-    "lamella.data.em.em": "lamella.data.em",
-    "lamella.data.folder.folder": "lamella.data.folder",
-    "lamella.data.phantom.phantom_em": "lamella.data.phantom_em",
-    "lamella.data.phantom.phantom_blood": "lamella.data.phantom_blood",
-    "lamella.data.augment.Augmentation": "lamella.data.Augmentation",
-    "lamella.data.split.blocks": "lamella.splits.blocks",
-    "lamella.data.split.file": "lamella.splits.file",
-    "lamella.data.split.found": "lamella.splits.found",
-    "lamella.data.split.hashed": "lamella.splits.hashed",
-    "lamella.data.split.published": "lamella.splits.published",
-    "lamella.data.folds.blocks": "lamella.splits.blocks_folds",
-    "lamella.data.folds.hashed": "lamella.splits.hashed_folds",
-    "lamella.data.folds.published": "lamella.splits.published_folds",
-    "lamella.optim.adamw": "lamella.training.adamw",
-    "lamella.optim.cosine": "lamella.training.cosine",
-}
+_TARGETS_OF_0 = (
+    (r"lamella\.models\.\w+\.(\w+)", r"lamella.models.\1"),
+    (r"lamella\.data\.split\.(\w+)", r"lamella.splits.\1"),
+    (r"lamella\.data\.folds\.(\w+)", r"lamella.splits.\1_folds"),
+    (r"lamella\.data\.(?:augment|blood|em|folder|phantom)\.(\w+)", r"lamella.data.\1"),
+    (r"lamella\.optim\.(\w+)", r"lamella.training.\1"),
+)
 _KEYS_OF_0 = {
-    ("published",): "literature",
-    ("data", "frame"): "context",
-    ("score", "smallest"): "min_cell_size",
-    ("score", "neck"): "split_neck",
+    "published": "literature",
+    "data.frame": "context",
+    "score.smallest": "min_cell_size",
+    "score.neck": "split_neck",
 }
 
 
@@ -62,7 +30,7 @@ def lazily(name: str, homes: Mapping[str, str], package: str) -> Any:
     Args:
         name: what is asked for.
         homes: exported names -> the modules that define them.
-        package: the package's name, for the error.
+        package: the package's name.
     """
     if name not in homes:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
@@ -76,21 +44,25 @@ def translated(config: Mapping[str, Any], format_: int) -> dict[str, Any]:
         config: plain and resolved, as a checkpoint or a run's `config.yaml` holds it.
         format_: of the checkpoint; 0 where it says none.
     """
-    new: dict[str, Any] = _retargeted(config) if format_ == 0 else dict(config)
-    if format_ == 0:
-        for (*groups, old), name in _KEYS_OF_0.items():
-            node = new
-            for group in groups:
-                node = node.get(group, {})
-            if old in node:
-                node[name] = node.pop(old)
+    if format_ > 0:
+        return dict(config)
+    new: dict[str, Any] = _retargeted(config)
+    for path, name in _KEYS_OF_0.items():
+        group, _, old = path.rpartition(".")
+        node = new.get(group, {}) if group else new
+        if old in node:
+            node[name] = node.pop(old)
     return new
 
 
 def _retargeted(node: Any) -> Any:
     if isinstance(node, Mapping):
-        return {
-            key: _TARGETS_OF_0.get(value, value) if key == "_target_" else _retargeted(value)
-            for key, value in node.items()
-        }
+        return {key: _target(str(value)) if key == "_target_" else _retargeted(value) for key, value in node.items()}
     return [_retargeted(each) for each in node] if isinstance(node, list) else node
+
+
+def _target(name: str) -> str:
+    for pattern, today in _TARGETS_OF_0:
+        if match := re.fullmatch(pattern, name):
+            return match.expand(today)
+    return name

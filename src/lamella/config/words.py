@@ -11,19 +11,15 @@ from lamella.config.key import Key
 from lamella.config.schema import Target
 
 
-def meanings(schema: type) -> str:
+def meanings(schema: type, path: str = "") -> str:
     """Every key of a schema's plain nodes with its meaning, type and bounds, one a line, for `--help`."""
     lines = []
-
-    def walk(node: type, path: str) -> None:
-        for name, hint in hints_of(node).items():
-            if group := plain_group(hint):
-                walk(group, f"{path}{name}.")
-            elif target_class(hint) is None:
-                kind, key = kind_and_key(hint)
-                lines.append(f"  {path + name:<23} {key.meaning} ({in_words(kind, key)})")
-
-    walk(schema, "")
+    for name, hint in hints_of(schema).items():
+        if group := plain_group(hint):
+            lines.append(meanings(group, f"{path}{name}."))
+        elif target_class(hint) is None:
+            kind, key = kind_and_key(hint)
+            lines.append(f"  {path + name:<23} {key.meaning} ({in_words(kind, key)})")
     return "\n".join(lines)
 
 
