@@ -76,6 +76,7 @@ def inspect(cfg: Config | PrepareData, out: Console) -> PreparedData:
 
 def assemble(cfg: Config, data: PreparedData) -> "tuple[SegmentationTask, SegmentationDataModule]":
     """Network, loss and loaders, from the configuration and the training images' statistics."""
+    from lamella.data.loaders.crops import RandomWindows
     from lamella.data.loaders.datamodule import SegmentationDataModule
     from lamella.inference import checkpoint
     from lamella.inference.segmenter import Normalise
@@ -100,19 +101,13 @@ def assemble(cfg: Config, data: PreparedData) -> "tuple[SegmentationTask, Segmen
         seed=cfg.seed,
         description=checkpoint.contents(as_yaml(cfg), data.dataset.card.class_names, dtype),
     )
-    datamodule = SegmentationDataModule(
-        data.split,
-        data.store,
-        batch_size=cfg.data.batch_size,
-        steps=cfg.data.steps,
-        window=window,
-        # Augmentation cuts the crop out of the window's middle: crops, not windows, reach that far beyond the picture.
-        context=cfg.data.context + (window - cfg.data.crop) // 2,
-        fill=found.low,
-        seed=cfg.seed,
-        workers=cfg.data.workers,
+    # Augmentation cuts the crop out of the window's middle: crops, not windows, reach that far beyond the picture.
+    context = cfg.data.context + (window - cfg.data.crop) // 2
+    windows = RandomWindows(data.split.train, data.store, window=window, context=context, fill=found.low, seed=cfg.seed)
+    keys = cfg.data
+    return task, SegmentationDataModule(
+        data.split, windows, batch_size=keys.batch_size, steps=keys.steps, workers=keys.workers
     )
-    return task, datamodule
 
 
 def started(cfg: Config) -> torch.nn.Module:
