@@ -10,6 +10,7 @@ from torch import nn
 from lamella.data.audit.audit import audit
 from lamella.data.cache.arrays import Store
 from lamella.data.loaders.augment import Augmentation
+from lamella.data.loaders.crops import RandomWindows
 from lamella.data.loaders.datamodule import SegmentationDataModule
 from lamella.data.prepared import PreparedData
 from lamella.data.types import Batch, Dataset, DatasetCard, ImageRef, Sample, Split
@@ -70,9 +71,8 @@ def prepared(folder: Path, *, train: int = 2, val: int = 2, test: int = 3, card:
 
 def datamodule(data: PreparedData, *, batch_size: int = 2, steps: int = 2) -> SegmentationDataModule:
     """Its loaders: windows of 16 pixels."""
-    return SegmentationDataModule(
-        data.split, data.store, batch_size=batch_size, steps=steps, window=16, context=0, fill=0, seed=0, workers=0
-    )
+    windows = RandomWindows(data.split.train, data.store, window=16, context=0, fill=0, seed=0)
+    return SegmentationDataModule(data.split, windows, batch_size=batch_size, steps=steps, workers=0)
 
 
 def task(data: PreparedData, network: nn.Module, *, loss=None, lr: float = 0.1) -> SegmentationTask:

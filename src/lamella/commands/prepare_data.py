@@ -62,13 +62,8 @@ def install(cfg: PrepareData, place: PublishedArchive, folder: Path, out: Consol
             shutil.rmtree(new)
         new.mkdir(parents=True)
         with transfer(out, f"unpacking {archive.name}") as progress:
-            unpacked = unpack(
-                archive,
-                new,
-                lambda names: place.layout.pick(names, str(archive), cfg.partial),
-                place.layout.limits,
-                progress,
-            )
+            pick = partial(place.layout.pick, where=str(archive), partial=cfg.partial)
+            unpacked = unpack(archive, new, pick, place.layout.limits, progress)
         place.layout.verify(new, cfg.partial)
         if folder.is_dir():
             for hidden in folder.iterdir():  # .DS_Store, .gitkeep: whoever put them there shall find them

@@ -65,6 +65,7 @@ def inspect(cfg: Config | PrepareData, out: Console) -> PreparedData:
 
 def assemble(cfg: Config, data: PreparedData) -> "tuple[SegmentationTask, SegmentationDataModule]":
     """Network, loss and loaders, from the configuration and the training images' statistics."""
+    from lamella.data.loaders.crops import RandomWindows
     from lamella.data.loaders.datamodule import SegmentationDataModule
     from lamella.inference import checkpoint
     from lamella.inference.segmenter import Normalise, Segmenter
@@ -88,19 +89,12 @@ def assemble(cfg: Config, data: PreparedData) -> "tuple[SegmentationTask, Segmen
         seed=cfg.seed,
         description=checkpoint.contents(as_yaml(cfg), class_names, dtype),
     )
-    datamodule = SegmentationDataModule(
-        split,
-        data.store,
-        batch_size=keys.batch_size,
-        steps=keys.steps,
-        window=window,
-        # Augmentation cuts the crop out of the window's middle: crops, not windows, reach that far beyond the picture.
-        context=keys.context + (window - keys.crop) // 2,
-        fill=found.low,
-        seed=cfg.seed,
-        workers=keys.workers,
+    # Augmentation cuts the crop out of the window's middle: crops, not windows, reach that far beyond the picture.
+    context = keys.context + (window - keys.crop) // 2
+    windows = RandomWindows(split.train, data.store, window=window, context=context, fill=found.low, seed=cfg.seed)
+    return task, SegmentationDataModule(
+        split, windows, batch_size=keys.batch_size, steps=keys.steps, workers=keys.workers
     )
-    return task, datamodule
 
 
 def started(cfg: Config) -> torch.nn.Module:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -133,14 +134,8 @@ def tiff_to_png(
     check_scaling(eight_bit, limits, percentiles)
     sources = [_source(path, axes) for path in paths]
     _check_names(sources, output, overwrite)
-    done, written = 0, []
-
-    def page_done() -> None:
-        nonlocal done
-        done += 1
-        if progress:
-            progress(done, sum(len(source.names) for source in sources))
-
+    done, total, written = count(1), sum(len(source.names) for source in sources), []
+    page_done = (lambda: progress(next(done), total)) if progress else lambda: None
     for source in sources:
         chosen = _scaling(source, limits, percentiles) if eight_bit else None
         try:
@@ -158,13 +153,11 @@ def tiff_to_png(
 
 
 def _source(path: Path, axes: str | None) -> _Source:
-    count = decode.pages(path, axes)
-    digits = max(3, len(str(count - 1)))
-    stems = [f"{path.stem}_{page:0{digits}d}" for page in range(count)] if count > 1 else [path.stem]
+    pages = decode.pages(path, axes)
+    digits = max(3, len(str(pages - 1)))
+    stems = [f"{path.stem}_{page:0{digits}d}" for page in range(pages)] if pages > 1 else [path.stem]
     channels = decode.header(ImageRef(path, 0, axes)).channels
-    if channels in (1, 3):
-        return _Source(path, axes, tuple((f"{stem}.png",) for stem in stems))
-    ends = [f"_c{channel:0{len(str(channels - 1))}d}.png" for channel in range(channels)]
+    ends = [".png"] if channels in (1, 3) else [f"_c{c:0{len(str(channels - 1))}d}.png" for c in range(channels)]
     return _Source(path, axes, tuple(tuple(stem + end for end in ends) for stem in stems))
 
 

@@ -60,10 +60,15 @@ def test_em_has_no_faults_but_borders_and_an_offset(lamella_data, cache):
 
 def test_em_labels_lie_up_and_left(lamella_data, cache):
     dataset = em(root=str(lamella_data / "em"))
-    found = label_offset(dataset.samples, Store(cache, dataset.card, 1.0))
+
+    def measured(moved):
+        store = Store(cache, dataset.card, 1.0, moved)
+        return label_offset([sample_stats(sample, store) for sample in dataset.samples], store.scale)
+
+    found = measured((0.0, 0.0))
     assert (found.down, found.right) == pytest.approx((-0.6, -0.17), abs=0.06)
     assert max(found.down_error, found.right_error) < 0.03
-    corrected = label_offset(dataset.samples, Store(cache, dataset.card, 1.0, (-0.62, -0.21)))
+    corrected = measured((-0.62, -0.21))
     assert (corrected.down, corrected.right) == pytest.approx((0, 0), abs=0.08)
 
 

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from lamella.data.audit.registration import Offset, label_offset
+from lamella.data.audit.sample_stats import sample_stats
 from lamella.data.cache.arrays import Store
 from lamella.data.datasets.blood import blood
 from lamella.data.datasets.em import em
@@ -23,7 +24,8 @@ def phantoms(tmp_path_factory):
 def measured(phantoms, name, *, scale=1.0, moved=(0.0, 0.0), only=None):
     """Labels of phantoms lie on what they outline; the store moves the images away from under them."""
     dataset = em(root=str(phantoms / "em")) if name == "em" else blood(root=str(phantoms / "blood"))
-    return label_offset(dataset.samples[:only], Store(phantoms / "cache", dataset.card, scale, moved))
+    store = Store(phantoms / "cache", dataset.card, scale, moved)
+    return label_offset([sample_stats(sample, store) for sample in dataset.samples[:only]], scale)
 
 
 @pytest.mark.parametrize("name", ["em", "blood"])
@@ -56,7 +58,8 @@ def make(folder, draw, count=6):
         for path, array in zip(paths, (image, mask), strict=True):
             Image.fromarray(array.astype(np.uint8)).save(path)
         samples.append(Sample(str(number), ImageRef(paths[0]), ImageRef(paths[1]), str(number)))
-    return label_offset(samples, Store(folder / "cache", card, 1.0))
+    store = Store(folder / "cache", card, 1.0)
+    return label_offset([sample_stats(sample, store) for sample in samples], 1.0)
 
 
 def squares(rng, side=96):

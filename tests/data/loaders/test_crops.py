@@ -185,10 +185,9 @@ class Listener(pl.LightningModule):
 def trained(workers, epochs=2):
     store = Memory(SIZES)
     samples = tuple(store.samples)
-    module = SegmentationDataModule(
-        Split(samples[:3], samples[3:4], samples[4:]), store,
-        batch_size=2, steps=3, window=8, context=2, fill=FILL, seed=0, workers=workers,
-    )  # fmt: skip
+    cutter = RandomWindows(samples[:3], store, window=8, context=2, fill=FILL, seed=0)
+    split = Split(samples[:3], samples[3:4], samples[4:])
+    module = SegmentationDataModule(split, cutter, batch_size=2, steps=3, workers=workers)
     listener = Listener()
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -213,10 +212,8 @@ def test_lightning_gives_each_epoch_its_own_draws_whatever_the_workers():
 
 def test_whole_images_one_a_batch_in_order():
     store = Memory([(4, 6), (5, 3)], factor=3)
-    module = SegmentationDataModule(
-        Split((), tuple(store.samples), ()), store,
-        batch_size=8, steps=1, window=2, context=0, fill=FILL, seed=0, workers=0,
-    )  # fmt: skip
+    cutter = RandomWindows((), store, window=2, context=0, fill=FILL, seed=0)
+    module = SegmentationDataModule(Split((), tuple(store.samples), ()), cutter, batch_size=8, steps=1, workers=0)
     first, second = module.val_dataloader()
     assert first.id == ["0"]
     assert first.image.shape == (1, 2, 4, 6)

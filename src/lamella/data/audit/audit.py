@@ -20,10 +20,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from lamella.config.key import ALLOWABLE
-from lamella.data.audit import pair_checks, sample_checks, split_checks
-from lamella.data.audit.findings import Finding, Looked
-from lamella.data.audit.registration import estimate_offset
-from lamella.data.audit.report import Report
+from lamella.data.audit import checks
+from lamella.data.audit.registration import label_offset
+from lamella.data.audit.report import Finding, Looked, Report
 from lamella.data.audit.sample_stats import SampleStats, sample_stats
 from lamella.data.cache.arrays import Store
 from lamella.data.manifest import split_ids
@@ -69,24 +68,24 @@ def audit(
                 findings += [Finding("unreadable", "error", f.problem, f.remedy, (sample.id,)) for f in result]
             if progress:
                 progress(number, len(dataset.samples))
-    findings += sample_checks.sizes(looked)
+    findings += checks.sizes(looked)
     paired = [one for one in looked if one.stats.image_size == one.stats.mask_size]
     train = [one.stats for one in paired if one.part == "train"]
-    offset = estimate_offset(train or [one.stats for one in paired], store.scale)
+    offset = label_offset(train or [one.stats for one in paired], store.scale)
     if paired:
-        findings += sample_checks.mixtures(paired)
-        findings += pair_checks.swapped(paired)
-        findings += pair_checks.inverted(paired, dataset.card)
-        findings += pair_checks.repeated(paired)
-        findings += split_checks.duplicates(paired)
-        findings += split_checks.neighbours(paired)
-        findings += sample_checks.blanks(paired)
-        findings += sample_checks.absent(paired, dataset.card)
-        findings += sample_checks.light(paired)
-        findings += pair_checks.misplaced(offset, store.offset)
-    judged = [_judged(finding, tuple(allow)) for finding in findings]
-    judged.sort(key=lambda finding: finding.severity)  # "error" stands before "warning"
-    return Report(dataset, split, store, tuple(judged), tuple(looked), offset)
+        findings += checks.mixtures(paired)
+        findings += checks.swapped(paired)
+        findings += checks.inverted(paired, dataset.card)
+        findings += checks.repeated(paired)
+        findings += checks.duplicates(paired)
+        findings += checks.neighbours(paired)
+        findings += checks.blanks(paired)
+        findings += checks.absent(paired, dataset.card)
+        findings += checks.light(paired)
+        findings += checks.misplaced(offset, store.offset)
+    judged = (_judged(finding, allow) for finding in findings)
+    errors_first = tuple(sorted(judged, key=lambda finding: finding.severity))  # "error" < "warning"
+    return Report(dataset, split, store, errors_first, tuple(looked), offset)
 
 
 def _look(sample: Sample, store: Store) -> SampleStats | list[DataError]:
@@ -103,7 +102,7 @@ def _look(sample: Sample, store: Store) -> SampleStats | list[DataError]:
         return faults or [fault]
 
 
-def _judged(finding: Finding, allow: tuple[str, ...]) -> Finding:
+def _judged(finding: Finding, allow: Sequence[str]) -> Finding:
     """An error that is allowed is a warning; one that could be says how."""
     if finding.severity == "warning" or finding.kind not in ALLOWABLE:
         return finding

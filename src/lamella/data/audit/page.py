@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lamella.data.audit.findings import Finding, Looked
-from lamella.data.audit.report import Report
+from lamella.data.audit.report import Looked, Report
 from lamella.data.cache.arrays import Store
 from lamella.data.io.read import Bytes
-from lamella.data.types import IGNORE
+from lamella.data.types import IGNORE, DatasetCard
 from lamella.errors import StorageError
 from lamella.pages.render import Cell, Table, render
 
@@ -25,6 +24,8 @@ _STEPS = 64  # of a histogram
 _VERSION = 1  # counts up when pictures are drawn otherwise
 _ORANGE = np.array([255, 120, 0], np.float32)
 _TINT = 0.22  # of foreground; its outline is drawn in full
+
+_Parts = dict[str, list[Looked]]  # the samples of each part that has any
 
 
 def write_page(report: Report, path: Path) -> None:
@@ -41,19 +42,23 @@ def write_page(report: Report, path: Path) -> None:
 
 def page(report: Report) -> str:
     """The HTML of the whole page. Files are named from the folder that holds them all."""
-    pictures = _Pictures(report)
+    told, pictures = report.as_json(), _Pictures(report)
+    names = {"train": "train", "val": "validation", "test": "test", "": "unused"}
+    every = {name: [one for one in report.looked if one.part == part] for part, name in names.items()}
+    parts = {name: looked for name, looked in every.items() if looked}
+    findings = [found | {"pictures": pictures.of(found["samples"], _EACH)} for found in told["findings"]]
     return render(
         "audit.html.j2",
         title=f"Audit: {report.dataset.card.title}",
-        counts={"image": len(report.dataset.samples), "error": len(report.errors), "warning": len(report.warnings)},
-        errors=_findings(report.errors, report, pictures),
-        warnings=_findings(report.warnings, report, pictures),
-        parts=_parts(report),
+        counts={"image": told["samples"], "error": len(report.errors), "warning": len(report.warnings)},
+        errors=[found for found in findings if found["severity"] == "error"],
+        warnings=[found for found in findings if found["severity"] == "warning"],
+        parts=_parts(parts),
         offset=report.offset,
         corrected=tuple(report.store.offset),
-        classes=_classes(report),
-        levels=_levels(report),
-        examples=_examples(report, pictures),
+        classes=_classes(parts, report.dataset.card),
+        levels=_levels(parts),
+        examples=_examples(parts, pictures),
     )
 
 
@@ -69,95 +74,68 @@ class _Pictures:
         """Samples, the first ones of those that could be read: id, part and the picture in base64."""
         shown = [self.looked[id_] for id_ in ids if id_ in self.looked][: min(most, self.left)]
         self.left -= len(shown)
-        return [{"id": one.sample.id, "part": one.part, "jpeg": _picture(one, self.store)} for one in shown]
+        return [{"id": one.sample.id, "part": one.part, "jpeg": self._picture(one)} for one in shown]
+
+    def _picture(self, one: Looked) -> str:
+        """A small JPEG with the mask's outline, in base64; drawn once for an image and its mask."""
+        key = f"picture {_VERSION} {_SIDE} {one.stats.image} {one.stats.mask}"
+        return str(self.store.facts.recall(key, lambda: base64.b64encode(_draw(one, self.store)).decode()))
 
 
-def _findings(findings: Sequence[Finding], report: Report, pictures: _Pictures) -> list[dict[str, Any]]:
-    return [
-        {
-            "kind": finding.kind,
-            "severity": finding.severity,
-            "message": report.brief(finding.message),
-            "remedy": report.brief(finding.remedy),
-            "pictures": pictures.of(finding.samples, _EACH),
-        }
-        for finding in findings
-    ]
-
-
-def _by_part(report: Report) -> dict[str, list[Looked]]:
-    names = {"train": "train", "val": "validation", "test": "test", "": "unused"}
-    found = {name: [one for one in report.looked if one.part == part] for part, name in names.items()}
-    return {name: looked for name, looked in found.items() if looked}
-
-
-def _parts(report: Report) -> Table:
+def _parts(parts: _Parts) -> Table:
     rows = []
-    for name, looked in _by_part(report).items():
+    for name, looked in parts.items():
         sizes = sorted({one.stats.image_size for one in looked})
         shown = ", ".join(f"{width}x{height}" for height, width in sizes[:4]) + (", ..." if len(sizes) > 4 else "")
         types = ", ".join(sorted({one.stats.dtype for one in looked}))
         groups = len({one.sample.group for one in looked})
-        cells = Cell(name), Cell(str(len(looked))), Cell(str(groups)), Cell(shown, left=True), Cell(types, left=True)
-        rows.append(cells)
-    head = [*map(Cell, ("part", "images", "groups")), *(Cell(text, left=True) for text in ("pixels", "type"))]
+        rows.append([*map(Cell, (name, str(len(looked)), str(groups))), Cell(shown, left=True), Cell(types, left=True)])
+    head = [*map(Cell, ("part", "images", "groups")), Cell("pixels", left=True), Cell("type", left=True)]
     return Table("parts-table", "Images that could be read", "Their sizes are width x height.", head, rows)
 
 
-def _classes(report: Report) -> Table:
-    card = report.dataset.card
-    by_part = _by_part(report)
-    values = {
-        id_: ", ".join(str(value) for value, class_ in card.mask_values.items() if class_ == id_)
-        for id_ in (*range(len(card.class_names)), IGNORE)
-    }
+def _classes(parts: _Parts, card: DatasetCard) -> Table:
     rows = []
     for id_, name in [*enumerate(card.class_names), (IGNORE, "ignored")]:
-        if id_ == IGNORE and not values[IGNORE]:
+        values = ", ".join(str(value) for value, class_ in card.mask_values.items() if class_ == id_)
+        if id_ == IGNORE and not values:
             continue
-        row = [Cell(name), Cell(values[id_])]
-        for looked in by_part.values():
+        row = [Cell(name), Cell(values)]
+        for looked in parts.values():
             pixels = [one.stats.classes.get(id_, 0) for one in looked]
             share = sum(pixels) / sum(sum(one.stats.classes.values()) for one in looked)
             row.append(Cell(f"{share:.1%}, in {sum(n > 0 for n in pixels)} of {len(looked)}"))
         rows.append(row)
-    head = [Cell(text) for text in ("class", "values in masks", *by_part)]
+    head = [Cell(text) for text in ("class", "values in masks", *parts)]
     explanation = "Behind it stands in how many of the masks the class is found."
     return Table("classes-table", "Share of pixels of each class", explanation, head, rows)
 
 
-def _levels(report: Report) -> list[dict[str, Any]]:
+def _levels(parts: _Parts) -> list[dict[str, Any]]:
     """A histogram for each part, all from the same least to the same greatest level; its bars are at most 1."""
-    looked = report.looked
-    if not looked:
-        return []
-    low, high = min(one.stats.low for one in looked), max(one.stats.high for one in looked)
+    stats = {name: [one.stats for one in looked] for name, looked in parts.items()}
+    low = min((one.low for ours in stats.values() for one in ours), default=0.0)
+    high = max((one.high for ours in stats.values() for one in ours), default=0.0)
     edges = np.linspace(low, max(high, low + 1e-6), _STEPS + 1)
     plots = []
-    for name, ours in _by_part(report).items():
+    for name, ours in stats.items():
         share = np.zeros(_STEPS)
         for one in ours:
-            counts = np.concatenate([[0], np.cumsum(one.stats.histogram)])
-            own = np.linspace(one.stats.low, max(one.stats.high, one.stats.low + 1e-6), len(counts))
+            counts = np.concatenate([[0], np.cumsum(one.histogram)])
+            own = np.linspace(one.low, max(one.high, one.low + 1e-6), len(counts))
             share += np.diff(np.interp(edges, own, counts / counts[-1])) / len(ours)
         bars = (share / max(share.max(), 1e-9)).tolist()
         plots.append({"part": name, "bars": bars, "low": f"{low:.6g}", "high": f"{high:.6g}"})
     return plots
 
 
-def _examples(report: Report, pictures: _Pictures) -> list[tuple[str, list[dict[str, str]]]]:
+def _examples(parts: _Parts, pictures: _Pictures) -> list[tuple[str, list[dict[str, str]]]]:
     grids = []
-    for name, looked in _by_part(report).items():
+    for name, looked in parts.items():
         chosen = np.unique(np.linspace(0, len(looked) - 1, _EXAMPLES).round().astype(int)).tolist()
         if shown := pictures.of([looked[place].sample.id for place in chosen], _EXAMPLES):
             grids.append((name, shown))
     return grids
-
-
-def _picture(one: Looked, store: Store) -> str:
-    """A small JPEG with the mask's outline, in base64; drawn once for an image and its mask."""
-    key = f"picture {_VERSION} {_SIDE} {one.stats.image} {one.stats.mask}"
-    return str(store.facts.recall(key, lambda: base64.b64encode(_draw(one, store)).decode()))
 
 
 def _draw(one: Looked, store: Store) -> bytes:
@@ -167,10 +145,9 @@ def _draw(one: Looked, store: Store) -> bytes:
     size = max(1, round(width * shrink)), max(1, round(height * shrink))
     planes = image if len(image) == 3 else [image.mean(axis=0, dtype=np.float32)] * 3
     low, high = (0, 255) if image.dtype == np.uint8 else np.percentile(image[:, ::4, ::4], [0.5, 99.5])
-    levels = [
-        np.asarray(Image.fromarray(plane.astype(np.float32)).resize(size, Image.Resampling.BOX)) for plane in planes
-    ]
-    seen = np.clip((np.stack(levels, axis=-1) - low) * (255 / max(high - low, 1e-6)), 0, 255)
+    small = [Image.fromarray(plane.astype(np.float32)).resize(size, Image.Resampling.BOX) for plane in planes]
+    levels = np.stack([np.asarray(plane) for plane in small], axis=-1)
+    seen = np.clip((levels - low) * (255 / max(high - low, 1e-6)), 0, 255)
     truth = np.asarray(Image.fromarray(np.asarray(store.truth(one.sample))).resize(size, Image.Resampling.NEAREST))
     weight = np.where(_edges(truth), 1, np.where((truth > 0) & (truth != IGNORE), _TINT, 0))[..., None]
     file = io.BytesIO()

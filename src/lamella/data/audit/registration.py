@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lamella.data.audit.sample_stats import REACH, Floats, SampleStats, sample_stats
-from lamella.data.cache.arrays import Store
-from lamella.data.types import Sample
+from lamella.data.audit.sample_stats import REACH, Floats, SampleStats
 
 _LEAST_SAMPLES = 5  # fewer say too little about how sure the estimate is
 _LEAST_FIT = 0.1  # a weaker correlation between image and mask has no peak to speak of
@@ -35,26 +33,21 @@ class Offset:
         return any(abs(value) > max(least, 4 * error) for value, error in found)
 
 
-def label_offset(samples: Sequence[Sample], store: Store) -> Offset | None:
-    """How far the labels lie from what they outline in the images, beyond what `store.offset` has made good.
+def label_offset(stats: Sequence[SampleStats], scale: float) -> Offset | None:
+    """How far the labels lie from what they outline in the images, beyond the offset that is corrected already.
 
     Images are moved against the foreground of their masks; the cross-correlation peaks where the two fit. The
     correlations are summed over all samples, whatever the foreground's brightness, and the peak is refined below a
     pixel by a paraboloid. Standard errors are those of a jackknife over samples. Found are up to 7 pixels of the
-    network's input (`store.scale` of the full size).
+    network's input.
+
+    Args:
+        stats: of the samples, by one store.
+        scale: the store's: the network's input as a share of the full size.
 
     Returns:
         None where samples are fewer than 5, or masks outline nothing that can be seen.
-
-    Raises:
-        DataError: a file is missing or unsound.
-        StorageError: the store's folder cannot be written.
     """
-    return estimate_offset([sample_stats(sample, store) for sample in samples], store.scale)
-
-
-def estimate_offset(stats: Sequence[SampleStats], scale: float) -> Offset | None:
-    """How far labels lie from what they outline (see `label_offset`), from statistics that are there already."""
     count = len(stats)
     if count < _LEAST_SAMPLES:
         return None
@@ -62,14 +55,13 @@ def estimate_offset(stats: Sequence[SampleStats], scale: float) -> Offset | None
     total = correlations.sum(axis=0)
     if total.flat[np.abs(total).argmax()] < 0:  # a dark foreground
         correlations, total = -correlations, -total
-    unmoved = REACH - 1
     inner = total[1:-1, 1:-1]
     peak = tuple(int(i) + 1 for i in np.unravel_index(inner.argmax(), inner.shape))
     if total[peak] < _LEAST_FIT * count:
         return None
     jackknife = np.stack([_subpixel_peak(total - one, peak) for one in correlations])
     error = np.sqrt((count - 1) / count * ((jackknife - jackknife.mean(axis=0)) ** 2).sum(axis=0))
-    down, right = ((peak + _subpixel_peak(total, peak) - unmoved) / scale).tolist()
+    down, right = ((peak + _subpixel_peak(total, peak) - (REACH - 1)) / scale).tolist()  # from where it is unmoved
     down_error, right_error = (error / scale).tolist()
     return Offset(down, right, down_error, right_error)
 

@@ -1,16 +1,46 @@
-"""The report of an audit: what was found, and whether it stops a run."""
+"""What an audit works on and gives: samples with their statistics, findings, and the report of all of them."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
-from lamella.data.audit.findings import SHOWN, Finding, Looked
 from lamella.data.audit.registration import Offset
+from lamella.data.audit.sample_stats import SampleStats
 from lamella.data.cache.arrays import Store
 from lamella.data.manifest import split_ids
-from lamella.data.types import Dataset, Split
+from lamella.data.types import Dataset, Sample, Split
 from lamella.errors import DataError
+
+_SHOWN = 10  # of many things the first are named, the others counted
+
+
+class Looked(NamedTuple):
+    """A sample that could be read, its part ("train", "val", "test" or "" for none) and its statistics."""
+
+    sample: Sample
+    part: str
+    stats: SampleStats
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with a data set, or may be.
+
+    Attributes:
+        kind: in one word; `lamella.data.audit.audit` lists them.
+        severity: an error stops a run, a warning does not.
+        message: what is found, naming the files.
+        remedy: what to do about it.
+        samples: ids of the samples concerned.
+    """
+
+    kind: str
+    severity: Literal["error", "warning"]
+    message: str
+    remedy: str
+    samples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,8 +91,9 @@ class Report:
 
     @cached_property
     def _folder(self) -> str:
-        files = [ref.path for s in self.dataset.samples for ref in (s.image, s.mask)]
-        return os.path.commonpath([path.parent.absolute() for path in files])
+        return os.path.commonpath(
+            [ref.path.parent.absolute() for s in self.dataset.samples for ref in (s.image, s.mask)]
+        )
 
 
 def raise_errors(report: Report) -> None:
@@ -75,8 +106,25 @@ def raise_errors(report: Report) -> None:
     if len(errors) == 1:
         raise DataError(errors[0].message, errors[0].remedy)
     if errors:
-        more = [f"and {len(errors) - SHOWN} more"] if len(errors) > SHOWN else []
-        raise DataError(
-            f"{len(errors)} faults in {len(report.dataset.samples)} samples",
-            "\n  ".join([f"{f.message}. {f.remedy}" for f in errors[:SHOWN]] + more),
-        )
+        problem = f"{len(errors)} faults in {len(report.dataset.samples)} samples"
+        raise DataError(problem, listed([f"{f.message}. {f.remedy}" for f in errors], "\n  "))
+
+
+def error(kind: str, message: str, remedy: str, looked: Sequence[Looked]) -> Finding:
+    """A finding that stops a run."""
+    return Finding(kind, "error", message, remedy, _ids(looked))
+
+
+def warning(kind: str, message: str, remedy: str, looked: Sequence[Looked] = ()) -> Finding:
+    """A finding that a run goes on with."""
+    return Finding(kind, "warning", message, remedy, _ids(looked))
+
+
+def listed(things: Sequence[object], separator: str = ", ") -> str:
+    """The first ten of many things as text, and how many more there are."""
+    more = [f"and {len(things) - _SHOWN} more"] if len(things) > _SHOWN else []
+    return separator.join([*map(str, things[:_SHOWN]), *more])
+
+
+def _ids(looked: Sequence[Looked]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one.sample.id for one in looked))

@@ -77,16 +77,13 @@ def sample_stats(sample: Sample, store: Store) -> SampleStats:
         StorageError: the store's folder cannot be written.
     """
     card, facts = store.card, store.facts
-    key = " ".join(
-        str(part)
-        for part in (
-            f"measures {_VERSION}:",
-            *(f"{facts.sha256(ref.path)} {ref.page} {ref.axes}" for ref in (sample.image, sample.mask)),
-            *(card.channels, len(card.class_names), sorted((str(v), i) for v, i in card.mask_values.items())),
-            *(store.scale, tuple(store.offset), store.percentiles),
-        )
+    key = (
+        f"measures {_VERSION}:",
+        *(f"{facts.sha256(ref.path)} {ref.page} {ref.axes}" for ref in (sample.image, sample.mask)),
+        *(card.channels, len(card.class_names), sorted((str(v), i) for v, i in card.mask_values.items())),
+        *(store.scale, tuple(store.offset), store.percentiles),
     )
-    return _unpack(facts.recall(key, lambda: _pack(_measured(sample, store))))
+    return _unpack(facts.recall(" ".join(map(str, key)), lambda: _pack(_measured(sample, store))))
 
 
 def _measured(sample: Sample, store: Store) -> SampleStats:
@@ -156,12 +153,10 @@ def _shifts(image: Pixels, foreground: Floats, ignored: Bytes | None) -> Floats:
     counted[REACH:-REACH, REACH:-REACH] = True
     if ignored is not None:
         counted &= ignored[window] == 0
-    side = 2 * REACH + 1
-    if not counted.any():
-        return np.zeros((side, side), np.float32)
-    weight = np.where(counted, mask - mask[counted].mean(), np.float32(0))
+    weight = np.where(counted, mask - (mask[counted].mean() if counted.any() else 0), np.float32(0))
     grey = grey - grey.mean()
     norm = float(np.linalg.norm(weight) * np.linalg.norm(grey))
+    side = 2 * REACH + 1
     if norm == 0:
         return np.zeros((side, side), np.float32)
     product = scipy.fft.rfft2(weight) * np.conj(scipy.fft.rfft2(grey))
@@ -171,9 +166,9 @@ def _shifts(image: Pixels, foreground: Floats, ignored: Bytes | None) -> Floats:
 
 def _pack(stats: SampleStats) -> dict[str, Any]:
     packed = dict(vars(stats))
-    for name in ("texture", "layout", "shifts"):
-        array = packed[name]
-        packed[name] = [str(array.dtype), array.shape, base64.b64encode(array.tobytes()).decode()]
+    for name, array in packed.items():
+        if isinstance(array, np.ndarray):
+            packed[name] = [str(array.dtype), array.shape, base64.b64encode(array.tobytes()).decode()]
     return packed
 
 

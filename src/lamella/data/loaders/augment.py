@@ -21,20 +21,15 @@ WHITE = 255.0
 class Augmentation:
     """Which random changes training images undergo, and how strong; a magnitude of 0 turns one off.
 
-    Attributes:
-        flip: mirror each axis in half of the samples.
+    Attributes (what is not said here stands at the field itself):
         rotate90: turn by 0, 90, 180 or 270 degrees, each in a quarter of the samples.
         rotate: largest turn in degrees, to either side; 180 for any angle.
         scale: largest relative zoom: a factor log-uniform in [1 / (1 + scale), 1 + scale].
         elastic: standard deviation of the displacement along each axis, in pixels. Above a quarter of
             `elastic_grid` the picture begins to fold over itself.
-        elastic_grid: distance between control points, in pixels.
-        brightness: largest shift, as a share of the range 0..255.
         contrast: largest relative stretch about each channel's mean: a factor log-uniform as in `scale`.
         gamma: the exponent is log-uniform in [1 / (1 + gamma), 1 + gamma].
         channel: largest relative gain, drawn for each channel alone, for a stain or a lamp that varies.
-        blur: largest standard deviation of a Gaussian blur, in pixels.
-        noise: largest standard deviation of white noise, in grey levels of 255.
         p: probability of each change but `flip` and `rotate90`, drawn for each sample and change alone.
 
     Raises:
@@ -78,8 +73,7 @@ def window_size(crop: int, augmentation: Augmentation) -> int:
     angle = math.radians(min(augmentation.rotate, 45.0))  # a turned square is widest at 45 degrees
     widening = (1 + augmentation.scale) * (math.cos(angle) + math.sin(angle))
     reach = centre_to_edge * widening + 3 * augmentation.elastic
-    rounding = 1e-6  # pixels
-    return crop + 2 * math.ceil(reach - centre_to_edge - rounding)
+    return crop + 2 * math.ceil(reach - centre_to_edge - 1e-6)  # pixels of rounding
 
 
 def augment(
@@ -123,22 +117,24 @@ def augment(
         if augmentation.free or augmentation.flip or augmentation.rotate90:
             grid = _sampling_grid(image.shape[-1], crop, augmentation, draw, image.device)
             image, mask, valid = _sample(image, mask, valid, fill, grid)
-        else:
-            image, mask, valid = _centre(image, mask, valid, crop)
+        else:  # the centre as it is, bit for bit
+            start = (image.shape[-1] - crop) // 2
+            image, mask, valid = (x[..., start : start + crop, start : start + crop] for x in (image, mask, valid))
+            image, mask = image.to(torch.float32, copy=True), mask * valid
         image = _recolour(image, valid, augmentation, draw)
-        image = _blur(image, augmentation.blur, draw)
-        image = _add_noise(image, augmentation.noise, draw)
+        image = _blur(image, augmentation.blur, draw) if augmentation.blur else image
+        image = _add_noise(image, augmentation.noise, draw) if augmentation.noise else image
         image = torch.where(valid.unsqueeze(1), image.clamp_(0, WHITE), fill)
     return image, mask, valid
 
 
+@dataclass
 class _Draw:
     """Draws values for each sample, on the CPU, from one generator."""
 
-    def __init__(self, batch: int, p: float, generator: torch.Generator | None) -> None:
-        self.batch = batch
-        self.p = p
-        self.generator = generator
+    batch: int
+    p: float
+    generator: torch.Generator | None
 
     def below(self, end: int) -> Tensor:
         """(B,) integers in 0..end - 1."""
@@ -157,31 +153,16 @@ class _Draw:
         """(B, count) log-uniform in [1 / (1 + limit), 1 + limit]; 1 in samples that were not chosen."""
         return self.within(math.log1p(limit), count).exp()
 
-    def normal(self, *shape: int) -> Tensor:
-        """(B, *shape) standard normal."""
-        return torch.randn(self.batch, *shape, generator=self.generator)
-
-    def seed(self) -> int:
-        """A seed for a generator on another device."""
-        return int(torch.randint(2**62, (), generator=self.generator))
-
 
 def _check_shapes(image: Tensor, mask: Tensor, valid: Tensor, crop: int, fill: Tensor) -> None:
-    shapes = f"image {tuple(image.shape)}, mask {tuple(mask.shape)}, valid {tuple(valid.shape)}"
     batch, channels, height, width = image.shape if image.ndim == 4 else (0, 0, 0, 0)
     if image.ndim != 4 or height != width or not mask.shape == valid.shape == (batch, height, width):
-        raise ValueError(f"want image (B, C, S, S), mask and valid (B, S, S); got {shapes}")
+        got = f"image {tuple(image.shape)}, mask {tuple(mask.shape)}, valid {tuple(valid.shape)}"
+        raise ValueError(f"want image (B, C, S, S), mask and valid (B, S, S); got {got}")
     if fill.shape != (channels,):
         raise ValueError(f"want one fill value for each of {channels} channels; got {tuple(fill.shape)}")
     if not 1 <= crop <= height:
         raise ValueError(f"cannot cut a crop of {crop} pixels out of windows of {height}")
-
-
-def _centre(image: Tensor, mask: Tensor, valid: Tensor, crop: int) -> tuple[Tensor, Tensor, Tensor]:
-    """No geometry: the centre as it is, bit for bit."""
-    start = (image.shape[-1] - crop) // 2
-    image, mask, valid = (x[..., start : start + crop, start : start + crop] for x in (image, mask, valid))
-    return image.to(torch.float32, copy=True), mask * valid, valid
 
 
 def _sampling_grid(window: int, crop: int, augmentation: Augmentation, draw: _Draw, device: torch.device) -> Tensor:
@@ -227,7 +208,8 @@ def _displacements(crop: int, augmentation: Augmentation, draw: _Draw, device: t
     spline = _spline_weights(crop, augmentation.elastic_grid, device)  # (s, n)
     points = spline.shape[1]
     deviation = augmentation.elastic * draw.chosen().view(-1, 1, 1, 1)
-    control = (draw.normal(2, points, points) * deviation).to(device, non_blocking=True)
+    normal = torch.randn(draw.batch, 2, points, points, generator=draw.generator)
+    control = (normal * deviation).to(device, non_blocking=True)
     return spline @ control @ spline.T  # (B, 2, s, s)
 
 
@@ -266,7 +248,10 @@ def _recolour(image: Tensor, valid: Tensor, augmentation: Augmentation, draw: _D
         shift = draw.within(augmentation.brightness * WHITE)  # (B, 1)
         gain, contrast, shift = (x[:, :, None, None].to(device, non_blocking=True) for x in (gain, contrast, shift))
         if augmentation.contrast:
-            shift = shift + gain * (1 - contrast) * _mean(image, valid)
+            weight = valid.unsqueeze(1).float()
+            count = weight.sum((2, 3), keepdim=True).clamp_min(1)  # of valid pixels
+            mean = (image * weight).sum((2, 3), keepdim=True) / count  # (B, C, 1, 1); 0 where none is valid
+            shift = shift + gain * (1 - contrast) * mean
         image = image.mul_(gain * contrast).add_(shift)
     if augmentation.gamma:
         exponent = draw.factor(augmentation.gamma)[:, :, None, None].to(device, non_blocking=True)
@@ -274,16 +259,8 @@ def _recolour(image: Tensor, valid: Tensor, augmentation: Augmentation, draw: _D
     return image
 
 
-def _mean(image: Tensor, valid: Tensor) -> Tensor:
-    """The mean of each channel over valid pixels: (B, C, 1, 1); 0 where there are none."""
-    weight = valid.unsqueeze(1).float()
-    return (image * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True).clamp_min(1)
-
-
 def _blur(image: Tensor, largest: float, draw: _Draw) -> Tensor:
     """A Gaussian along each axis in turn, its deviation uniform in 0..largest pixels."""
-    if not largest:
-        return image
     batch, channels, height, width = image.shape
     radius = math.ceil(3 * largest)
     sigma = draw.within(largest).abs().clamp_min(1e-3)  # (B, 1); the least leaves a picture as it is
@@ -298,9 +275,8 @@ def _blur(image: Tensor, largest: float, draw: _Draw) -> Tensor:
 
 def _add_noise(image: Tensor, largest: float, draw: _Draw) -> Tensor:
     """White noise, its deviation uniform in 0..largest grey levels."""
-    if not largest:
-        return image
     sigma = draw.within(largest).abs()[:, :, None, None].to(image.device, non_blocking=True)
-    generator = torch.Generator(image.device).manual_seed(draw.seed())
+    seed = int(torch.randint(2**62, (), generator=draw.generator))
+    generator = torch.Generator(image.device).manual_seed(seed)
     noise = torch.randn(image.shape, device=image.device, generator=generator)
     return noise.mul_(sigma).add_(image)

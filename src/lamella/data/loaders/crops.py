@@ -1,17 +1,18 @@
 """The torch datasets: random windows for training, whole images for scoring. Grey levels stay as stored."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 
 from lamella.data.cache.arrays import Store
-from lamella.data.io.read import Bytes, Pixels
 from lamella.data.types import IGNORE, Batch, Sample
 from lamella.errors import ConfigError
 
 
+@dataclass(eq=False, repr=False)
 class RandomWindows(Dataset[Batch]):
     """Square windows cut from random places of the samples, as many as are asked for.
 
@@ -19,7 +20,7 @@ class RandomWindows(Dataset[Batch]):
     Every image is drawn once before any is drawn again. With `context`, windows may reach that far beyond
     the picture; what lies beyond is `fill` and invalid, so that the network sees where the picture ends.
 
-    Args:
+    Attributes:
         samples: where windows are cut from.
         store: decoded arrays.
         window: side in pixels of the (scaled) image.
@@ -31,44 +32,29 @@ class RandomWindows(Dataset[Batch]):
         ConfigError: so much context that windows could miss the picture.
     """
 
-    def __init__(
-        self,
-        samples: Sequence[Sample],
-        store: Store,
-        *,
-        window: int,
-        context: int,
-        fill: float,
-        seed: int,
-    ) -> None:
-        if context > window // 2:
+    samples: Sequence[Sample]
+    store: Store
+    _: KW_ONLY
+    window: int
+    context: int
+    fill: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.context > self.window // 2:
             raise ConfigError(
-                f"a frame of {context} pixels is too wide for training windows of {window}",
+                f"a frame of {self.context} pixels is too wide for training windows of {self.window}",
                 "Set `data.context` to at most half of `data.crop`.",
             )
-        self.samples = samples
-        self.store = store
-        self.window = window
-        self.context = context
-        self.fill = fill
-        self.seed = seed
 
     def __getitem__(self, draw: int) -> Batch:
         round_, place = divmod(draw, len(self.samples))
         order = np.random.default_rng((self.seed, 0, round_)).permutation(len(self.samples))
         sample = self.samples[order[place]]
         image, mask = self.store.image(sample), self.store.mask(sample)
-        rng = np.random.default_rng((self.seed, 1, draw))
-        top, left = (self._start(side, rng) for side in mask.shape)
-        return self._cut(sample.id, image, mask, top, left)
-
-    def _start(self, side: int, rng: np.random.Generator) -> int:
-        """Where the window starts along a side; a picture smaller than the window lies anywhere inside it."""
-        ends = -self.context, side + self.context - self.window
-        return int(rng.integers(min(ends), max(ends) + 1))
-
-    def _cut(self, name: str, image: Pixels, mask: Bytes, top: int, left: int) -> Batch:
         size, (height, width) = self.window, mask.shape
+        rng = np.random.default_rng((self.seed, 1, draw))
+        top, left = self._start(height, rng), self._start(width, rng)
         out_image = np.full((image.shape[0], size, size), self.fill, image.dtype)
         out_mask = np.zeros((size, size), np.uint8)
         valid = np.zeros((size, size), np.bool_)
@@ -79,15 +65,20 @@ class RandomWindows(Dataset[Batch]):
         piece = mask[y0:y1, x0:x1]
         valid[inside] = piece != IGNORE
         out_mask[inside] = np.where(valid[inside], piece, 0)
-        return Batch(torch.from_numpy(out_image), torch.from_numpy(out_mask), torch.from_numpy(valid), [name])
+        return Batch(torch.from_numpy(out_image), torch.from_numpy(out_mask), torch.from_numpy(valid), [sample.id])
+
+    def _start(self, side: int, rng: np.random.Generator) -> int:
+        """Where the window starts along a side; a picture smaller than the window lies anywhere inside it."""
+        ends = -self.context, side + self.context - self.window
+        return int(rng.integers(min(ends), max(ends) + 1))
 
 
+@dataclass(eq=False, repr=False)
 class WholeImages(Dataset[Batch]):
     """Whole samples, one a batch: the image at the store's scale, the truth at full size."""
 
-    def __init__(self, samples: Sequence[Sample], store: Store) -> None:
-        self.samples = samples
-        self.store = store
+    samples: Sequence[Sample]
+    store: Store
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -100,15 +91,15 @@ class WholeImages(Dataset[Batch]):
         return Batch(image, torch.from_numpy(np.where(valid, truth, 0)), torch.from_numpy(valid), [sample.id])
 
 
+@dataclass(eq=False)
 class Draws(Sampler[int]):
     """A sampler that numbers the windows on through all epochs: 0..n-1 in epoch 0, n..2n-1 in epoch 1, and so on.
 
     Lightning calls `set_epoch` before each epoch, a resumed one included.
     """
 
-    def __init__(self, per_epoch: int) -> None:
-        self.per_epoch = per_epoch
-        self.epoch = 0
+    per_epoch: int
+    epoch: int = 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -122,30 +113,26 @@ class Draws(Sampler[int]):
 
 def collate(batches: list[Batch]) -> Batch:
     """One batch of samples of equal size, joined along a new first dimension."""
-    return Batch(
-        torch.stack([b.image for b in batches]),
-        torch.stack([b.mask for b in batches]),
-        torch.stack([b.valid for b in batches]),
-        [name for b in batches for name in b.id],
-    )
+    images, masks, valid, ids = zip(*batches, strict=True)
+    return Batch(torch.stack(images), torch.stack(masks), torch.stack(valid), [name for each in ids for name in each])
 
 
+@dataclass(eq=False)
 class Share(Sampler[int]):
     """One process's share of what a sampler draws: every `processes`-th number.
 
     All processes get as many; what is missing for that is taken from the beginning again, so that some numbers come
     twice. See `lamella.metrics.image_counts.PerImage`, which counts them once.
 
-    Args:
+    Attributes:
         drawn: what all processes draw together.
         rank: this process's number, from 0.
         processes: how many there are.
     """
 
-    def __init__(self, drawn: Draws | SequentialSampler, rank: int, processes: int) -> None:
-        self.drawn = drawn
-        self.rank = rank
-        self.processes = processes
+    drawn: Draws | SequentialSampler
+    rank: int
+    processes: int
 
     def set_epoch(self, epoch: int) -> None:
         """Passes the epoch on. See `Draws`."""
@@ -163,6 +150,4 @@ class Share(Sampler[int]):
 def whole(samples: Sequence[Sample], store: Store, *, rank: int = 0, processes: int = 1) -> DataLoader[Batch]:
     """A loader of whole images, one a batch, in the samples' order; of several processes each loads its share."""
     images = WholeImages(samples, store)
-    return DataLoader(
-        images, batch_size=1, sampler=Share(SequentialSampler(images), rank, processes), collate_fn=collate
-    )
+    return DataLoader(images, sampler=Share(SequentialSampler(images), rank, processes), collate_fn=collate)

@@ -4,7 +4,6 @@ import torch
 from torch.utils.data import DataLoader
 
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
-from lamella.data.cache.arrays import Store
 from lamella.data.loaders.crops import Draws, RandomWindows, Share, collate, whole
 from lamella.data.types import Batch, Split
 
@@ -16,36 +15,20 @@ class SegmentationDataModule(pl.LightningDataModule):
 
     Args:
         split: which sample plays which part.
-        store: decoded arrays.
+        windows: of the training samples; validation reads the same store.
         batch_size: windows a step and process.
         steps: steps an epoch.
-        window: side of a training window, in pixels of the scaled image.
-        context: how far a window may reach beyond the picture.
-        fill: level beyond the picture.
-        seed: decides where windows are cut.
         workers: processes that cut windows; 0 cuts them between steps.
     """
 
-    def __init__(
-        self,
-        split: Split,
-        store: Store,
-        *,
-        batch_size: int,
-        steps: int,
-        window: int,
-        context: int,
-        fill: float,
-        seed: int,
-        workers: int,
-    ) -> None:
+    def __init__(self, split: Split, windows: RandomWindows, *, batch_size: int, steps: int, workers: int) -> None:
         super().__init__()
         self.split = split
-        self.store = store
+        self.store = windows.store
+        self.windows = windows
         self.batch_size = batch_size
         self.steps = steps
         self.workers = workers
-        self.windows = RandomWindows(split.train, store, window=window, context=context, fill=fill, seed=seed)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         rank, processes = self._place()
