@@ -21,16 +21,9 @@ WHITE = 255.0
 class Augmentation:
     """Which random changes training images undergo, and how strong; a magnitude of 0 turns one off.
 
-    Attributes (what is not said here stands at the field itself):
-        rotate90: turn by 0, 90, 180 or 270 degrees, each in a quarter of the samples.
-        rotate: largest turn in degrees, to either side; 180 for any angle.
-        scale: largest relative zoom: a factor log-uniform in [1 / (1 + scale), 1 + scale].
-        elastic: standard deviation of the displacement along each axis, in pixels. Above a quarter of
-            `elastic_grid` the picture begins to fold over itself.
-        contrast: largest relative stretch about each channel's mean: a factor log-uniform as in `scale`.
-        gamma: the exponent is log-uniform in [1 / (1 + gamma), 1 + gamma].
-        channel: largest relative gain, drawn for each channel alone, for a stain or a lamp that varies.
-        p: probability of each change but `flip` and `rotate90`, drawn for each sample and change alone.
+    Each field says what it is. Zoom, contrast and gamma draw a factor (gamma an exponent) that is log-uniform in
+    [1 / (1 + value), 1 + value]; `elastic` holds for each axis, and above a quarter of `elastic_grid` the picture
+    begins to fold over itself; `p` is drawn for each sample and each change alone.
 
     Raises:
         ConfigError: a value out of its bounds.
@@ -38,7 +31,7 @@ class Augmentation:
 
     flip: Annotated[bool, Key("mirror each axis in half of the samples")]
     rotate90: Annotated[bool, Key("turn by a random number of quarters")]
-    rotate: Annotated[float, Key("largest turn, degrees", least=0, most=180)]
+    rotate: Annotated[float, Key("largest turn to either side, degrees; 180: any angle", least=0, most=180)]
     scale: Annotated[float, Key("largest relative zoom, in or out", least=0, most=4)]
     elastic: Annotated[float, Key("standard deviation of elastic displacement, pixels", least=0, most=1000)]
     elastic_grid: Annotated[int, Key("distance between elastic control points, pixels", least=1)]
