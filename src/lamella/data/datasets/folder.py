@@ -172,4 +172,4 @@ def _natural(text: str) -> tuple[list[str | int], str]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)], text
 
 
-_GROUP = "Such as dataset.group='^([^_]+)_', which takes what stands before the first _ in the name of an image."
+_GROUP = """Such as "dataset.group='^([^_]+)_'", which takes what stands before the first _ in the name of an image."""
