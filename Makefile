@@ -26,8 +26,8 @@ ui: .venv/installed ## MLflow's pages over the local runs, on http://127.0.0.1:5
 methods: .venv/installed ## every method: parameters, FLOPs, source
 	$(BIN)/python scripts/methods.py
 
-test: .venv/developing ## the tests; minutes
-	$(BIN)/python -m pytest
+test: .venv/developing ## the tests, two at a time; minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/developing ## the tests that train on real data; an hour
 	$(BIN)/python -m pytest -m slow
