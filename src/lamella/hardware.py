@@ -1,6 +1,7 @@
 """Which device and precision a run uses."""
 
 import ctypes
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,22 +63,24 @@ def _cpu_has_bfloat16() -> bool:
 def freed_memory_kept(device: torch.device) -> Iterator[None]:
     """Keeps memory that is freed for the next step of a run, and gives it all back to the kernel at the end.
 
-    glibc is told so: a training step on the CPU frees and takes the same hundreds of megabytes again and again;
-    without this the kernel clears every page anew each time. It must end with the run: a process that goes on like
+    A training step on the CPU frees and takes the same hundreds of megabytes again and again; unless glibc is told to
+    keep them, the kernel clears every page anew each time. That must end with the run: a process that goes on like
     this never shrinks, and what is allocated and hardly touched (an array for a huge image, say) then takes its whole
-    size.
-    Does nothing on a GPU, or where the C library is not glibc.
+    size. On a GPU, or where the C library is not glibc, nothing is kept.
     """
-    libc = ctypes.CDLL(None) if sys.platform.startswith("linux") and device.type == "cpu" else None
-    if libc is None or not hasattr(libc, "gnu_get_libc_version"):
-        yield
-        return
+    libc: Any = ctypes.CDLL(None) if sys.platform.startswith("linux") and device.type == "cpu" else None
+    glibc = hasattr(libc, "gnu_get_libc_version")
     trim_threshold, mmap_max = -1, -4  # names and numbers of mallopt(3)
-    libc.mallopt(mmap_max, 0)
-    libc.mallopt(trim_threshold, -1)  # never
+    if glibc:
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, -1)  # never
     try:
         yield
     finally:
-        libc.mallopt(mmap_max, 65536)  # glibc's defaults
-        libc.mallopt(trim_threshold, 128 * 1024)
-        libc.malloc_trim(0)
+        # Lightning's trainer and its module know each other: until somebody collects, a finished run's weights,
+        # gradients and optimizer stay, and a sweep in one process grows with every job.
+        gc.collect()
+        if glibc:
+            libc.mallopt(mmap_max, 65536)  # glibc's defaults
+            libc.mallopt(trim_threshold, 128 * 1024)
+            libc.malloc_trim(0)

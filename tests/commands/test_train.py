@@ -1,6 +1,7 @@
 """Whole experiments in this process, on phantoms: they learn, repeat, and leave checkpoints that mean what they say."""
 
 import csv
+import gc
 from pathlib import Path
 
 import hydra
@@ -279,3 +280,19 @@ def test_a_method_without_training_goes_the_same_way(configured, client):
         there = data.store.truth(sample)[::3, ::4] == 1
         assert float(row["resized/soft_dice"]) == pytest.approx(2 * share[there].sum() / (share.sum() + there.sum()))
         assert int(((found == 1) & (data.store.truth(sample) == 1)).sum()) == int(row["tp"])
+
+
+def test_nothing_of_a_run_stays_in_memory(configured):
+    """Else a sweep in one process grows by weights, gradients and optimizer with every job."""
+
+    def weights():
+        return sum(isinstance(each, torch.nn.Parameter) for each in gc.get_objects())
+
+    gc.collect()
+    before = weights()
+    gc.disable()  # it must not depend on when Python happens to collect
+    try:
+        experiment.run(configured(*BLOOD, "data.steps=1", "trainer.max_epochs=1", "tracking.experiment=memory"))
+        assert weights() == before
+    finally:
+        gc.enable()

@@ -4,12 +4,14 @@ import shutil
 from pathlib import Path
 
 from omegaconf import DictConfig
+from rich.console import Console
 
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
 from lamella import hardware, tracking
 from lamella.commands.setup import assemble, identity, load, test
 from lamella.commands.summary import print_scores, summary_line, title
 from lamella.config.check import as_yaml, check, flat, settle
+from lamella.config.schema import Config
 from lamella.console import console
 from lamella.data.loaders.crops import whole
 from lamella.data.prepared import PreparedData
@@ -50,22 +52,26 @@ def run(composed: DictConfig, sweep: str | None = None) -> float:
             f"score.choose_threshold parts two classes; {card.name} has {len(card.class_names)}",
             "Set it to false: of more classes the likeliest is taken.",
         )
+    with hardware.freed_memory_kept(machine.device):
+        return _experiment(cfg, data, machine, sweep, out)
+
+
+def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, sweep: str | None, out: Console) -> float:
+    """Trains, scores and keeps one run. A function of its own: what it held is free when it returns."""
+    card = data.dataset.card
     pl.seed_everything(cfg.seed, verbose=False)
     task, datamodule = assemble(cfg, data)
     heading = title(card, cfg.model.name, cfg.seed)
     parameters = sum(p.numel() for p in task.network.parameters())
     out.print(summary_line(heading, data, parameters, machine), highlight=False)
-    with (
-        tracking.start(
-            uri=cfg.tracking.uri,
-            artifacts=cfg.tracking.artifacts,
-            experiment=cfg.tracking.experiment,
-            run_name=cfg.tracking.run_name,
-            params=flat(cfg),
-            tags=identity(cfg, data, sweep),
-        ) as tracked,
-        hardware.freed_memory_kept(machine.device),
-    ):
+    with tracking.start(
+        uri=cfg.tracking.uri,
+        artifacts=cfg.tracking.artifacts,
+        experiment=cfg.tracking.experiment,
+        run_name=cfg.tracking.run_name,
+        params=flat(cfg),
+        tags=identity(cfg, data, sweep),
+    ) as tracked:
         out.print(f"run {tracked.run_id}", highlight=False)
         folder = Path(cfg.paths.output) / tracked.run_id
         describe(folder, as_yaml(cfg), data)
