@@ -13,3 +13,8 @@ def lamella_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("needs the real data: set LAMELLA_DATA to the folder that holds em/ and blood/")
     return Path(folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that takes longest comes first: two processes that share the tests then end at about the same time."""
+    items.sort(key=lambda item: item.path.name != "test_readme.py")

@@ -76,7 +76,10 @@ def test_the_readme_has_the_commands_this_file_runs() -> None:
     assert {"demo", "ui", "test", "lint", "docs", "test-ui"} <= set(MAKE)
 
 
-@pytest.mark.parametrize("command", TRAIN)
+@pytest.mark.parametrize(
+    "command",  # whole comparisons take a minute each
+    [pytest.param(c, marks=pytest.mark.slow) if "experiment=" in c else c for c in TRAIN],
+)
 def test_train_commands(command: str, place: Path) -> None:
     shows = "--help" in command or "--cfg" in command
     store = f"tracking.uri=sqlite:///{place}/runs.db tracking.artifacts={place}/artifacts paths.cache={place}/cache"

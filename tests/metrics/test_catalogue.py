@@ -78,6 +78,7 @@ def logged(tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 def test_every_score_that_a_run_logs_has_an_entry(logged):
     for metrics, columns in logged.values():
         for name in metrics | set(columns):
@@ -105,6 +106,7 @@ def test_every_score_that_a_run_logs_has_an_entry(logged):
     assert {"seen/dice", "val/v_rand", "train/loss", "calibration/temperature", "test/count/mae"} <= names
 
 
+@pytest.mark.slow
 def test_a_metric_knows_the_column_it_sums_up(logged):
     for metrics, columns in logged.values():
         assert all(lookup(name).column == name for name in columns)
@@ -112,6 +114,7 @@ def test_a_metric_knows_the_column_it_sums_up(logged):
         assert summed == {name for name in columns if lookup(name).kind != "count"}
 
 
+@pytest.mark.slow
 def test_tables_are_in_one_order(logged):
     """The leading scores first, all others as in the columns of the file."""
     first = ["dice", "iou", "v_rand", "v_info", "pixel_error", "resized/soft_dice", "resized/soft_iou"]
