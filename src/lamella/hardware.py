@@ -64,9 +64,8 @@ def freed_memory_kept(device: torch.device) -> Iterator[None]:
     """Keeps memory that is freed for the next step of a run, and gives it all back to the kernel at the end.
 
     A training step on the CPU frees and takes the same hundreds of megabytes again and again; unless glibc is told to
-    keep them, the kernel clears every page anew each time. That must end with the run: a process that goes on like
-    this never shrinks, and what is allocated and hardly touched (an array for a huge image, say) then takes its whole
-    size. On a GPU, or where the C library is not glibc, nothing is kept.
+    keep them, the kernel clears every page anew each time. That must end with the run: else a process never shrinks,
+    and an array that is hardly touched takes its whole size. On a GPU, or with another C library, nothing is kept.
     """
     libc: Any = ctypes.CDLL(None) if sys.platform.startswith("linux") and device.type == "cpu" else None
     glibc = hasattr(libc, "gnu_get_libc_version")

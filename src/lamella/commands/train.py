@@ -78,12 +78,10 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
         tracked.log_folder(folder)
         checkpoints = folder / "checkpoints"
         if isinstance(task.network, Classical):
-            name = task.network.name
-            with out.status(f"{name}: choosing by {len(data.split.val)} validation images"):
-                chosen = fit_classical(
-                    task, task.network, datamodule, machine, tracked=tracked, checkpoints=checkpoints
-                )
-            out.print(f"{name}: {chosen}", highlight=False)
+            method = task.network
+            with out.status(f"{method.name}: choosing by {len(data.split.val)} validation images"):
+                chosen = fit_classical(task, method, datamodule, machine, tracked=tracked, checkpoints=checkpoints)
+            out.print(f"{method.name}: {chosen}", highlight=False)
         else:
             history = fit(
                 task,
