@@ -76,9 +76,7 @@ def freed_memory_kept(device: torch.device) -> Iterator[None]:
     try:
         yield
     finally:
-        # Lightning's trainer and its module know each other: until somebody collects, a finished run's weights,
-        # gradients and optimizer stay, and a sweep in one process grows with every job.
-        gc.collect()
+        gc.collect()  # Lightning's trainer and module know each other: else weights and optimizer outlive their run
         if glibc:
             libc.mallopt(mmap_max, 65536)  # glibc's defaults
             libc.mallopt(trim_threshold, 128 * 1024)
