@@ -29,7 +29,7 @@ methods: .venv/installed ## every method: parameters, FLOPs, source
 test: .venv/developing ## the tests, two at a time; minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-slow: .venv/developing ## the tests that train on real data; an hour
+test-slow: .venv/developing ## the tests that train on real data, and whole comparisons; an hour
 	$(BIN)/python -m pytest -m slow
 
 test-ui: .venv/browsing ## MLflow's pages in a real browser; needs Chromium on the PATH
