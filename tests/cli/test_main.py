@@ -463,6 +463,43 @@ def test_an_unforeseen_error_fails_the_run_and_shows_its_traceback(broken):
     assert run.data.tags["lamella.error"] in kept
 
 
+# Python drops what a finalizer raises: here a signal is heard in one, and in `again` once more in ordinary code.
+FINALIZER = """
+import os, signal, sys, time, weakref
+from lamella.cli.main import main
+
+class Thing:
+    pass
+
+def job(cfg):
+    thing = Thing()
+    reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        del thing
+        print("dropped", flush=True)
+        if cfg.input == "again":
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    finally:
+        time.sleep(0.3)
+        print("closed", flush=True)
+
+main("tiff_to_png", job)
+"""
+
+
+@pytest.mark.parametrize("number", ["once", "again"])
+def test_a_signal_is_not_lost_in_a_finalizer(tmp_path, number):
+    (tmp_path / "job.py").write_text(FINALIZER)
+    result = subprocess.run(
+        [sys.executable, tmp_path / "job.py", f"input={number}", "output=x"],
+        cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=50,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (130, "error: stopped by SIGINT\n")
+    assert result.stdout == "dropped\nclosed\n"
+
+
 # What is refused before anything runs: the same code in this process, for the sake of time
 
 
