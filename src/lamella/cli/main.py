@@ -84,6 +84,7 @@ def main(command: str, job: Callable[[DictConfig], Any]) -> None:
     stop_on_signals()
     debug = any(re.fullmatch(r"\++debug=(true|1|yes|on)", "+" + argument, re.IGNORECASE) for argument in sys.argv[1:])
     bugs: list[Exception] = []
+    sweep = None
     # Hydra then raises instead of printing its own report and leaving.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -98,6 +99,7 @@ def main(command: str, job: Callable[[DictConfig], Any]) -> None:
         except Exception:
             with contextlib.suppress(LamellaError):  # what was done before a job failed; the failure itself goes on
                 if sweep:
+                    sweep.end()
                     sweep.compare()
             raise
         if sweep:
@@ -106,6 +108,9 @@ def main(command: str, job: Callable[[DictConfig], Any]) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):  # an impatient second one must not disturb Python's own end
             signal.signal(number, signal.SIG_IGN)
         _report((stop.problem, ""), None)
+        with contextlib.suppress(LamellaError):
+            if sweep:
+                sweep.end()
         raise
     except ReportedError:
         sys.exit(1)

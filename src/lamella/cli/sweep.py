@@ -26,11 +26,24 @@ class Sweep:
 
     Attributes:
         name: what all its runs share as the tag `lamella.sweep`, in whatever process they are made.
+        elsewhere: whether its jobs run in processes of their own.
         checked: the configuration of one of its jobs.
     """
 
     name: str
+    elsewhere: bool
     checked: Any
+
+    def end(self) -> None:
+        """Ends what still counts as running after all: a launcher that is stopped kills its processes outright.
+
+        Raises:
+            LamellaError: there is no store, or it cannot be written.
+        """
+        if self.elsewhere and isinstance(self.checked, Config):
+            from lamella import tracking  # late: it takes seconds
+
+            tracking.kill(self.checked.tracking.uri, self.name)
 
     def compare(self) -> None:
         """Compares the finished runs of a sweep of experiments; other commands have nothing to compare.
@@ -67,7 +80,7 @@ def checked(command: str, config_name: str, overrides: Sequence[str]) -> Sweep:
             HydraConfig.instance().set_config(job)  # for what interpolates ${hydra:...}
             task = OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"])
             result: Any = check(task, SCHEMAS[command])
-    return Sweep(name, result)
+    return Sweep(name, whole.hydra.runtime.choices["hydra/launcher"] != "basic", result)
 
 
 def _jobs(whole: DictConfig, loader: ConfigLoader) -> list[list[str]]:
