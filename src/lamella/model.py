@@ -4,6 +4,8 @@ from lamella.model import Model
 mask = Model("best.ckpt").predict(image)
 """
 
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +28,17 @@ class Model:
 
     Args:
         path: a checkpoint of Lamella.
+        trust: modules or .py files of your own that the network may come from; nothing else in the file is run.
 
     Raises:
-        StorageError: the file is missing, damaged, or no checkpoint of Lamella.
+        ConfigError: `trust` names what cannot be imported.
+        StorageError: the file is missing, damaged, or no checkpoint of Lamella; or it names code that is not trusted.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.trained = checkpoint.load(Path(path))
+    def __init__(self, path: str | Path, trust: Sequence[str] = ()) -> None:
+        self.trained = checkpoint.load(Path(path), trust)
+        for module in self.trained.changed:
+            warnings.warn(checkpoint.changed(module), stacklevel=2)
 
     def predict(self, image: Pixels, params: dict[str, Any] | None = None) -> Bytes:
         """The class of each pixel of one image.
@@ -68,6 +74,6 @@ class Model:
         return result
 
 
-def _load_pyfunc(path: str) -> Model:
-    """MLflow's entry: `path` is the checkpoint beside an MLmodel file."""
-    return Model(path)
+def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> Model:
+    """MLflow's entry: `path` is the checkpoint beside an MLmodel file, `model_config` has arguments of `Model`."""
+    return Model(path, **model_config or {})

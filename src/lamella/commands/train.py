@@ -8,7 +8,7 @@ from rich.console import Console
 
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
 from lamella import hardware, tracking
-from lamella.commands.setup import assemble, identity, load, test
+from lamella.commands.setup import assemble, foreign, identity, load, made, test
 from lamella.commands.summary import print_scores, summary_line, title
 from lamella.config.check import as_yaml, check, flat, settle
 from lamella.config.schema import Config
@@ -61,6 +61,7 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
     card = data.dataset.card
     pl.seed_everything(cfg.seed, verbose=False)
     task, datamodule = assemble(cfg, data)
+    callbacks = [made(node, pl.Callback) for node in cfg.trainer.callbacks.values()]
     heading = title(card, cfg.model.name, cfg.seed)
     parameters = sum(p.numel() for p in task.network.parameters())
     out.print(summary_line(heading, data, parameters, machine), highlight=False)
@@ -74,7 +75,7 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
     ) as tracked:
         out.print(f"run {tracked.run_id}", highlight=False)
         folder = Path(cfg.paths.output) / tracked.run_id
-        describe(folder, as_yaml(cfg), data)
+        describe(folder, as_yaml(cfg), data, foreign(cfg))
         tracked.log_folder(folder)
         checkpoints = folder / "checkpoints"
         if isinstance(task.network, Classical):
@@ -95,6 +96,7 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
                     deterministic=cfg.trainer.deterministic,
                     devices=1,
                 ),
+                callbacks=callbacks,
                 tracked=tracked,
                 checkpoints=checkpoints,
                 progress=out if cfg.trainer.progress else None,

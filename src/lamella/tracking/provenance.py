@@ -4,13 +4,14 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from lamella.config import plugins
 from lamella.config.paths import CHECKOUT
 from lamella.data.audit.page import write_page
 from lamella.data.manifest import data_sha256, manifest, split_ids, split_sha256
@@ -18,7 +19,12 @@ from lamella.data.prepared import PreparedData
 
 
 def identity(
-    data: PreparedData, *, config_sha256: str, scoring: Mapping[str, Any], sweep: str | None
+    data: PreparedData,
+    *,
+    config_sha256: str,
+    scoring: Mapping[str, Any],
+    sweep: str | None,
+    modules: Iterable[str] = (),
 ) -> dict[str, str]:
     """The tags that say what ran on what, and which scores may be compared with these.
 
@@ -27,6 +33,7 @@ def identity(
         config_sha256: of the configuration, its keys in a fixed order.
         scoring: how images are scored; with data and split it makes the protocol.
         sweep: the name shared by all jobs of a sweep; None outside one.
+        modules: a user's own code that takes part.
     """
     commit, change = code(CHECKOUT)
     protocol = {"data": data_sha256(data.dataset, data.store), "split": split_sha256(data.split), **scoring}
@@ -40,18 +47,26 @@ def identity(
         "lamella.phantom": str(data.dataset.card.phantom).lower(),
         "lamella.data_warnings": str(len(data.report.warnings)),
     }
+    if code_ := plugins.fingerprints(modules):
+        tags["lamella.code"] = json.dumps(code_)
     return tags | ({"lamella.sweep": sweep} if sweep else {})
 
 
-def describe(folder: Path, config: str, data: PreparedData) -> None:
-    """Writes what the run is made of: configuration, environment, uncommitted change, data, split, audit.
+def describe(folder: Path, config: str, data: PreparedData, modules: Iterable[str] = ()) -> None:
+    """Writes what the run is made of: configuration, environment, uncommitted change, plug-ins, data, split, audit.
 
     Args:
         folder: made for the run's files.
         config: the resolved configuration as YAML.
         data: of the run.
+        modules: plug-ins, whose files are kept under `code/`.
     """
     (folder / "data").mkdir(parents=True)
+    for module in modules:
+        for name, source in plugins.sources(module).items():
+            place = folder / "code" / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(source)
     (folder / "config.yaml").write_text(config)
     (folder / "environment.txt").write_text(environment())
     (folder / "git.diff").write_text(code(CHECKOUT)[1])

@@ -6,7 +6,7 @@ With what is told of training while it goes on: to MLflow, and to the person at 
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +60,7 @@ def fit(
     hardware: Hardware,
     settings: FitSettings,
     *,
+    callbacks: Sequence[pl.Callback] = (),
     tracked: Run,
     checkpoints: Path,
     progress: Console | None,
@@ -68,6 +69,7 @@ def fit(
 
     Args:
         task: network, loss and all that a step needs.
+        callbacks: a user's own; called before ours.
         tracked: the run that metrics are logged to.
         checkpoints: made for `best.ckpt` and `last.ckpt`.
         progress: where it is shown; None: nowhere.
@@ -80,13 +82,13 @@ def fit(
         checkpoints, "best", monitor="val/dice", mode="max", save_weights_only=True, enable_version_counter=False
     )
     last = ModelCheckpoint(checkpoints, "last", enable_version_counter=False)
-    callbacks: list[pl.Callback] = [history, best, last]
+    called: list[pl.Callback] = [*callbacks, history, best, last]
     if settings.patience is not None:
-        callbacks.append(EarlyStopping("val/dice", patience=settings.patience, mode="max"))
+        called.append(EarlyStopping("val/dice", patience=settings.patience, mode="max"))
     if settings.ema > 0:
-        callbacks.append(EMAWeightAveraging(decay=settings.ema))
+        called.append(EMAWeightAveraging(decay=settings.ema))
     if progress is not None:
-        callbacks.append(TrainingProgress(progress))
+        called.append(TrainingProgress(progress))
     with _quiet_lightning():
         trainer = pl.Trainer(
             accelerator=hardware.accelerator,
@@ -95,7 +97,7 @@ def fit(
             max_epochs=settings.max_epochs,
             gradient_clip_val=settings.gradient_clip or None,
             deterministic=settings.deterministic,
-            callbacks=callbacks,
+            callbacks=called,
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
