@@ -137,7 +137,11 @@ def save_model(folder: Path, checkpoint: Path) -> None:
     # Without "+cpu": no index has it.
     versions = [f"{name}=={metadata.version(name).partition('+')[0]}" for name in needed]
     mlflow.pyfunc.save_model(
-        path=str(folder), loader_module="lamella.model", data_path=str(checkpoint), pip_requirements=versions
+        path=str(folder),
+        loader_module="lamella.model",
+        data_path=str(checkpoint),
+        pip_requirements=versions,
+        model_config={"trust": []},  # what may be said where it is loaded
     )
 
 
