@@ -162,11 +162,14 @@ def targets(cfg: Any) -> dict[str, Target]:
         if isinstance(node, Target):
             found[path] = node
         if dataclasses.is_dataclass(node):
-            node = vars(node) | getattr(node, "arguments", {})
+            node = {name: value for name, value in vars(node).items() if name != "arguments"} | getattr(
+                node, "arguments", {}
+            )
+        if isinstance(node, list):
+            node = dict(enumerate(node))
         if isinstance(node, dict):
             for name, value in node.items():
-                if name != "arguments":
-                    walk(value, f"{path}.{name}".strip("."))
+                walk(value, f"{path}.{name}" if path else str(name))
 
     walk(cfg, "")
     return found
@@ -314,7 +317,9 @@ class _Checker:
             module = owner
         try:
             found = pkgutil.resolve_name(name)
-        except (AttributeError, ModuleNotFoundError) as error:
+        except (AttributeError, ModuleNotFoundError, ValueError) as error:
+            if isinstance(error, ModuleNotFoundError) and not name.startswith(f"{error.name}"):
+                raise plugins.broken(name, place, error) from error
             of = vars(sys.modules[module]) if module in sys.modules and module != "lamella" else ()
             near = suggestion(name.rpartition(".")[2], [each for each in of if not each.startswith("_")])
             raise ConfigError(f"{place}: there is no function {name}", near.partition("Allowed")[0].strip()) from error
@@ -378,11 +383,16 @@ def _swapped(value: Any, old: str, new: str) -> Any:
 def _parameters(function: Callable[..., Any]) -> list[Parameter]:
     """A function's arguments, with their annotations evaluated where that is possible."""
     made = function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
-    try:
-        hints = typing.get_type_hints(made, include_extras=True)
-    except Exception:  # names that only a type checker knows
-        hints = {}
-    return [p.replace(annotation=hints.get(p.name, Any)) for p in inspect.signature(function).parameters.values()]
+
+    def evaluated(parameter: Parameter) -> Parameter:
+        alone = types.SimpleNamespace(__annotations__={"it": parameter.annotation})
+        try:
+            hint = typing.get_type_hints(alone, globalns=getattr(made, "__globals__", {}), include_extras=True)["it"]
+        except Exception:  # a name that only a type checker knows
+            hint = Any
+        return parameter.replace(annotation=Any if hint is Parameter.empty else hint)
+
+    return [evaluated(parameter) for parameter in inspect.signature(function).parameters.values()]
 
 
 def _is_plain(value: Any) -> bool:
