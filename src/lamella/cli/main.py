@@ -132,7 +132,8 @@ def _composable(schema: type) -> type:
         elif target_class(hint):
             fields.append((name, dict[str, Any] | None if typing.get_args(hint) else dict[str, Any], MISSING))
         else:
-            fields.append((name, kind_and_key(hint)[0], MISSING))
+            kind = kind_and_key(hint)[0]
+            fields.append((name, dict[str, Any] if typing.get_origin(kind) is dict else kind, MISSING))
     return dataclasses.make_dataclass(schema.__name__, fields)
 
 

@@ -11,7 +11,7 @@ from lamella.training.task import SegmentationTask
 
 
 def rehearse(task: SegmentationTask, own: Mapping[str, str], *, channels: int) -> None:
-    """Calls network, loss, optimizer and schedule once, as training would, on the CPU. Weights stay as they are.
+    """Calls what of a task is a user's own, once, as training would, on the CPU. Weights stay as they are.
 
     Args:
         task: that is about to be trained.
@@ -23,46 +23,47 @@ def rehearse(task: SegmentationTask, own: Mapping[str, str], *, channels: int) -
     """
     if isinstance(task.network, Classical):
         return
-    network, classes = task.network, logits_of(task.num_classes)
-    name = own.get("model", "the network")
-    training = network.training
-    # Where images end, sides are as they come: the second size is no multiple of anything.
-    sizes = ((task.crop, task.crop), (task.crop + 1, task.crop + 3)) if "model" in own else ((task.crop, task.crop),)
-    with torch.random.fork_rng(devices=[]):
-        network.eval()
-        for height, width in sizes:
-            image = torch.zeros(1, channels, height, width).to(memory_format=torch.channels_last)
-            try:
-                with torch.no_grad():
-                    logits = network(image)
-            except LamellaError:
-                raise
-            except Exception as error:
-                first = (str(error).splitlines() or [""])[0]
-                raise ConfigError(
-                    f"{name} cannot take an image of {channels} x {height} x {width}: {type(error).__name__}: {first}",
-                    "A network must take every size; lamella.models.contract.AnySize(network, multiple=32) pads for "
-                    "one that halves its input five times. debug=true shows where it failed.",
-                ) from error
-            if not isinstance(logits, torch.Tensor) or logits.shape != (1, classes, height, width):
-                got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-                raise ConfigError(
-                    f"{name} must return logits of the shape {(1, classes, height, width)} for an image of "
-                    f"{channels} x {height} x {width}; it returned {got}",
-                    f"One logit a pixel stands for two classes, else one for each class ({task.num_classes} here).",
-                )
-        network.train(training)
+    if "model" in own:
+        # Where images end, sides are as they come: the second size is no multiple of anything.
+        for height, width in ((task.crop, task.crop), (task.crop + 1, task.crop + 3)):
+            _network(task, own["model"], channels, height, width)
     if "loss" in own:
-        _loss(task, own["loss"], classes)
+        _loss(task, own["loss"])
     if {"optimizer", "scheduler"} & {*own}:
         # Not of the network itself: nothing of the rehearsal may be left in it.
-        weight = torch.nn.Parameter(torch.zeros(1))
-        optimizer = task.make_optimizer([weight])
+        optimizer = task.make_optimizer([torch.nn.Parameter(torch.zeros(1))])
         task.make_scheduler(optimizer, 100)
 
 
-def _loss(task: SegmentationTask, name: str, classes: int) -> None:
-    side = task.crop
+def _network(task: SegmentationTask, name: str, channels: int, height: int, width: int) -> None:
+    network, training = task.network, task.network.training
+    wanted, of = (1, logits_of(task.num_classes), height, width), f"an image of {channels} x {height} x {width}"
+    image = torch.zeros(1, channels, height, width).to(memory_format=torch.channels_last)
+    network.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            logits = network(image)
+    except LamellaError:
+        raise
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise ConfigError(
+            f"{name} cannot take {of}: {type(error).__name__}: {first}",
+            "A network must take every size; lamella.models.contract.AnySize(network, multiple=32) pads for one that "
+            "halves its input five times. debug=true shows where it failed.",
+        ) from error
+    finally:
+        network.train(training)
+    if not isinstance(logits, torch.Tensor) or logits.shape != wanted:
+        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ConfigError(
+            f"{name} must return logits of the shape {wanted} for {of}; it returned {got}",
+            f"One logit a pixel stands for two classes, else one for each class ({task.num_classes} here).",
+        )
+
+
+def _loss(task: SegmentationTask, name: str) -> None:
+    side, classes = task.crop, logits_of(task.num_classes)
     logits = torch.zeros(2, classes, side, side, requires_grad=True)
     target = torch.zeros(2, side, side, dtype=torch.uint8)
     target[:, : side // 2] = 1
