@@ -10,7 +10,7 @@ import importlib.util
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -66,12 +66,6 @@ def fingerprints(modules: Iterable[str]) -> dict[str, str]:
             digest.update(f"{name}\0{len(content)}\0".encode() + content)
         result[module] = _distribution(module, _place(module)) or f"sha256:{digest.hexdigest()}"
     return result
-
-
-def changed(modules: Mapping[str, str]) -> list[str]:
-    """Those of some plug-ins, given by their fingerprints, whose code is another one today."""
-    now = fingerprints(modules)
-    return [module for module, fingerprint in modules.items() if now[module] != fingerprint]
 
 
 def broken(name: str, key: str, error: Exception) -> ConfigError:
@@ -137,7 +131,7 @@ def _search(folder: Path) -> None:
 
 
 def _place(module: str) -> Path:
-    file = getattr(sys.modules.get(module) or importlib.import_module(module), "__file__", None)
+    file = getattr(sys.modules[module], "__file__", None)
     if file is None:  # a folder without __init__.py
         raise ConfigError(
             f"the plug-in {module} has no file of its own, so that it cannot be kept with the run",

@@ -8,8 +8,8 @@ import torch
 from omegaconf import OmegaConf
 
 from lamella.config import plugins
-from lamella.config.check import build, kept
-from lamella.config.schema import InferenceTarget, ModelKeys
+from lamella.config.check import build, is_foreign, kept
+from lamella.config.schema import InferenceTarget, ModelKeys, Target
 from lamella.config.targets import translated
 from lamella.errors import ConfigError, StorageError
 from lamella.inference.segmenter import Normalise, Segmenter
@@ -90,15 +90,18 @@ def load(path: Path, trust: Sequence[str] = ()) -> Trained:
     content = saved["lamella"]
     config = _config(content, path)
     try:
-        model, dataset = config["model"], config["dataset"]
-        if "encoder_weights" in model:  # the checkpoint has the weights; nothing is fetched
-            model = model | {"encoder_weights": None}
+        model, dataset, context = config["model"], config["dataset"], config["data"]["context"]
         own = {key: value for key, value in model.items() if key not in ("init_from", "init_part")}
+        if "encoder_weights" in own:  # the checkpoint has the weights; nothing is fetched
+            own["encoder_weights"] = None
+        channels, scale, percentiles = (dataset[name] for name in ("in_channels", "scale", "percentiles"))
+        names, dtype = tuple(content["class_names"]), content["dtype"]
+        chosen = OperatingPoint(**content["decided"]) if content.get("decided") else None  # older ones lack the key
         of_model, of_inference = kept(own, ModelKeys, modules), kept(config["inference"], InferenceTarget)
     except ConfigError as error:
         raise StorageError(f"{path}: {error.problem}", error.remedy.replace("plugins=[", "trust=[")) from error
-    except (KeyError, TypeError) as error:
-        raise StorageError(f"{path} is damaged: it lacks {error} in its configuration") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StorageError(f"{path} is damaged: what it says of its network is not whole ({error})") from error
     network = build(of_model)
     try:
         state = saved["state_dict"]
@@ -109,19 +112,17 @@ def load(path: Path, trust: Sequence[str] = ()) -> Trained:
         problem = f"the weights in {path} do not fit {model['name']}: {str(error).splitlines()[0]}"
         raise StorageError(problem, "It was written by another version of the network: train again.") from error
     network = network.eval().to(memory_format=torch.channels_last)  # as in training: the same kernels, the same bits
-    segmenter = Segmenter.of(network, normalise, build(of_inference), config["data"]["context"])
-    chosen = OperatingPoint(**content["decided"]) if content.get("decided") else None  # older ones lack the key
-    percentiles = dataset["percentiles"]
+    segmenter = Segmenter.of(network, normalise, build(of_inference), context)
     return Trained(
         segmenter.at(chosen.threshold) if chosen else segmenter,
-        tuple(content["class_names"]),
-        content["dtype"],
-        dataset["in_channels"],
-        dataset["scale"],
+        names,
+        dtype,
+        channels,
+        scale,
         None if percentiles is None else (percentiles[0], percentiles[1]),
         chosen,
         config,
-        tuple(plugins.changed(content.get("code", {}))),
+        _changed(content.get("code"), of_model, modules),
     )
 
 
@@ -153,6 +154,14 @@ def read(path: Path) -> dict[str, Any]:
     content["config"] = OmegaConf.to_yaml(OmegaConf.create(translated(_config(content, path), format_)))
     content["format"] = FORMAT
     return saved
+
+
+def _changed(code: Any, model: Target, modules: Sequence[str]) -> tuple[str, ...]:
+    """The network's plug-in, where its code is not what the checkpoint says; no other that the file may name."""
+    module = plugins.owner(model.target, modules) if is_foreign(model) else None
+    if module is None or not isinstance(code, dict) or plugins.fingerprints([module])[module] == code.get(module):
+        return ()
+    return (module,)
 
 
 def _config(content: dict[str, Any], path: Path) -> dict[str, Any]:
