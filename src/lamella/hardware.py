@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 
@@ -75,8 +75,14 @@ def resolve(device: str, precision: str) -> Hardware:
         precision: `32-true` or `bf16-mixed`; `auto` for bfloat16 where the hardware computes in it.
 
     Raises:
-        ConfigError: a GPU was asked for and there is none, or it does not work.
+        ConfigError: there is no such device or precision, or a GPU was asked for that does not work.
     """
+    if not re.fullmatch(r"auto|cpu|gpu|cuda(:\d+)?", device):
+        raise ConfigError(
+            f"there is no device {device!r} here", "Choose auto, cpu, cuda, or cuda:1 for the second one."
+        )
+    if precision not in ("auto", *get_args(Precision)):
+        raise ConfigError(f"there is no precision {precision!r}", f"Choose auto, {' or '.join(get_args(Precision))}.")
     chosen, remark = torch.device("cpu"), ""
     if device != "cpu":
         gpu = torch.device(device if device.startswith("cuda") else "cuda")

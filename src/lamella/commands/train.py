@@ -113,7 +113,7 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
         if cfg.score.seen:
             with out.status("scoring the training images"):
                 scores |= seen(data, segmenter, machine)
-        checkpoint.keep(checkpoints / "best.ckpt", operating_point)
+        checkpoint.keep(checkpoints / "best.ckpt", operating_point, machine.precision)
         tracking.save_model(folder / "model", checkpoints / "best.ckpt")
         tracked.log_metrics(scores)
         tracked.log_folder(folder)

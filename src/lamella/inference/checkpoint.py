@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from lamella.config.check import build, kept
 from lamella.config.targets import translated
 from lamella.errors import StorageError
+from lamella.hardware import Precision
 from lamella.inference.segmenter import Normalise, Segmenter
 from lamella.inference.settings import OperatingPoint
 
@@ -27,6 +28,7 @@ class Trained(NamedTuple):
         scale: images are shrunk by this before the network sees them.
         percentiles: each image is stretched from these of its levels; None: its levels are taken as stored.
         operating_point: None where a run was stopped before validation could choose.
+        precision: what its run's test computed in; float32 where an older version or a stopped run does not tell.
         config: the run's configuration, plain, in this version's names.
     """
 
@@ -37,13 +39,14 @@ class Trained(NamedTuple):
     scale: float
     percentiles: tuple[float, float] | None
     operating_point: OperatingPoint | None
+    precision: Precision
     config: dict[str, Any]
 
 
-def keep(path: Path, operating_point: OperatingPoint) -> None:
-    """Adds the operating point to a checkpoint, whose file is replaced whole. Raises StorageError."""
+def keep(path: Path, operating_point: OperatingPoint, precision: Precision) -> None:
+    """Adds what was chosen, and computed in, to a checkpoint, whose file is replaced whole. Raises StorageError."""
     saved = read(path)
-    saved["lamella"]["decided"] = operating_point._asdict()
+    saved["lamella"] |= {"decided": operating_point._asdict(), "precision": precision}
     part = path.with_suffix(".part")
     torch.save(saved, part)
     part.replace(path)
@@ -92,6 +95,7 @@ def load(path: Path) -> Trained:
         dataset["scale"],
         None if percentiles is None else (percentiles[0], percentiles[1]),
         chosen,
+        content.get("precision", "32-true"),
         config,
     )
 
