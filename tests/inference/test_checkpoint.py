@@ -50,7 +50,7 @@ def test_what_was_trained_comes_back(tmp_path, network):
     nn.init.normal_(network.get_parameter(next(name for name, _ in network.named_parameters())))
     text = config({"_target_": "lamella.models.unet_ronneberger", **SMALL})
     path = written(tmp_path / "a.ckpt", network, text)
-    checkpoint.keep(path, POINT)
+    checkpoint.keep(path, POINT, "bf16-mixed")
     found = checkpoint.load(path)
     segmenter = found.segmenter
     assert not segmenter.network.training
@@ -60,7 +60,7 @@ def test_what_was_trained_comes_back(tmp_path, network):
     assert (float(segmenter.normalise.low), float(segmenter.normalise.high)) == (5, 500)
     assert segmenter.inference == Inference(tile=64, overlap=16, tta=True, threshold=0.25)  # the operating point's
     assert segmenter.context == 3
-    assert found.operating_point == POINT
+    assert (found.operating_point, found.precision) == (POINT, "bf16-mixed")
     assert (found.class_names, found.dtype) == (("a", "b"), "uint16")
     assert (found.channels, found.scale, found.percentiles) == (3, 0.5, (1, 99))
     assert found.config == text
@@ -70,7 +70,7 @@ def test_what_was_trained_comes_back(tmp_path, network):
 def test_before_validation_has_chosen_there_is_no_operating_point(tmp_path, network):
     path = written(tmp_path / "a.ckpt", network, config({"_target_": "lamella.models.unet_ronneberger", **SMALL}))
     found = checkpoint.load(path)
-    assert found.operating_point is None
+    assert (found.operating_point, found.precision) == (None, "32-true")
     assert found.segmenter.inference.threshold == 0.5
 
 

@@ -9,7 +9,7 @@ import pytest
 from lamella import reporting as report
 from lamella import tracking
 from lamella.errors import ConfigError, StorageError
-from lamella.reporting.cohorts import by_method
+from lamella.reporting.cohorts import by_method, differences
 
 OTSU, UNET_A, UNET_B = [0.5, 0.7], [0.8, 0.9], [0.6, 0.9]  # Dice of two images
 
@@ -169,6 +169,16 @@ def test_what_repeats_counts_once_and_is_said(empty):
     assert own.methods[0].score("dice").tolist() == [UNET_B]
     assert other.methods[0].score("dice").tolist() == [[0.3, 0.4]]
     assert notes == [f"unet: run {first} has the same seed 1 as the later {later}: left out."]
+
+
+def test_runs_on_unlike_devices_are_kept_apart_and_it_is_named(empty):
+    for device, precision in (("cpu", "32-true"), ("cuda", "bf16-mixed")):
+        protocol = json.dumps({"data": "p", "device": device, "precision": precision})
+        empty.run("unet", 1, [0.3, 0.4], tags={"lamella.protocol": protocol})
+    cohorts, notes = report.cohorts(empty.finished())
+    assert (len(cohorts), notes) == (2, [])
+    assert differences(cohorts) == ["device", "precision"]
+    assert differences(cohorts[:1]) == []
 
 
 def test_runs_of_one_protocol_with_other_images_are_refused(empty):

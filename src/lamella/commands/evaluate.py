@@ -51,9 +51,11 @@ def run(cfg: DictConfig) -> None:
         data = dataclasses.replace(data, split=Split((), (), (*split.train, *split.val, *split.test)))
     _require_unseen(data, parent)
     machine = hardware.resolve(own.trainer.accelerator, own.trainer.precision)
+    if machine.remark:
+        out.print(f"warning: {machine.remark}", style="yellow", highlight=False)
     segmenter = trained.segmenter.on(machine.device)
     heading = title(card, own.model.name, own.seed)
-    tags = identity(own, data, None) | {
+    tags = identity(own, data, machine, None) | {
         "mlflow.parentRunId": wanted.run,
         "lamella.kind": "evaluation",
         "lamella.evaluates": wanted.run,
@@ -70,18 +72,24 @@ def run(cfg: DictConfig) -> None:
         shutil.rmtree(folder)  # kept where anything above failed
     images = len(data.split.test)
     print_scores(out, scores, heading=heading, images=images, run_id=tracked.run_id, experiment=own.tracking.experiment)
-    if tags["lamella.protocol"] == parent.tags["lamella.protocol"]:
-        out.print(_against(parent, scores), highlight=False)
+    out.print(_against(parent, scores, json.loads(tags["lamella.protocol"])), highlight=False)
 
 
-def _against(parent: tracking.FinishedRun, scores: dict[str, float]) -> str:
-    """Whether the scores are the run's own."""
+def _against(parent: tracking.FinishedRun, scores: dict[str, float], protocol: dict[str, Any]) -> str:
+    """Whether the scores are the run's own, and where not, in what the protocols differ."""
+    own = json.loads(parent.tags["lamella.protocol"])
+    other = [name for name in {**own, **protocol} if own.get(name) != protocol.get(name)]
+    if not {*other} <= {"device", "precision"}:
+        return f"These scores are of another protocol than the run's own; they differ in: {', '.join(other)}."
     shared = [name for name in scores if lookup(name).part == "test" and name in parent.metrics]
     off = {name: scores[name] - parent.metrics[name] for name in shared if scores[name] != parent.metrics[name]}
-    if not off:
-        return f"All {len(shared)} scores are the run's own, to the last bit."
-    worst = max(off, key=lambda name: abs(off[name]))
-    return f"{len(off)} of {len(shared)} scores differ from the run's own, {worst} the most: by {off[worst]:+.2g}."
+    if off:
+        worst = max(off, key=lambda name: abs(off[name]))
+        text = f"{len(off)} of {len(shared)} scores differ from the run's own, {worst} the most: by {off[worst]:+.2g}."
+    else:
+        text = f"All {len(shared)} scores are the run's own, to the last bit."
+    words = [f"{name} {protocol.get(name)}, not {own.get(name, 'known of the run')}" for name in other]
+    return text + (f" They are of another protocol: {'; '.join(words)}." if other else "")
 
 
 def _configuration(wanted: Evaluate, trained: checkpoint.Trained) -> dict[str, Any]:

@@ -142,7 +142,7 @@ def started(cfg: Config) -> torch.nn.Module:
     return network
 
 
-def identity(cfg: Config, data: PreparedData, sweep: str | None) -> dict[str, str]:
+def identity(cfg: Config, data: PreparedData, hardware: Hardware, sweep: str | None) -> dict[str, str]:
     """The tags of a run: see `lamella.tracking.provenance.identity`."""
     from lamella.tracking import provenance
 
@@ -155,7 +155,9 @@ def identity(cfg: Config, data: PreparedData, sweep: str | None) -> dict[str, st
         "neck": cfg.score.split_neck,
     }
     sha256 = hashlib.sha256(as_yaml(cfg, sort_keys=True).encode()).hexdigest()
-    return provenance.identity(data, config_sha256=sha256, scoring=scoring, sweep=sweep, modules=foreign(cfg))
+    return provenance.identity(
+        data, config_sha256=sha256, scoring=scoring, hardware=hardware, sweep=sweep, modules=foreign(cfg)
+    )
 
 
 def test(

@@ -12,6 +12,7 @@ from lamella.config.check import build, is_foreign, kept
 from lamella.config.schema import InferenceTarget, ModelKeys, Target
 from lamella.config.targets import translated
 from lamella.errors import ConfigError, StorageError
+from lamella.hardware import Precision
 from lamella.inference.segmenter import Normalise, Segmenter
 from lamella.inference.settings import OperatingPoint
 
@@ -29,6 +30,7 @@ class Trained(NamedTuple):
         scale: images are shrunk by this before the network sees them.
         percentiles: each image is stretched from these of its levels; None: its levels are taken as stored.
         operating_point: None where a run was stopped before validation could choose.
+        precision: what its run's test computed in; float32 where an older version or a stopped run does not tell.
         config: the run's configuration, plain, in this version's names.
         changed: plug-ins that the network was trained with and whose code is another one today.
     """
@@ -40,14 +42,15 @@ class Trained(NamedTuple):
     scale: float
     percentiles: tuple[float, float] | None
     operating_point: OperatingPoint | None
+    precision: Precision
     config: dict[str, Any]
     changed: tuple[str, ...]
 
 
-def keep(path: Path, operating_point: OperatingPoint) -> None:
-    """Adds the operating point to a checkpoint, whose file is replaced whole. Raises StorageError."""
+def keep(path: Path, operating_point: OperatingPoint, precision: Precision) -> None:
+    """Adds what was chosen, and computed in, to a checkpoint, whose file is replaced whole. Raises StorageError."""
     saved = read(path)
-    saved["lamella"]["decided"] = operating_point._asdict()
+    saved["lamella"] |= {"decided": operating_point._asdict(), "precision": precision}
     part = path.with_suffix(".part")
     torch.save(saved, part)
     part.replace(path)
@@ -121,6 +124,7 @@ def load(path: Path, trust: Sequence[str] = ()) -> Trained:
         scale,
         None if percentiles is None else (percentiles[0], percentiles[1]),
         chosen,
+        content.get("precision", "32-true"),
         config,
         _changed(content.get("code"), of_model, modules),
     )

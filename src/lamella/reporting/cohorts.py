@@ -174,6 +174,13 @@ def by_method(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
     return result
 
 
+def differences(cohorts: Sequence[Cohort]) -> list[str]:
+    """The entries in which the protocols of cohorts differ, such as "device" or "data set"."""
+    entries = [{"data set": each.dataset, **each.protocol} for each in cohorts]
+    labels = dict.fromkeys(key for each in entries for key in each)
+    return [label for label in labels if len({each.get(label) for each in entries}) > 1]
+
+
 def _method(label: str, runs: Sequence[FinishedRun], notes: list[str]) -> Method | None:
     by_seed: dict[int, SeedRun] = {}
     for run in runs:

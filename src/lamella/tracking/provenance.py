@@ -16,6 +16,7 @@ from lamella.config.paths import CHECKOUT
 from lamella.data.audit.page import write_page
 from lamella.data.manifest import data_sha256, manifest, split_ids, split_sha256
 from lamella.data.prepared import PreparedData
+from lamella.hardware import Hardware
 
 
 def identity(
@@ -23,6 +24,7 @@ def identity(
     *,
     config_sha256: str,
     scoring: Mapping[str, Any],
+    hardware: Hardware,
     sweep: str | None,
     modules: Iterable[str] = (),
 ) -> dict[str, str]:
@@ -31,12 +33,20 @@ def identity(
     Args:
         data: of the run.
         config_sha256: of the configuration, its keys in a fixed order.
-        scoring: how images are scored; with data and split it makes the protocol.
+        scoring: how images are scored; with data, split, kind of device and precision it makes the protocol.
+        hardware: what the network computes on, and how exactly.
         sweep: the name shared by all jobs of a sweep; None outside one.
         modules: a user's own code that takes part.
     """
     commit, change = code(CHECKOUT)
-    protocol = {"data": data_sha256(data.dataset, data.store), "split": split_sha256(data.split), **scoring}
+    protocol = {
+        "data": data_sha256(data.dataset, data.store),
+        "split": split_sha256(data.split),
+        **scoring,
+        # Of cards the kind alone: two of one kind differ by far less than float32 and bfloat16 do.
+        "device": hardware.device.type,
+        "precision": hardware.precision,
+    }
     tags = {
         "lamella.git_commit": commit,
         "lamella.git_dirty": str(bool(change)).lower(),
@@ -44,6 +54,8 @@ def identity(
         "lamella.data_sha256": protocol["data"],
         "lamella.split_sha256": protocol["split"],
         "lamella.protocol": json.dumps(protocol),
+        "lamella.device": hardware.name,
+        "lamella.precision": hardware.precision,
         "lamella.phantom": str(data.dataset.card.phantom).lower(),
         "lamella.data_warnings": str(len(data.report.warnings)),
     }

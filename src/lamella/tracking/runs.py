@@ -141,7 +141,8 @@ def save_model(folder: Path, checkpoint: Path) -> None:
         loader_module="lamella.model",
         data_path=str(checkpoint),
         pip_requirements=versions,
-        model_config={"trust": []},  # what may be said where it is loaded
+        # What a user may set at loading: MLflow passes on what has a default here.
+        model_config={"device": "cpu", "precision": None, "trust": []},
     )
 
 
