@@ -25,10 +25,11 @@ from lamella.inference import checkpoint
 from lamella.inference.whole_images import count_images
 from lamella.models.classical.base import Classical
 from lamella.tracking import Run
+from lamella.training.ema import AveragedWeights
 from lamella.training.task import SegmentationTask, validation_scores
 
 import pytorch_lightning as pl  # isort: skip
-from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint  # isort: skip
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint  # isort: skip
 
 _REFRESH_S = 0.5
 
@@ -79,14 +80,20 @@ def fit(
     """
     history = History(tracked)
     best = ModelCheckpoint(
-        checkpoints, "best", monitor="val/dice", mode="max", save_weights_only=True, enable_version_counter=False
+        checkpoints,
+        "best",
+        monitor="val/dice",
+        mode="max",
+        save_weights_only=True,
+        save_on_train_epoch_end=False,  # but while the validated weights are in place
+        enable_version_counter=False,
     )
     last = ModelCheckpoint(checkpoints, "last", enable_version_counter=False)
     called: list[pl.Callback] = [*callbacks, history, best, last]
     if settings.patience is not None:
         called.append(EarlyStopping("val/dice", patience=settings.patience, mode="max"))
     if settings.ema > 0:
-        called.append(EMAWeightAveraging(decay=settings.ema))
+        called.append(AveragedWeights(task.network, settings.ema))
     if progress is not None:
         called.append(TrainingProgress(progress))
     with _quiet_lightning():
