@@ -216,6 +216,7 @@ def test_a_fresh_environment_does_all_of_it(wheel: Path, place: Path) -> None:
 def every_command(lamella: list[str], place: Path) -> None:
     """Runs what `lamella` lists, each on what the one before has left."""
     tifffile.imwrite(place / "stack.tif", np.arange(2 * 40 * 50, dtype=np.uint16).reshape(2, 40, 50))
+    run_id = ""
     for arguments in (
         ["demo", *SMALLEST],
         ["train", "-m", *SMALLEST, "seed=1,2"],
@@ -227,10 +228,11 @@ def every_command(lamella: list[str], place: Path) -> None:
         ["train", "--help"],
         ["ui", "--help"],
     ):
-        ids = [path.name for path in place.glob("lamella-runs/outputs/*") if re.fullmatch("[0-9a-f]{32}", path.name)]
-        done = run(lamella, *[each.replace("ID", (ids or [""])[0]) for each in arguments], cwd=place)
+        done = run(lamella, *[each.replace("ID", run_id) for each in arguments], cwd=place)
         assert done.returncode == 0, (arguments, done.stderr)
         assert "Traceback" not in done.stderr, arguments
+        if arguments[0] == "demo":
+            run_id = re.findall("^run ([0-9a-f]{32})$", done.stdout, re.MULTILINE)[0]
     assert len(list((place / "pictures").glob("*.png"))) == 2
     assert len(list(place.glob("lamella-runs/outputs/reports/*/report.html"))) == 2
     process = subprocess.Popen([*lamella, "ui", "port=5837"], cwd=place, env=ENVIRONMENT, stderr=subprocess.PIPE)

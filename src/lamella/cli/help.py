@@ -90,7 +90,9 @@ def own_folder() -> Path | None:
 def refuse_hidden() -> None:
     """Raises ConfigError where a user's own file has the name of one of ours: Hydra would take ours, in silence."""
     folder = own_folder()
-    for file in sorted(folder.rglob("*.yaml")) if folder else []:
+    if folder is None:
+        return
+    for file in sorted(folder.rglob("*.yaml")):
         name = file.relative_to(folder)
         if (CONF / name).is_file():
             raise ConfigError(

@@ -14,11 +14,6 @@ from lamella.config import paths
 from lamella.config.words import suggestion
 from lamella.errors import ConfigError, LamellaError
 
-USAGE = """Lamella: MLflow's pages over the runs, on this machine alone, until Ctrl-C.
-
-  {ui}                       the runs that are kept where commands keep them
-  {ui} port=5001             at another port than 5000
-  {ui} store=file.db         the runs of another store"""
 _HOST = "127.0.0.1"
 _PATIENCE_S = 10  # for what the server still does when it is asked to end
 
@@ -26,7 +21,7 @@ _PATIENCE_S = 10  # for what the server still does when it is asked to end
 def run(arguments: list[str]) -> int:
     """The exit code, once the server has ended: 0 after Ctrl-C."""
     if {"--help", "-h"} & {*arguments}:
-        sys.stdout.write(USAGE.format(ui=paths.typed("ui")) + "\n")
+        sys.stdout.write(_usage())
         return 0
     try:
         port, store = _options(arguments)
@@ -68,15 +63,25 @@ def _require_free(port: int) -> None:
         try:
             trial.bind((_HOST, port))
         except OSError as error:
+            other = port + 1 if port < 2**16 - 1 else 5000
             raise ConfigError(
-                f"port {port} cannot be used: {error.strerror}", f"Choose another: {paths.typed('ui')} {_other(port)}"
+                f"port {port} cannot be used: {error.strerror}", f"Choose another: {_typed('port', other)}"
             ) from error
 
 
-def _other(port: int) -> str:
-    """The option that names another port, as `make` or a command takes it."""
-    key = "PORT" if paths.typed("ui").startswith("make") else "port"
-    return f"{key}={port + 1 if port < 2**16 - 1 else 5000}"
+def _usage() -> str:
+    return f"""Lamella: MLflow's pages over the runs, on this machine alone, until Ctrl-C.
+
+  {paths.typed("ui"):<30} the runs, where commands keep them
+  {_typed("port", 5001):<30} at another port than 5000
+  {_typed("store", "file.db"):<30} the runs of another store
+"""
+
+
+def _typed(key: str, value: object) -> str:
+    """The command with an option, as the user types it: `lamella ui port=5001`, `make ui PORT=5001`."""
+    ui = paths.typed("ui")
+    return f"{ui} {key.upper() if ui.startswith('make') else key}={value}"
 
 
 def _serve(port: int, store: Path) -> int:
