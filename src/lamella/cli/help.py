@@ -97,5 +97,5 @@ def refuse_hidden() -> None:
         if (CONF / name).is_file():
             raise ConfigError(
                 f"{file} has the name of a file of Lamella's own, which would be taken in its place",
-                f"Rename it, and choose it by its new name: {name.parent.as_posix()}=NAME.",
+                "Rename it; a choice is then taken by its new name, as in model=NAME.",
             )
