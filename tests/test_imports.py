@@ -20,7 +20,8 @@ FLOORS = [
     {"inference"},
     {"model", "training", "evaluation"},
     {"reporting"},
-    {"commands", "cli"},
+    {"commands"},
+    {"cli"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 GROUND = {room for rooms in FLOORS[:3] for room in rooms}

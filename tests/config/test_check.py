@@ -90,13 +90,19 @@ def test_defaults_are_those_promised() -> None:
     assert cfg.tracking.uri == f"sqlite:///{CHECKOUT}/mlflow/lamella.db"
 
 
-def test_default_paths_lie_under_the_checkout_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("home", [None, "elsewhere"])
+def test_default_paths_lie_in_one_place_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str | None
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LAMELLA_DATA", raising=False)
+    if home:
+        monkeypatch.setenv("LAMELLA_HOME", home)
     cfg = checked("dataset=em")
     artifacts, root = cfg.tracking.artifacts or "", cfg.dataset.arguments["root"]
     for path in (cfg.paths.data, cfg.paths.cache, cfg.paths.output, artifacts, root):
-        assert Path(path).is_relative_to(CHECKOUT)
+        assert Path(path).is_relative_to(tmp_path / home if home else CHECKOUT)
+    assert cfg.tracking.uri == f"sqlite:///{tmp_path / home if home else CHECKOUT}/mlflow/lamella.db"
 
 
 def test_lamella_data_is_relative_to_where_the_user_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,7 +179,7 @@ class ScoreKeys:
 
 @dataclass(frozen=True)
 class PathsKeys:
-    """`paths`: folders. What a user types is relative to where they stand; defaults lie in the checkout."""
+    """`paths`: folders. What a user types is relative to where they stand; see `config/paths.py` for defaults."""
 
     data: Annotated[str, Key("holds em/ and blood/")]
     cache: Annotated[str, Key("decoded images and phantoms")]
@@ -188,7 +188,7 @@ class PathsKeys:
 
 @dataclass(frozen=True)
 class Config:
-    """All keys of `train.py`: what one experiment needs."""
+    """All keys of `train`: what one experiment needs."""
 
     dataset: DatasetKeys
     model: ModelKeys
@@ -210,7 +210,7 @@ class Config:
 
 @dataclass(frozen=True)
 class PrepareData:
-    """All keys of `scripts/prepare_data.py`, which fetches and audits a data set."""
+    """All keys of `prepare_data`, which fetches and audits a data set."""
 
     dataset: DatasetKeys
     archive: Annotated[str | None, Key("an archive on disk; null: fetch it from where it was published")]
@@ -228,7 +228,7 @@ class PrepareData:
 
 @dataclass(frozen=True)
 class TiffToPng:
-    """All keys of `scripts/tiff_to_png.py`, which turns TIFF into PNG."""
+    """All keys of `tiff_to_png`, which turns TIFF into PNG."""
 
     input: Annotated[str, Key("a TIFF file, a folder of them, or a glob in quotes")]
     output: Annotated[str, Key("folder for the PNG files; made where it is missing")]
@@ -244,7 +244,7 @@ class TiffToPng:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """All keys of `scripts/evaluate.py`, which scores a finished run again."""
+    """All keys of `evaluate`, which scores a finished run again."""
 
     run: Annotated[str, Key("the MLflow run whose best checkpoint is scored")]
     dataset: DatasetKeys | None
@@ -260,7 +260,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Compare:
-    """All keys of `scripts/compare.py`, which compares finished runs."""
+    """All keys of `compare`, which compares finished runs."""
 
     experiment: Annotated[str | None, Key("the MLflow experiment whose runs are compared")]
     runs: Annotated[list[str] | None, Key("or these runs, by their ids")]

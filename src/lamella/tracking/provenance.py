@@ -17,6 +17,7 @@ from lamella.data.audit.page import write_page
 from lamella.data.manifest import data_sha256, manifest, split_ids, split_sha256
 from lamella.data.prepared import PreparedData
 from lamella.hardware import Hardware
+from lamella.version import __version__
 
 
 def identity(
@@ -48,7 +49,8 @@ def identity(
         "precision": hardware.precision,
     }
     tags = {
-        "lamella.git_commit": commit,
+        "lamella.version": __version__,
+        "lamella.git_commit": commit or "none",
         "lamella.git_dirty": str(bool(change)).lower(),
         "lamella.config_sha256": config_sha256,
         "lamella.data_sha256": protocol["data"],
@@ -108,11 +110,13 @@ def card(data: PreparedData) -> dict[str, str]:
     }
 
 
-def code(checkout: Path) -> tuple[str, str]:
+def code(checkout: Path | None) -> tuple[str, str]:
     """The state of a checkout: its commit ("" where there is none), and the uncommitted change ("" when clean).
 
     The change is a diff and the names of new files.
     """
+    if checkout is None:
+        return "", ""
     commit = _git(checkout, "rev-parse", "--verify", "--quiet", "HEAD").strip()
     change = _git(checkout, "diff", "HEAD") if commit else ""
     new = _git(checkout, "ls-files", "--others", "--exclude-standard").splitlines()
