@@ -10,6 +10,7 @@ from lamella import reporting as report
 from lamella import tracking
 from lamella.errors import ConfigError, StorageError
 from lamella.reporting.cohorts import by_method, differences
+from support.stores import empty_store
 
 OTSU, UNET_A, UNET_B = [0.5, 0.7], [0.8, 0.9], [0.6, 0.9]  # Dice of two images
 
@@ -53,7 +54,9 @@ class Store:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
+    folder = tmp_path_factory.mktemp("store")
+    empty_store(folder / "runs.db")
+    return folder
 
 
 @pytest.fixture
