@@ -20,6 +20,9 @@ from PIL import Image
 from lamella.cli import main as cli
 from lamella.config.check import check, plain
 from lamella.config.paths import CHECKOUT
+from support import processes
+from support.processes import ENVIRONMENT, end
+from support.stores import empty_store
 
 TRAIN = CHECKOUT / "train.py"
 PHANTOM = {"train": 4, "test": 2, "height": 64, "width": 96}
@@ -28,11 +31,6 @@ SMALLEST = [
     *("data.crop=32", "data.steps=2", "trainer=cpu", "trainer.max_epochs=1"),
     *("model=unet", "model.decoder_channels=[16,8]"),
 ]
-PATIENCE_S = 600  # a machine that does other things at the same time is slow
-# What the user's shell says must not reach the tests.
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(("LAMELLA_", "MLFLOW_", "HYDRA_"))} | {
-    "OMP_NUM_THREADS": "1"
-}
 
 
 class Place:
@@ -58,27 +56,13 @@ def artifacts(run):
     return Path(run.info.artifact_uri.removeprefix("file://"))
 
 
-def start(*overrides, cwd, shell="exec"):
+def start(*overrides, cwd, **how):
     """train.py as a user starts it who stands in `cwd`."""
-    return subprocess.Popen(
-        ["bash", "-c", f'{shell} "$@"', "bash", sys.executable, str(TRAIN), *overrides],
-        cwd=cwd,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # a group of its own, as in a terminal
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # the tests may run in the background
-    )
+    return processes.start(TRAIN, *overrides, cwd=cwd, **how)
 
 
-def end(process):
-    stdout, stderr = process.communicate(timeout=PATIENCE_S)
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
-
-
-def train(*overrides, cwd):
-    return end(start(*overrides, cwd=cwd))
+def train(*overrides, cwd, **how):
+    return end(start(*overrides, cwd=cwd, **how))
 
 
 def refused(result):
@@ -97,7 +81,7 @@ def finished(tmp_path_factory):
     """The result and the place of a run from another folder than the checkout, all paths relative to it."""
     place = Place(tmp_path_factory.mktemp("finished"))
     relative = [override.replace(f"{place.root}/", "") for override in place.overrides]
-    return train(*SMALLEST, *relative, "score.seen=true", cwd=place.root), place
+    return train(*SMALLEST, *relative, "score.seen=true", cwd=place.root, fresh=True), place
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +141,7 @@ def test_a_run_holds_its_tags(finished, run):
     for name in ("config", "data", "split"):
         assert len(tags[f"lamella.{name}_sha256"]) == 64
     head = subprocess.run(["git", "-C", CHECKOUT, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    assert tags["lamella.git_commit"] == (head.stdout.strip() if head.returncode == 0 else "")
+    assert tags["lamella.git_commit"] == (head.stdout.strip() if head.returncode == 0 else "none")
     assert tags["lamella.git_dirty"] in ("true", "false")
     assert json.loads(tags["lamella.protocol"])["split"] == tags["lamella.split_sha256"]
     assert tags["mlflow.runName"] == "unet seed 0"
@@ -204,6 +188,7 @@ def test_the_saved_configuration_is_sound_and_complete(run):
 
 def test_a_sweep_gives_one_run_a_job_and_they_share_a_tag(tmp_path):
     place = Place(tmp_path)
+    empty_store(place.root / "runs.db")
     result = train("-m", *SMALLEST, *place.overrides, "seed=1,2", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     *runs, comparison = sorted(place.runs(), key=lambda run: run.info.start_time)
@@ -229,7 +214,7 @@ def test_jobs_in_processes_of_their_own_are_told_of_and_compared_alike(tmp_path)
     (tmp_path / "experiment/c.yaml").write_text("# @package _global_\ndefaults: [{override /dataset: blood}]\n")
     joblib = (f"--config-dir={tmp_path}", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     chosen = ("experiment=a,b,c", "trainer=cpu", f"paths.data={tmp_path}/nowhere", *place.overrides)
-    result = train("-m", *joblib, *chosen, cwd=tmp_path)
+    result = train("-m", *joblib, *chosen, cwd=tmp_path, fresh=True)
     assert "experiment=c" in refused(result)
     assert result.stderr.count("error: ") == 1
     assert result.stderr.count("In job 2: ") == 1
@@ -410,14 +395,16 @@ def broken(tmp_path_factory):
     """Runs without end, disturbed in their first epochs: {name: (result, its only run)}."""
     root = tmp_path_factory.mktemp("broken")
     places = {name: Place(root / name) for name in ("terminated", "interrupted", "full", "damaged")}
+    for place in places.values():
+        empty_store(place.root / "runs.db")
     endless = [*SMALLEST, "trainer.max_epochs=100000", "trainer.patience=null"]
-    shells = {"full": "ulimit -f 8192; exec"}  # no file above 8 MB, as on a full disk: a checkpoint is larger
-    processes = {
+    sizes = {"full": 8 * 2**20}  # a checkpoint is larger
+    running = {
         name: start(*endless, *place.overrides, f"data.workers={int(name in ENDED_BY)}", cwd=root,
-                    shell=shells.get(name, "exec"))
+                    file_size=sizes.get(name))
         for name, place in places.items()
     }  # fmt: skip
-    for name, process in processes.items():
+    for name, process in running.items():
         if name != "full":
             until(process, "epoch ")
         if name == "terminated":
@@ -430,7 +417,7 @@ def broken(tmp_path_factory):
             for file in (places[name].root / "cache/arrays").rglob("*.npy"):
                 np.save(file.with_name("wrong.npy"), np.zeros(1, np.uint8))
                 file.with_name("wrong.npy").replace(file)  # a file in use is left alone
-    results = {name: end(process) for name, process in processes.items()}
+    results = {name: end(process) for name, process in running.items()}
     return {name: (results[name], *places[name].runs()) for name in places}
 
 

@@ -23,6 +23,7 @@ from lamella.console import console
 from lamella.errors import ConfigError, DataError, StorageError
 from lamella.inference import checkpoint
 from lamella.training.fit import FitSettings, fit
+from support.stores import empty_store
 
 PACKAGE = CHECKOUT / "src" / "lamella"
 # Smears of three by three cells, a network that learns them in seconds, arithmetic that repeats exactly.
@@ -40,7 +41,9 @@ EM = [
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    return tmp_path_factory.mktemp("experiments")
+    folder = tmp_path_factory.mktemp("experiments")
+    empty_store(folder / "runs.db")
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -21,11 +21,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from lamella.cli.command_line import read
-from lamella.cli.help import template
+from lamella.cli.help import refuse_hidden, template
 from lamella.cli.messages import Message, mistake, refusal
 from lamella.cli.sources import search
 from lamella.cli.sweep import Sweep, checked
-from lamella.config.paths import CHECKOUT, CONF
+from lamella.config.paths import CONF, home, store_file
 from lamella.config.schema import SCHEMAS
 from lamella.config.words import hints_of, kind_and_key, plain_group, target_class
 from lamella.errors import LamellaError
@@ -88,6 +88,7 @@ def main(command: str, job: Callable[[DictConfig], Any]) -> None:
     # Hydra then raises instead of printing its own report and leaving.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        refuse_hidden()
         typed = read(sys.argv[1:])
         # `experiment` is a choice by name for Hydra wherever it sees the folder; for comparing it is a key.
         search([*([] if command == "compare" else [str(CONF)]), *typed.folders])
@@ -134,7 +135,8 @@ def register() -> None:
         help_ = {"app_name": "lamella", "template": template(command), "header": "", "footer": ""}
         store.store(group="hydra/help", name=command, node=help_)
     store.store(name="compare", node=OmegaConf.load(CONF / "compare.yaml"))
-    OmegaConf.register_new_resolver("lamella.checkout", lambda path: str(CHECKOUT / path), replace=True)
+    OmegaConf.register_new_resolver("lamella.home", lambda path: str(home() / path), replace=True)
+    OmegaConf.register_new_resolver("lamella.store", lambda: f"sqlite:///{store_file()}", replace=True)
     started = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"  # one for all processes of a sweep
     OmegaConf.register_new_resolver("lamella.started", lambda: started, replace=True)
     OmegaConf.register_new_resolver("lamella.absolute", lambda path: str(Path(path).absolute()), replace=True)
@@ -195,7 +197,8 @@ def _composable(schema: type) -> type:
         elif target_class(hint):
             fields.append((name, dict[str, Any] | None if typing.get_args(hint) else dict[str, Any], MISSING))
         else:
-            fields.append((name, kind_and_key(hint)[0], MISSING))
+            kind = kind_and_key(hint)[0]
+            fields.append((name, dict[str, Any] if typing.get_origin(kind) is dict else kind, MISSING))
     return dataclasses.make_dataclass(schema.__name__, fields)
 
 
