@@ -5,10 +5,10 @@
 
 On the phantom of blood smears, through the real commands, in a folder that is removed afterwards. A line a finding:
 
-- crops/s of each network and batch size: of the network alone, on one batch that stays on the device (forward, backward,
+- crops/s of each network and batch size: of the network alone, on one batch that stays on the device (forward, backward
   optimizer: what the card can do), and of training from files, without and with averaged weights, validation left out;
 - the most memory that was taken, and the waits of a training step for the device, by file and line (on a GPU);
-- the same with the loss `boundary_weighted`, part of which is computed on the host;
+- the same with the loss `boundary_weighted`, the dearest one;
 - deterministic training of unet, pspnet and dpt: repeats, or what torch says against it;
 - the test scores of one checkpoint on the device and on the CPU, in float32 and in bfloat16.
 """

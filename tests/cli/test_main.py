@@ -131,7 +131,7 @@ def test_a_run_holds_its_params(run):
 
 
 def _flat_keys(node, path=""):
-    if OmegaConf.is_dict(node):
+    if OmegaConf.is_dict(node) and node:
         return {key for name in node for key in _flat_keys(node[name], f"{path}.{name}" if path else name)}
     return {path}
 
