@@ -62,7 +62,7 @@ def refuse_unrepeatable(task: SegmentationTask, hardware: Hardware, *, batch_siz
     try:
         with heard, torch.random.fork_rng(devices=[]):
             logits = functional_call(network, state, (image,))
-            task.loss(logits, mask, mask.bool()).backward()
+            torch.autograd.backward(task.loss(logits, mask, mask.bool()))
     except LamellaError:
         raise
     except Exception:  # whatever such a network may raise without numbers
@@ -75,11 +75,11 @@ def refuse_unrepeatable(task: SegmentationTask, hardware: Hardware, *, batch_siz
         )
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """The names of the operations that torch carries out."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.names: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
