@@ -90,11 +90,11 @@ def own_folder() -> Path | None:
 def refuse_hidden() -> None:
     """Raises ConfigError where a user's own file has the name of one of ours: Hydra would take ours, in silence."""
     folder = own_folder()
-    if folder is None:
+    if folder is None or folder.resolve() == CONF:
         return
-    for file in sorted(folder.rglob("*.yaml")):
-        name = file.relative_to(folder)
-        if (CONF / name).is_file():
+    for ours in sorted(CONF.rglob("*.yaml")):
+        file = folder / ours.relative_to(CONF)
+        if file.is_file():
             raise ConfigError(
                 f"{file} has the name of a file of Lamella's own, which would be taken in its place",
                 "Rename it; a choice is then taken by its new name, as in model=NAME.",
