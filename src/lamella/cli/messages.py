@@ -1,9 +1,11 @@
 """Errors in words: what a user can mend, and all that Hydra and OmegaConf refuse, as a problem and a remedy."""
 
 import contextlib
+import errno
 import itertools
 import re
 import sys
+import traceback
 from typing import Any
 
 import hydra
@@ -20,13 +22,19 @@ from lamella.errors import LamellaError
 
 Message = tuple[str, str]  # a problem in one line, and what to do about it
 
+# What torch, CUDA, cuDNN, cuBLAS and the host's allocator say where memory is full.
+_FULL = (
+    "out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory",
+    "not enough memory",
+)  # fmt: skip
+
 
 def mistake(error: Exception) -> Message | None:
     """The message for an error that a user can mend; None for all else, which is a bug and keeps its traceback."""
     if isinstance(error, LamellaError):
         return error.problem, error.remedy
-    if type(error).__name__ == "OutOfMemoryError":  # torch's, not imported here
-        return "the GPU's memory is full", "Set `data.batch_size` or `data.crop` lower, or choose a smaller model."
+    if message := _full_memory(error) or _not_deterministic(error):
+        return message
     if isinstance(error, OSError) and not isinstance(error, (MissingConfigException, BrokenPipeError)):
         place = f"{error.filename}: " if error.filename else ""
         return (
@@ -35,6 +43,34 @@ def mistake(error: Exception) -> Message | None:
             "say where things are written, LAMELLA_HOME where all of them lie. `debug=true` shows more.",
         )
     return None
+
+
+def _full_memory(error: Exception) -> Message | None:
+    """The message where memory did not suffice. torch is not imported here, and has no one type for it: texts tell."""
+    text = str(error)
+    of_host = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    if not of_host and not (isinstance(error, RuntimeError) and any(words in text for words in _FULL)):
+        return None
+    place = "this machine's" if of_host or "CPUAllocator" in text else "the GPU's"
+    problem = f"{place} memory is full"
+    if wanted := re.search(r"(?:[Tt]ried|Unable) to allocate ([\d.]+) (\w+)", text):
+        number, unit = (float(wanted[1]) / 2**30, "GiB") if wanted[2] == "bytes" else (float(wanted[1]), wanted[2])
+        problem += f": {number:g} {unit} more do not fit"
+    at_work = {frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)}
+    if not at_work & {"lamella.inference.tiling", "lamella.inference.whole_images"}:
+        return problem, "Set `data.batch_size` or `data.crop` lower, or choose `trainer.precision=bf16-mixed`."
+    if "lamella.commands.evaluate" in at_work:
+        return problem, "A run keeps its `inference.tile`: train with a lower one, or set `accelerator=cpu`."
+    return problem, "Set `inference.tile` lower: an image that is larger is predicted in tiles of that side."
+
+
+def _not_deterministic(error: Exception) -> Message | None:
+    """The message where torch knows no algorithm that repeats exactly."""
+    found = re.match(r"(\w+) does not have a deterministic implementation", str(error))
+    if not found:
+        return None
+    problem = f"trainer.deterministic=true, but torch's {found[1]} has no algorithm that repeats exactly"
+    return problem, "Choose another model, or trainer=cpu, or trainer.deterministic=false."
 
 
 def refusal(error: Exception, config_name: str) -> Message:

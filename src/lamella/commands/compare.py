@@ -16,6 +16,7 @@ from lamella.config.schema import Compare
 from lamella.config.targets import translated
 from lamella.console import console
 from lamella.errors import ConfigError, StorageError
+from lamella.reporting.cohorts import differences
 from lamella.reporting.summary import counted
 from lamella.reporting.tables import show, show_pairs
 
@@ -98,7 +99,9 @@ def make(found: Sequence[tracking.FinishedRun], uri: str, *, score: str, k: int,
         for sentence in section.verdict:
             out.print(sentence, highlight=False)
     if len(sections) > 1:
-        out.print(f"These are {len(sections)} protocols: their scores are not to be compared.", highlight=False)
+        differing = ", ".join(differences(cohorts)) or "their test images"
+        said = f"These are {len(sections)} protocols: their scores are not to be compared. They differ in: {differing}."
+        out.print(said, highlight=False)
     params = {"metric": score, "runs": " ".join(run.run_id for run in found)}
     run_name, tags = f"comparison of {title.partition(': ')[2]}", {"lamella.kind": "comparison"}
     with tracking.start(

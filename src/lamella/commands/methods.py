@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lamella.config.check import build, kept
 from lamella.config.paths import CONF, typed
+from lamella.config.schema import ModelKeys
 from lamella.config.words import suggestion
 from lamella.errors import ConfigError, LamellaError
 from lamella.models.smp.encoders import encoder_names, has_imagenet_weights
@@ -71,7 +72,7 @@ def measure(name: str) -> Row:
         raise ConfigError(f"there is no model {name!r}", suggestion(name, model_names()))
     around = {"dataset": {"in_channels": CHANNELS, "num_classes": CLASSES}, "seed": 0}  # what the file refers to
     composed: Any = OmegaConf.to_container(OmegaConf.create({**around, "model": OmegaConf.load(file)}), resolve=True)
-    network = build(kept(composed["model"]))
+    network = build(kept(composed["model"], ModelKeys))
     parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     source = file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
     return Row(name, parameters, forward_flops(network) if parameters else 0, source)

@@ -22,7 +22,7 @@ def summary_line(heading: str, data: PreparedData, parameters: int, hardware: Ha
     """What is about to run, on what: heading, size of the network, device, numbers of images."""
     split = data.split
     return (
-        f"{heading}\n{parameters / 1e6:.1f} M parameters, on {hardware.device.type} in {hardware.precision}; images: "
+        f"{heading}\n{parameters / 1e6:.1f} M parameters, on {hardware.name} in {hardware.precision}; images: "
         f"{len(split.train)} to train, {len(split.val)} to choose by, {len(split.test)} to test"
     )
 
