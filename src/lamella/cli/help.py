@@ -1,8 +1,13 @@
 """What `--help` says about a command: how it is typed, its choices, its keys."""
 
+import contextlib
+import functools
 import sys
 from pathlib import Path
 
+from hydra.errors import OverrideParseException
+
+from lamella.cli.command_line import read
 from lamella.config.paths import CONF, typed
 from lamella.config.schema import SCHEMAS
 from lamella.config.words import meanings, names_at
@@ -74,28 +79,28 @@ def groups() -> list[str]:
 
 def names_in(group: str) -> list[str]:
     """The choices of a group, the user's own among them; none where there is no such group."""
-    return sorted({path.stem for folder in (CONF, own_folder()) if folder for path in (folder / group).glob("*.yaml")})
+    return sorted({path.stem for folder in (CONF, *own_folders()) for path in (folder / group).glob("*.yaml")})
 
 
-def own_folder() -> Path | None:
-    """The folder with a user's own choices that `--config-dir` names on the command line."""
-    found = None
-    for word, following in zip(sys.argv[1:], [*sys.argv[2:], ""], strict=True):
-        flag, joined, value = word.partition("=")
-        if flag in ("--config-dir", "-cd"):
-            found = Path(value if joined else following).absolute()
-    return found
+def own_folders() -> list[Path]:
+    """The folders with a user's own choices that the command line names; none where it cannot be read."""
+    return _own_folders(tuple(sys.argv[1:]))
 
 
 def refuse_hidden() -> None:
     """Raises ConfigError where a user's own file has the name of one of ours: Hydra would take ours, in silence."""
-    folder = own_folder()
-    if folder is None:
-        return
-    for file in sorted(folder.rglob("*.yaml")):
-        name = file.relative_to(folder)
-        if (CONF / name).is_file():
-            raise ConfigError(
-                f"{file} has the name of a file of Lamella's own, which would be taken in its place",
-                "Rename it; a choice is then taken by its new name, as in model=NAME.",
-            )
+    for folder in own_folders():
+        for ours in sorted(CONF.rglob("*.yaml")) if folder.resolve() != CONF else []:
+            file = folder / ours.relative_to(CONF)
+            if file.is_file():
+                raise ConfigError(
+                    f"{file} has the name of a file of Lamella's own, which would be taken in its place",
+                    "Rename it; a choice is then taken by its new name, as in model=NAME.",
+                )
+
+
+@functools.cache  # asked for every group of choices
+def _own_folders(arguments: tuple[str, ...]) -> list[Path]:
+    with contextlib.suppress(ConfigError, OverrideParseException):  # said where the command itself reads it
+        return [Path(folder) for folder in read(arguments).folders]
+    return []

@@ -14,7 +14,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
-from lamella.cli.help import choices, groups, names_in, own_folder
+from lamella.cli.help import choices, groups, names_in
 from lamella.config.paths import CONF, typed
 from lamella.config.schema import SCHEMAS
 from lamella.config.words import expected, names_at, suggestion
@@ -123,11 +123,10 @@ def _unknown_key(key: str, config_name: str) -> Message:
         return f"there is no key {key!r}", f"`{typed('train')} --hydra-help` explains Hydra's own keys."
     chosen = [a.partition("=") for a in sys.argv[1:]]
     sets = [[f"{group}={c}" for c in names.split(",")] for group, _, names in chosen if group in groups()]
-    own = [f'hydra.searchpath=["file://{folder}"]'] if (folder := own_folder()) else []
     for overrides in itertools.product(*sets):  # of a sweep, the first job that lacks the key
         node: Any = {}
         with contextlib.suppress(Exception), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            node = hydra.compose(config_name, [*own, *overrides])
+            node = hydra.compose(config_name, list(overrides))
         names = [str(name) for name in node] + list(choices(config_name))
         for part in key.split("."):
             if part not in node:

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import logging
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -44,6 +45,11 @@ def open_store(uri: str, artifacts: str | None, experiment: str) -> tuple[Mlflow
     address = urlsplit(uri)
     if uri.startswith("sqlite:///"):
         path = Path(uri.removeprefix("sqlite:///")).absolute()
+        if re.search(r"\?|%[0-9a-fA-F]{2}", str(path)):  # an address has other uses for them: another file is opened
+            raise StorageError(
+                f"no store can lie at {path}: SQLite's addresses take no ?, and no % before two digits",
+                "Choose another folder: `tracking.uri` names the file, LAMELLA_HOME the folder of everything.",
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"), undisturbed():  # half a store is broken for good
             _require_writable(path)
