@@ -1,12 +1,13 @@
 """What a GPU makes of Lamella: crops a second, waits, memory, repeatability, and whether scores are those of a CPU.
 
-    python tools/benchmark_gpu.py                                                  some minutes on a GPU
-    python tools/benchmark_gpu.py --device cpu --batches 2 --steps 4 --crop 64     does this program run at all?
+    python tools/benchmark_gpu.py [dataset=blood ...]                             some minutes on a GPU
+    python tools/benchmark_gpu.py --device cpu --batches 2 --steps 4 --crop 64    does this program run at all?
 
-On the phantom of blood smears, through the real commands, in a folder that is removed afterwards. A line a finding:
+On the phantom of blood smears unless keys of train.py say otherwise, through the real commands, in a folder that is
+removed afterwards. A line a finding:
 
-- crops/s of each network and batch size: of the network alone, on one batch that stays on the device (forward, backward,
-  optimizer: what the card can do), and of training from files, without and with averaged weights, validation left out;
+- crops/s of each network and batch size: of the network alone, on one batch that stays on the device (forward,
+  backward, optimizer: what the card can do), and of training from files, without and with averaged weights, validation left out;
 - the most memory that was taken, and the waits of a training step for the device, by file and line (on a GPU);
 - the same with the loss `boundary_weighted`, part of which is computed on the host;
 - deterministic training of unet, pspnet and dpt: repeats, or what torch says against it;
@@ -59,7 +60,7 @@ class Place:
         self.common = [
             *(f"trainer={options.device}", f"data.crop={options.crop}", f"data.steps={options.steps}"),
             *("trainer.max_epochs=1", "trainer.progress=false", "tracking.figures=0"),
-            f"tracking.artifacts={root}/artifacts",
+            *(f"tracking.artifacts={root}/artifacts", *options.overrides),
         ]
 
     def configured(self, command: str, *overrides: str) -> Any:
@@ -128,15 +129,17 @@ class Steps:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("gpu", "cpu"), default="gpu")
-    parser.add_argument("--batches", type=int, nargs="+", default=[4, 16, 64])
+    parser.add_argument("--batches", type=lambda text: [int(each) for each in text.split(",")], default=[4, 16, 64])
+    parser.add_argument("--networks", type=lambda text: text.split(","), default=NETWORKS)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--crop", type=int, default=256)
+    parser.add_argument("overrides", nargs="*", help="further keys of train.py")
     options = parser.parse_args()
     machine = hardware.resolve(options.device, "auto")
     say("device", f"{machine.name}, {machine.precision}; torch {torch.__version__}, CUDA {torch.version.cuda}")
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder), options)
-        for network in NETWORKS:
+        for network in options.networks:
             for batch in options.batches:
                 with named(f"{network}, batch {batch}"):
                     speed(place, machine, network, batch)
