@@ -1,10 +1,8 @@
 """The README's commands, run as they stand: only made short, on tiny data, into a store of their own."""
 
-import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,9 @@ import pytest
 
 from lamella import tracking
 from lamella.data.datasets.phantom import write_blood, write_em
+from support import processes
+from support.processes import ENVIRONMENT
+from support.stores import empty_store
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -22,6 +23,8 @@ COMMANDS = [line.strip() for line in re.findall(r"^    (\S.*)$", README, re.MULT
 TRAIN = [c.split("#")[0].strip() for c in COMMANDS if "train.py" in c and not c.startswith("$")]
 OTHERS = [c.split("#")[0].strip() for c in COMMANDS if "scripts/" in c]
 JUDGING = [c for c in OTHERS if "compare.py" in c or "evaluate.py" in c]
+# Of every script one command in a new interpreter, with all its imports.
+FIRST = {next(c for c in OTHERS if script in c) for script in re.findall(r"scripts/\w+", " ".join(OTHERS))}
 MAKE = sorted({m for c in COMMANDS for m in re.findall(r"^make ([a-z-]+)", c)})
 # A protocol has its own methods and seeds: some of them stand for all.
 FEWER = ["model=otsu,unet", "seed=1"]
@@ -49,6 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "my/train/mask").rename(folder / "my/masks")
     write_em(folder / "data" / "em", seed=0, sections=12, size=64)
     write_blood(folder / "data" / "blood", seed=0, train=6, test=2, height=256, width=256)
+    empty_store(folder / "runs.db")
     return folder
 
 
@@ -56,18 +60,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(place: Path) -> str:
     """Where the runs of `python train.py dataset=blood model=unet` are kept: a store with one."""
     store = [f"tracking.uri=sqlite:///{place}/one.db", f"tracking.artifacts={place}/one", f"paths.cache={place}/cache"]
-    done = run("python train.py dataset=blood model=unet", place, *SHORT, *store, f"paths.output={place}/outputs")
+    kept = f"paths.output={place}/outputs"
+    done = run("python train.py dataset=blood model=unet", place, *SHORT, *store, kept, fresh=True)
     assert done.returncode == 0, done.stderr
     return f"sqlite:///{place}/one.db"
 
 
-def run(command: str, place: Path, *extra: str) -> subprocess.CompletedProcess[str]:
+def run(command: str, place: Path, *extra: str, fresh: bool) -> subprocess.CompletedProcess[str]:
     for name in ("my/", "data/em/", "output=pictures"):  # what stands in the user's folder stands in `place` here
         command = command.replace(name, name.replace("my/", f"{place}/my/").replace("data/em/", f"{place}/data/em/")
                                   .replace("pictures", f"{place}/pictures"))  # fmt: skip
-    words = [sys.executable if word.endswith("python") else word for word in shlex.split(command)]
-    environment = {**os.environ, "LAMELLA_DATA": str(place / "data")}
-    return subprocess.run([*words, *extra], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    _, script, *words = shlex.split(command)
+    environment = {**ENVIRONMENT, "LAMELLA_DATA": str(place / "data")}
+    return processes.run(Path(script), *words, *extra, cwd=ROOT, env=environment, fresh=fresh)
 
 
 def test_the_readme_has_the_commands_this_file_runs() -> None:
@@ -90,7 +95,7 @@ def test_train_commands(command: str, place: Path) -> None:
         fewer = ONE_SEED
     else:
         fewer = [] if "dataset=" in command else SMALL
-    done = run(command, place, *([] if shows else [*fewer, *SHORT, *store.split(), kept]))
+    done = run(command, place, *([] if shows else [*fewer, *SHORT, *store.split(), kept]), fresh=shows)
     assert done.returncode == 0, done.stderr
     if not shows:
         runs = re.findall(r"^run ([0-9a-f]{32})$", done.stdout, re.MULTILINE)
@@ -131,7 +136,8 @@ def test_commands_for_finished_runs(command: str, place: Path, trained: str) -> 
     places = (
         [f"output={place}/reports"] if compares else [f"paths.{kind}={place}/{kind}" for kind in ("cache", "output")]
     )
-    done = run(command.replace("run=ID", f"run={folder.parent.name}"), place, f"tracking.uri={trained}", *places)
+    command, fresh = command.replace("run=ID", f"run={folder.parent.name}"), command in FIRST
+    done = run(command, place, f"tracking.uri={trained}", *places, fresh=fresh)
     assert done.returncode == 0, done.stderr
     assert ("report.html" if compares else "to the last bit") in done.stdout
 
@@ -145,7 +151,7 @@ def test_other_commands(command: str, place: Path, request: pytest.FixtureReques
         extra = ["partial=true"]
     fetches = "prepare_data" in command
     places = [f"paths.cache={place}/cache", f"html={place}/audit.html"]
-    done = run(command, place, *([*extra, *places] if fetches else []))
+    done = run(command, place, *([*extra, *places] if fetches else []), fresh=command in FIRST)
     assert done.returncode == 0, done.stderr
     made = place / ("audit.html" if fetches else "pictures/train-volume_011.png")
     assert made.stat().st_size > 1000

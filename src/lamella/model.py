@@ -5,7 +5,7 @@ mask = Model("best.ckpt").predict(image)
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,19 @@ class Model:
         device: `cpu`; `cuda` or `cuda:1`; `auto`, which is a GPU where one works. A warning says why it is not taken.
         precision: `32-true` (float32), `bf16-mixed` (bfloat16) or `auto` (bfloat16 where the device has it). None: that
             of its run's test; where that was bfloat16 and the device would have to emulate it, float32, with a warning.
+        trust: modules or .py files of your own that the network may come from; nothing else in the file is run.
 
     Raises:
-        StorageError: the file is missing, damaged, or no checkpoint of Lamella.
-        ConfigError: there is no such device or precision here.
+        StorageError: the file is missing, damaged, or no checkpoint of Lamella; or it names code that is not trusted.
+        ConfigError: there is no such device or precision here, or `trust` names what cannot be imported.
     """
 
-    def __init__(self, path: str | Path, *, device: str = "cpu", precision: str | None = None) -> None:
-        self.trained = checkpoint.load(Path(path))
+    def __init__(
+        self, path: str | Path, *, device: str = "cpu", precision: str | None = None, trust: Sequence[str] = ()
+    ) -> None:
+        self.trained = checkpoint.load(Path(path), trust)
+        for module in self.trained.changed:
+            warnings.warn(checkpoint.changed(module), stacklevel=2)
         self.hardware = _hardware(device, precision, self.trained.precision)
         self.trained.segmenter.on(self.hardware.device)
 

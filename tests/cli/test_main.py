@@ -2,9 +2,7 @@
 
 import csv
 import json
-import logging
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -14,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from hydra.core.config_store import ConfigStore
 from mlflow import MlflowClient
 from omegaconf import OmegaConf
 from PIL import Image
@@ -21,6 +20,9 @@ from PIL import Image
 from lamella.cli import main as cli
 from lamella.config.check import check, plain
 from lamella.config.paths import CHECKOUT
+from support import processes
+from support.processes import ENVIRONMENT, end
+from support.stores import empty_store
 
 TRAIN = CHECKOUT / "train.py"
 PHANTOM = {"train": 4, "test": 2, "height": 64, "width": 96}
@@ -29,11 +31,6 @@ SMALLEST = [
     *("data.crop=32", "data.steps=2", "trainer=cpu", "trainer.max_epochs=1"),
     *("model=unet", "model.decoder_channels=[16,8]"),
 ]
-PATIENCE_S = 600  # a machine that does other things at the same time is slow
-# What the user's shell says must not reach the tests.
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(("LAMELLA_", "MLFLOW_", "HYDRA_"))} | {
-    "OMP_NUM_THREADS": "1"
-}
 
 
 class Place:
@@ -59,27 +56,13 @@ def artifacts(run):
     return Path(run.info.artifact_uri.removeprefix("file://"))
 
 
-def start(*overrides, cwd, shell="exec"):
+def start(*overrides, cwd, **how):
     """train.py as a user starts it who stands in `cwd`."""
-    return subprocess.Popen(
-        ["bash", "-c", f'{shell} "$@"', "bash", sys.executable, str(TRAIN), *overrides],
-        cwd=cwd,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # a group of its own, as in a terminal
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # the tests may run in the background
-    )
+    return processes.start(TRAIN, *overrides, cwd=cwd, **how)
 
 
-def end(process):
-    stdout, stderr = process.communicate(timeout=PATIENCE_S)
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
-
-
-def train(*overrides, cwd):
-    return end(start(*overrides, cwd=cwd))
+def train(*overrides, cwd, **how):
+    return end(start(*overrides, cwd=cwd, **how))
 
 
 def refused(result):
@@ -98,7 +81,7 @@ def finished(tmp_path_factory):
     """The result and the place of a run from another folder than the checkout, all paths relative to it."""
     place = Place(tmp_path_factory.mktemp("finished"))
     relative = [override.replace(f"{place.root}/", "") for override in place.overrides]
-    return train(*SMALLEST, *relative, "score.seen=true", cwd=place.root), place
+    return train(*SMALLEST, *relative, "score.seen=true", cwd=place.root, fresh=True), place
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +141,7 @@ def test_a_run_holds_its_tags(finished, run):
     for name in ("config", "data", "split"):
         assert len(tags[f"lamella.{name}_sha256"]) == 64
     head = subprocess.run(["git", "-C", CHECKOUT, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    assert tags["lamella.git_commit"] == (head.stdout.strip() if head.returncode == 0 else "")
+    assert tags["lamella.git_commit"] == (head.stdout.strip() if head.returncode == 0 else "none")
     assert tags["lamella.git_dirty"] in ("true", "false")
     assert json.loads(tags["lamella.protocol"])["split"] == tags["lamella.split_sha256"]
     assert tags["mlflow.runName"] == "unet seed 0"
@@ -205,6 +188,7 @@ def test_the_saved_configuration_is_sound_and_complete(run):
 
 def test_a_sweep_gives_one_run_a_job_and_they_share_a_tag(tmp_path):
     place = Place(tmp_path)
+    empty_store(place.root / "runs.db")
     result = train("-m", *SMALLEST, *place.overrides, "seed=1,2", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     *runs, comparison = sorted(place.runs(), key=lambda run: run.info.start_time)
@@ -218,6 +202,72 @@ def test_a_sweep_gives_one_run_a_job_and_they_share_a_tag(tmp_path):
     assert sweep
     assert len({run.data.tags["lamella.config_sha256"] for run in runs}) == 2
     assert len({run.data.tags["lamella.protocol"] for run in runs}) == 1
+
+
+def test_jobs_in_processes_of_their_own_are_told_of_and_compared_alike(tmp_path):
+    """Two jobs that are done and one that fails, by joblib: one message, and the two are compared."""
+    place = Place(tmp_path / "place")
+    (tmp_path / "experiment").mkdir()
+    for name, seed in {"a": 1, "b": 2}.items():
+        says = {"defaults": [{"override /model": "otsu"}], "seed": seed, "dataset": PHANTOM}
+        (tmp_path / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{OmegaConf.to_yaml(says)}")
+    (tmp_path / "experiment/c.yaml").write_text("# @package _global_\ndefaults: [{override /dataset: blood}]\n")
+    joblib = (f"--config-dir={tmp_path}", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    chosen = ("experiment=a,b,c", "trainer=cpu", f"paths.data={tmp_path}/nowhere", *place.overrides)
+    result = train("-m", *joblib, *chosen, cwd=tmp_path, fresh=True)
+    assert "experiment=c" in refused(result)
+    assert result.stderr.count("error: ") == 1
+    assert result.stderr.count("In job 2: ") == 1
+    *runs, comparison = place.runs()
+    assert {run.data.params["seed"] for run in runs} == {"1", "2"}
+    (sweep,) = {run.data.tags["lamella.sweep"] for run in runs}
+    assert (place.root / "outputs/sweeps" / sweep / "multirun.yaml").exists()
+    assert comparison.data.tags["lamella.kind"] == "comparison"
+    assert comparison.data.params["runs"].split() == [run.info.run_id for run in runs]
+
+
+# A sweeper and a launcher of somebody else's, as Hydra finds them in an installed package.
+TOY = """
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+
+class Toy(Sweeper):
+    def __init__(self, tries):
+        self.tries = tries
+
+    def setup(self, *, hydra_context, task_function, config):
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def sweep(self, arguments):
+        said = [each for each in arguments if "interval" not in each]
+        for number in range(self.tries):
+            (job,) = self.launcher.launch([[*said, f"inference.threshold={0.4 + number / 10}"]], initial_job_idx=number)
+            print("given back", job.return_value)
+
+ConfigStore.instance().store(group="hydra/sweeper", name="toy", node={"_target_": f"{__name__}.Toy", "tries": 2})
+"""
+
+
+def toy(*overrides, cwd):
+    (cwd / "plugin/hydra_plugins").mkdir(parents=True, exist_ok=True)
+    (cwd / "plugin/hydra_plugins/toy.py").write_text(TOY)
+    path = os.pathsep.join([str(cwd / "plugin"), *filter(None, [ENVIRONMENT.get("PYTHONPATH")])])
+    command = [sys.executable, str(TRAIN), "-m", "hydra/sweeper=toy", *overrides]
+    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT | {"PYTHONPATH": path}, capture_output=True, text=True)
+
+
+def test_another_sweeper_is_compared_alike(tmp_path):
+    place = Place(tmp_path / "place")
+    small = [each for each in SMALLEST if not each.startswith("model")]
+    result = toy(*small, "model=otsu", *place.overrides, "inference.threshold=interval(0.1,0.9)", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    *runs, comparison = place.runs()
+    given = [f"given back {run.data.metrics['test/dice']}" for run in runs]
+    assert [line for line in result.stdout.splitlines() if line.startswith("given back")] == given
+    assert [run.data.params["inference.threshold"] for run in runs] == ["0.4", "0.5"]
+    assert comparison.data.params["runs"].split() == [run.info.run_id for run in runs]
 
 
 # Bad input: each a job of one sweep, so that one process meets them all
@@ -345,14 +395,16 @@ def broken(tmp_path_factory):
     """Runs without end, disturbed in their first epochs: {name: (result, its only run)}."""
     root = tmp_path_factory.mktemp("broken")
     places = {name: Place(root / name) for name in ("terminated", "interrupted", "full", "damaged")}
+    for place in places.values():
+        empty_store(place.root / "runs.db")
     endless = [*SMALLEST, "trainer.max_epochs=100000", "trainer.patience=null"]
-    shells = {"full": "ulimit -f 8192; exec"}  # no file above 8 MB, as on a full disk: a checkpoint is larger
-    processes = {
+    sizes = {"full": 8 * 2**20}  # a checkpoint is larger
+    running = {
         name: start(*endless, *place.overrides, f"data.workers={int(name in ENDED_BY)}", cwd=root,
-                    shell=shells.get(name, "exec"))
+                    file_size=sizes.get(name))
         for name, place in places.items()
     }  # fmt: skip
-    for name, process in processes.items():
+    for name, process in running.items():
         if name != "full":
             until(process, "epoch ")
         if name == "terminated":
@@ -365,7 +417,7 @@ def broken(tmp_path_factory):
             for file in (places[name].root / "cache/arrays").rglob("*.npy"):
                 np.save(file.with_name("wrong.npy"), np.zeros(1, np.uint8))
                 file.with_name("wrong.npy").replace(file)  # a file in use is left alone
-    results = {name: end(process) for name, process in processes.items()}
+    results = {name: end(process) for name, process in running.items()}
     return {name: (results[name], *places[name].runs()) for name in places}
 
 
@@ -398,30 +450,44 @@ def test_an_unforeseen_error_fails_the_run_and_shows_its_traceback(broken):
     assert run.data.tags["lamella.error"] in kept
 
 
+# Python drops what a finalizer raises: here a signal is heard in one, and in `again` once more in ordinary code.
+FINALIZER = """
+import os, signal, sys, time, weakref
+from lamella.cli.main import main
+
+class Thing:
+    pass
+
+def job(cfg):
+    thing = Thing()
+    reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        del thing
+        print("dropped", flush=True)
+        if cfg.input == "again":
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    finally:
+        time.sleep(0.3)
+        print("closed", flush=True)
+
+main("tiff_to_png", job)
+"""
+
+
+@pytest.mark.parametrize("number", ["once", "again"])
+def test_a_signal_is_not_lost_in_a_finalizer(tmp_path, number):
+    (tmp_path / "job.py").write_text(FINALIZER)
+    result = subprocess.run(
+        [sys.executable, tmp_path / "job.py", f"input={number}", "output=x"],
+        cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=50,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (130, "error: stopped by SIGINT\n")
+    assert result.stdout == "dropped\nclosed\n"
+
+
 # What is refused before anything runs: the same code in this process, for the sake of time
-
-
-@pytest.fixture
-def main(monkeypatch, capsys, tmp_path):
-    """Calls train.py with arguments: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # so that what the command sets is taken back
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    logs = logging.root.handlers[:], logging.root.level
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", [str(TRAIN), *arguments])
-        try:
-            runpy.run_path(str(TRAIN), run_name="__main__")
-            code = 0
-        except SystemExit as ended:
-            code = ended.code
-        return code, *capsys.readouterr()
-
-    yield call
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-    logging.root.handlers[:], logging.root.level = logs
 
 
 TOP = (
@@ -469,6 +535,10 @@ LR = "optimizer.lr must be a number, above 0; got"
         ("--config-dir=/no/such/folder", "Additional config directory '/no/such/folder' not found"),
         ("-m seed=1,x", f"{SEED} 'x'"),
         ("-m optimizer.lr=0.1,-1", f"{LR} -1"),
+        ("-m optimizer.lr=0.1,-1 hydra/launcher=joblib", f"{LR} -1"),
+        ("hydra.mode=MULTIRUN optimizer.lr=0.1,-1", f"{LR} -1"),
+        ("-m seed=range(1,1)", "seed=range(1,1): there is no such value"),
+        ("-m optimizer.lr=interval(0.1,0.2)", "BasicSweeper does not support sweep type : INTERVAL_SWEEP"),
         ("-m +extra=1 seed=1,2", "there is no key 'extra'"),
         ("-m model=unet,nosuch", "there is no model 'nosuch'\n  Did you mean otsu? Allowed: attention_r2unet, "),
         ("-m model=ternausnet,unet model.batch_norm=true", "there is no key 'model.batch_norm'\n  Allowed: decoder_"),
@@ -483,6 +553,25 @@ def test_a_mistake_on_the_command_line(main, tmp_path, arguments, message):
     if arguments.startswith("-m "):
         assert list(place.root.iterdir()) == []  # before job 0
     assert not (place.root / "runs.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            "inference.threshold=interval(0.1,2)",
+            "inference.threshold must be a number, above 0 and at most 0.999; got 2.0",
+        ),
+        ("seed=1,2 model=unet,nosuch", "there is no model 'nosuch'"),
+        ("seed=1,2,3,4,5 model=unet,otsu,fcn optimizer.lr=0.1,-1", f"{LR} -1"),
+    ],
+)
+def test_what_another_sweeper_may_try_is_checked_before_it_begins(main, arguments, message):
+    nowhere = {"_target_": "hydra_plugins.nowhere.Sweeper"}  # known as an installed one is; it is never made
+    ConfigStore.instance().store(group="hydra/sweeper", name="nowhere", node=nowhere)
+    code, _, stderr = main("-m", "hydra/sweeper=nowhere", *arguments.split())
+    assert code == 1
+    assert stderr.startswith(f"error: {message}"), stderr
 
 
 @pytest.mark.parametrize(

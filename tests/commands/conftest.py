@@ -7,6 +7,7 @@ from lamella import tracking
 from lamella.cli import main as cli
 from lamella.commands import train
 from lamella.config.paths import CONF
+from support.stores import empty_store
 
 TINY = [
     *(
@@ -25,7 +26,9 @@ UNET = ["model=unet", "model.decoder_channels=[32,16]", "optimizer.lr=0.003"]
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory):
-    return tmp_path_factory.mktemp("smears")
+    folder = tmp_path_factory.mktemp("smears")
+    empty_store(folder / "runs.db")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,6 @@ import hashlib
 import io
 import os
 import signal
-import subprocess
-import sys
 import time
 import zipfile
 from dataclasses import replace
@@ -22,13 +20,11 @@ from lamella.commands import prepare_data as prepare
 from lamella.config.paths import CHECKOUT
 from lamella.data.download.archives import PairsLayout, PublishedArchive, PublishedTiff, VolumeLayout
 from lamella.errors import ConfigError, DataError, StorageError
+from support import processes
+from support.processes import PATIENCE_S
 from support.server import LOGIN, page, sends, serving, status
 
 COMMAND = CHECKOUT / "scripts" / "prepare_data.py"
-PATIENCE_S = 600  # a machine that does other things at the same time is slow
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(("LAMELLA_", "HYDRA_"))} | {
-    "OMP_NUM_THREADS": "1"
-}
 RNG = np.random.default_rng(0)
 VOLUME = RNG.integers(0, 256, (3, 16, 16), np.uint8)
 LABELS = np.where(VOLUME < 50, 0, 255).astype(np.uint8)
@@ -299,24 +295,16 @@ class TestOtherDataSets:
         )
 
 
-def start(root, *overrides):
+def start(root, *overrides, fresh=False):
     """The command as a user starts it."""
     paths = [f"paths.{name}={root / name}" for name in ("data", "cache", "output")]
-    return subprocess.Popen(
-        [sys.executable, COMMAND, *paths, *overrides],
-        cwd=root,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    return processes.start(COMMAND, *paths, *overrides, cwd=root, fresh=fresh)
 
 
 def end(process):
-    stdout, stderr = process.communicate(timeout=PATIENCE_S)
-    assert "Traceback" not in stderr
-    return process.returncode, stdout, stderr
+    done = processes.end(process)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
 
 
 class TestTheCommand:
@@ -357,7 +345,7 @@ class TestTheCommand:
         assert f"put it at {tmp_path / 'data' / 'BBBC041Seg.zip'}" in stderr
 
     def test_help_names_every_key(self, tmp_path):
-        code, stdout, _ = end(start(tmp_path, "--help"))
+        code, stdout, _ = end(start(tmp_path, "--help", fresh=True))
         assert code == 0
         for key in ("archive", "url", "sha256", "partial", "audit", "html", "timeout", "retries"):
             assert f"  {key} " in stdout

@@ -15,6 +15,7 @@ from lamella.cli import main as cli
 from lamella.commands import train as experiment
 from lamella.config.paths import CONF
 from lamella.metrics.catalogue import SCORES, Direction, Kind, beside, lookup, ordered
+from support.stores import empty_store
 
 UNITS = {"", "px", "nm", "cells", "s", "crops/s", "images/s"}
 SHORT = [
@@ -59,7 +60,7 @@ def three_classes(root):
 def logged(tmp_path_factory):
     """What short runs on three kinds of data have logged: kind -> (metrics, columns of scores/test.csv)."""
     root = tmp_path_factory.mktemp("runs")
-    uri = f"sqlite:///{root}/runs.db"
+    uri = empty_store(root / "runs.db")
     places = [f"paths.cache={root}/cache", f"paths.output={root}/outputs"]
     places += [f"tracking.uri={uri}", f"tracking.artifacts={root}/artifacts"]
     cli.register()

@@ -10,6 +10,7 @@ from lamella import reporting as report
 from lamella import tracking
 from lamella.errors import ConfigError, StorageError
 from lamella.reporting.cohorts import by_method, differences
+from support.stores import empty_store
 
 OTSU, UNET_A, UNET_B = [0.5, 0.7], [0.8, 0.9], [0.6, 0.9]  # Dice of two images
 
@@ -53,7 +54,9 @@ class Store:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
+    folder = tmp_path_factory.mktemp("store")
+    empty_store(folder / "runs.db")
+    return folder
 
 
 @pytest.fixture
@@ -208,13 +211,18 @@ def test_counts_are_compared_by_the_size_of_their_errors(empty):
 
 def test_what_differs_beside_the_seed_makes_another_method(store):
     class Run:
-        def __init__(self, **params):
+        def __init__(self, code=None, **params):
+            self.tags = {} if code is None else {"lamella.code": json.dumps({"mine": f"sha256:{code}"})}
             self.params = {"model.name": "unet", **{key.replace("__", "."): value for key, value in params.items()}}
 
     runs = [Run(seed="1", lr="0.1"), Run(seed="2", lr="0.1", paths__data="x"), Run(seed="1", lr="0.2")]
     assert {name: len(some) for name, some in by_method(runs).items()} == {"unet lr=0.1": 2, "unet lr=0.2": 1}
     many = [Run(a=str(n), b=str(n), c=str(n), d=str(n)) for n in (1, 2, 1)]
     assert {name: len(some) for name, some in by_method(many).items()} == {"unet setting 1": 2, "unet setting 2": 1}
+    # A changed file of a user's own is another method, wherever it lay.
+    edited = [Run("0123456789", plugins="['a/mine.py']"), Run("abcdefghij"), Run("abcdefghij", plugins="['mine']")]
+    names = {"unet code of mine=01234567": 1, "unet code of mine=abcdefgh": 2}
+    assert {name: len(some) for name, some in by_method(edited).items()} == names
     assert list(by_method(store.finished())) == ["otsu", "unet"]
 
 

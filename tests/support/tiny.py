@@ -1,5 +1,6 @@
 """A run as small as it gets: grey pictures of bright rectangles, and a network whose logits are the picture itself."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def prepared(folder: Path, *, train: int = 2, val: int = 2, test: int = 3, card:
 def datamodule(data: PreparedData, *, batch_size: int = 2, steps: int = 2) -> SegmentationDataModule:
     """Its loaders: windows of 16 pixels."""
     windows = RandomWindows(data.split.train, data.store, window=16, context=0, fill=0, seed=0)
-    return SegmentationDataModule(data.split, windows, batch_size=batch_size, steps=steps, workers=0)
+    return SegmentationDataModule(data.split, windows, batch_size=batch_size, steps=steps, workers=0, cuda=False)
 
 
 def task(data: PreparedData, network: nn.Module, *, loss=None, lr: float = 0.1) -> SegmentationTask:
@@ -84,8 +85,8 @@ def task(data: PreparedData, network: nn.Module, *, loss=None, lr: float = 0.1) 
         val_ids=[sample.id for sample in data.split.val],
         crop=16,
         augmentation=NO_AUGMENTATION,
-        make_optimizer=adamw(lr=lr, weight_decay=0),
-        make_scheduler=cosine(warmup=0, final=1),
+        make_optimizer=partial(adamw, lr=lr, weight_decay=0),
+        make_scheduler=lambda optimizer, steps: cosine(optimizer, steps=steps, warmup=0, final=1),
         seed=0,
         description={"format": 1, "config": "{}"},
     )

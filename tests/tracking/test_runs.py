@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from lamella import tracking
 from lamella.errors import StorageError
 from lamella.tracking.store import undisturbed
+from support.processes import end, start
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,18 @@ def test_an_interruption_kills_the_run(begin, client, stop):
     kept = client.get_run(run.run_id)
     assert kept.info.status == "KILLED"
     assert "lamella.error" not in kept.data.tags
+
+
+def test_runs_whose_processes_are_gone_are_killed(begin, client, root):
+    uri = f"sqlite:///{root}/runs.db"
+    with begin(tags={"lamella.sweep": "mine"}) as finished:
+        pass
+    with begin(tags={"lamella.sweep": "mine"}) as mine, begin(tags={"lamella.sweep": "another's"}) as other:
+        tracking.kill(uri, "mine")
+        states = [client.get_run(run.run_id).info.status for run in (finished, mine, other)]
+    assert states == ["FINISHED", "KILLED", "RUNNING"]
+    with pytest.raises(StorageError, match="no such file"):
+        tracking.kill(f"sqlite:///{root}/nowhere.db", "mine")
 
 
 def test_an_error_outlives_artifacts_that_cannot_be_written(begin, client):
@@ -273,10 +286,11 @@ def test_a_server_that_is_not_there_is_refused_at_once(begin, uri):
 
 
 WRITER = """
-import sys, time
+import pathlib, sys, time
 from lamella import tracking
 print("ready", flush=True)
-sys.stdin.readline()
+while not pathlib.Path(sys.argv[2]).exists():
+    time.sleep(0.001)
 with tracking.start(uri=sys.argv[1], artifacts=None, experiment="e", run_name="r", params={"a": 1}, tags={}) as run:
     for step in range(20):
         run.log_metrics({"m": step}, step=step)
@@ -285,17 +299,15 @@ with tracking.start(uri=sys.argv[1], artifacts=None, experiment="e", run_name="r
 
 def test_processes_that_meet_a_missing_store_at_once_all_succeed(tmp_path):
     uri = f"sqlite:///{tmp_path}/new.db"
-    command = [sys.executable, "-c", WRITER, uri]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    writers = [subprocess.Popen(command, text=True, **pipes) for _ in range(3)]
+    script, go = tmp_path / "writer.py", tmp_path / "go"
+    script.write_text(WRITER)
+    writers = [start(script, uri, str(go), cwd=tmp_path) for _ in range(3)]
     for writer in writers:
         assert writer.stdout.readline() == "ready\n"
+    go.touch()
     for writer in writers:
-        writer.stdin.write("\n")
-        writer.stdin.flush()
-    for writer in writers:
-        _, stderr = writer.communicate(timeout=300)
-        assert writer.returncode == 0, stderr
+        done = end(writer)
+        assert done.returncode == 0, done.stderr
     client = MlflowClient(uri)
     runs = client.search_runs([client.get_experiment_by_name("e").experiment_id])
     assert [run.info.status for run in runs] == ["FINISHED"] * 3

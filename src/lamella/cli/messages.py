@@ -14,8 +14,8 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
-from lamella.cli.help import choices, groups, names_in
-from lamella.config.paths import CONF
+from lamella.cli.help import choices, groups, names_in, own_folder
+from lamella.config.paths import CONF, typed
 from lamella.config.schema import SCHEMAS
 from lamella.config.words import expected, names_at, suggestion
 from lamella.errors import LamellaError
@@ -40,7 +40,7 @@ def mistake(error: Exception) -> Message | None:
         return (
             f"{place}{error.strerror or error}",
             "Check the path, its permissions and the free space; `paths.output`, `paths.cache` and `tracking.uri` "
-            "say where things are written. `debug=true` shows more.",
+            "say where things are written, LAMELLA_HOME where all of them lie. `debug=true` shows more.",
         )
     return None
 
@@ -120,13 +120,14 @@ def _refused(error: OmegaConfBaseException, place: str, schema: type) -> Message
 def _unknown_key(key: str, config_name: str) -> Message:
     """A key that no schema and no chosen group holds; what there is beside it depends on the groups chosen."""
     if key.startswith("hydra."):
-        return f"there is no key {key!r}", "`python train.py --hydra-help` explains Hydra's own keys."
+        return f"there is no key {key!r}", f"`{typed('train')} --hydra-help` explains Hydra's own keys."
     chosen = [a.partition("=") for a in sys.argv[1:]]
     sets = [[f"{group}={c}" for c in names.split(",")] for group, _, names in chosen if group in groups()]
+    own = [f'hydra.searchpath=["file://{folder}"]'] if (folder := own_folder()) else []
     for overrides in itertools.product(*sets):  # of a sweep, the first job that lacks the key
         node: Any = {}
         with contextlib.suppress(Exception), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            node = hydra.compose(config_name, list(overrides))
+            node = hydra.compose(config_name, [*own, *overrides])
         names = [str(name) for name in node] + list(choices(config_name))
         for part in key.split("."):
             if part not in node:

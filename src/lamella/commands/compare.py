@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from lamella import reporting as report
 from lamella import tracking
 from lamella.config.check import check
+from lamella.config.paths import typed
 from lamella.config.schema import Compare
 from lamella.config.targets import translated
 from lamella.console import console
@@ -41,7 +42,7 @@ def run(cfg: DictConfig) -> None:
         found = [tracking.read(uri, run_id) for run_id in checked.runs]
     found = [run for run in found if run.tags.get("lamella.kind") != "comparison"]
     if not found:
-        raise StorageError("no finished run matches", "`make ui` lists the runs and their states.")
+        raise StorageError("no finished run matches", f"`{typed('ui')}` lists the runs and their states.")
     now = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     make(found, uri, score=checked.metric, k=checked.cases, output=Path(checked.output), name=now)
 

@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
 from lamella import hardware, tracking
-from lamella.commands.setup import identity, load, test
+from lamella.commands.setup import foreign, identity, load, test
 from lamella.commands.summary import print_scores, title
 from lamella.config.check import as_yaml, check, flat, plain, settle
 from lamella.config.schema import Evaluate
@@ -35,7 +35,9 @@ def run(cfg: DictConfig) -> None:
     wanted = check(cfg, Evaluate)
     uri = wanted.tracking.uri
     parent = tracking.read(uri, wanted.run)
-    trained = checkpoint.load(tracking.checkpoint(uri, wanted.run))
+    trained = checkpoint.load(tracking.checkpoint(uri, wanted.run), [*wanted.plugins, *wanted.trust])
+    for module in trained.changed:
+        out.print(f"warning: {checkpoint.changed(module)}", style="yellow", highlight=False)
     if trained.operating_point is None:
         problem = f"run {wanted.run} keeps no threshold and temperature in its checkpoint: an older version wrote it"
         raise ConfigError(problem, "Train it again.")
@@ -63,7 +65,7 @@ def run(cfg: DictConfig) -> None:
         uri=uri, artifacts=None, experiment=experiment, run_name=name, params=flat(own), tags=tags
     ) as tracked:
         folder = Path(wanted.paths.output) / tracked.run_id
-        describe(folder, as_yaml(own), data)
+        describe(folder, as_yaml(own), data, foreign(own))
         scores = test(own, data, segmenter, trained.operating_point, machine, folder, heading, out)
         tracked.log_metrics(scores)
         tracked.log_folder(folder)
@@ -90,7 +92,7 @@ def _against(parent: tracking.FinishedRun, scores: dict[str, float], protocol: d
     return text + (f" They are of another protocol: {'; '.join(words)}." if other else "")
 
 
-def _configuration(wanted: Evaluate, trained: checkpoint.Trained) -> DictConfig:
+def _configuration(wanted: Evaluate, trained: checkpoint.Trained) -> dict[str, Any]:
     """The run's own, on this machine's folders, and with the other data set where one was chosen."""
     own = copy.deepcopy(trained.config)
     own["paths"] = plain(wanted.paths)
@@ -101,7 +103,9 @@ def _configuration(wanted: Evaluate, trained: checkpoint.Trained) -> DictConfig:
     for name in ("accelerator", "precision"):
         if getattr(wanted, name) is not None:
             own["trainer"][name] = getattr(wanted, name)
-    return OmegaConf.create(own)
+    own["plugins"] = [*wanted.plugins, *wanted.trust]  # never what the file says
+    own["trainer"]["callbacks"] = {}  # nothing is trained
+    return own
 
 
 def _fits(trained: checkpoint.Trained, data: PreparedData, out: Console) -> None:

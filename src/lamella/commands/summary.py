@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Column, Table
 
+from lamella.config.paths import typed
 from lamella.data.prepared import PreparedData
 from lamella.data.types import DatasetCard
 from lamella.hardware import Hardware
@@ -45,4 +46,4 @@ def print_scores(
             table.add_row(name, f"{value:.4f}", "" if low is None else f"{low:.4f} to {high:.4f}")
     out.print(table)
     out.print(f"run {run_id}", highlight=False)
-    out.print(f"`make ui` shows it, with pictures, in experiment {experiment}", highlight=False)
+    out.print(f"`{typed('ui')}` shows it, with pictures, in experiment {experiment}", highlight=False)

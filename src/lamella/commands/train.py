@@ -8,7 +8,7 @@ from rich.console import Console
 
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
 from lamella import hardware, tracking
-from lamella.commands.setup import assemble, identity, load, test
+from lamella.commands.setup import assemble, foreign, identity, load, made, test
 from lamella.commands.summary import print_scores, summary_line, title
 from lamella.config.check import as_yaml, check, flat, settle
 from lamella.config.schema import Config
@@ -24,6 +24,7 @@ from lamella.models.classical.base import Classical
 from lamella.plots import run as figures
 from lamella.tracking.provenance import describe
 from lamella.training.fit import FitSettings, fit, fit_classical
+from lamella.training.repeatable import refuse_unrepeatable
 
 import pytorch_lightning as pl  # isort: skip
 
@@ -62,7 +63,10 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
     """Trains, scores and keeps one run. A function of its own: what it held is free when it returns."""
     card = data.dataset.card
     pl.seed_everything(cfg.seed, verbose=False)
-    task, datamodule = assemble(cfg, data)
+    task, datamodule = assemble(cfg, data, machine)
+    callbacks = [made(node, pl.Callback) for node in cfg.trainer.callbacks.values()]
+    if cfg.trainer.deterministic:
+        refuse_unrepeatable(task, machine, batch_size=cfg.data.batch_size, name=cfg.model.name)
     heading = title(card, cfg.model.name, cfg.seed)
     parameters = sum(p.numel() for p in task.network.parameters())
     out.print(summary_line(heading, data, parameters, machine), highlight=False)
@@ -76,7 +80,7 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
     ) as tracked:
         out.print(f"run {tracked.run_id}", highlight=False)
         folder = Path(cfg.paths.output) / tracked.run_id
-        describe(folder, as_yaml(cfg), data)
+        describe(folder, as_yaml(cfg), data, foreign(cfg))
         tracked.log_folder(folder)
         checkpoints = folder / "checkpoints"
         if isinstance(task.network, Classical):
@@ -97,6 +101,7 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
                     deterministic=cfg.trainer.deterministic,
                     devices=1,
                 ),
+                callbacks=callbacks,
                 tracked=tracked,
                 checkpoints=checkpoints,
                 progress=out if cfg.trainer.progress else None,
@@ -104,7 +109,8 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
             figures.curves(folder / "figures" / "curves.png", history, heading)
         segmenter = task.segmenter.on(machine.device)
         with out.status(f"choosing by {len(data.split.val)} validation images"):
-            batches, choose = whole(data.split.val, data.store), cfg.score.choose_threshold
+            batches = whole(data.split.val, data.store, ahead=machine.device.type == "cuda")
+            choose = cfg.score.choose_threshold
             operating_point, chosen_by = select(
                 segmenter, batches, machine, objects=card.objects, choose_threshold=choose
             )
@@ -127,5 +133,6 @@ def seen(data: PreparedData, segmenter: Segmenter, machine: hardware.Hardware) -
     """Mean scores of the training images themselves, under `seen/`: far above the test's, they tell of overfitting."""
     samples, names, tta = data.split.train, data.dataset.card.class_names, segmenter.inference.tta
     ids = [sample.id for sample in samples]
-    table = count_images(segmenter, whole(samples, data.store), machine, ids=ids, num_classes=len(names), tta=tta)
+    batches = whole(samples, data.store, ahead=machine.device.type == "cuda")
+    table = count_images(segmenter, batches, machine, ids=ids, num_classes=len(names), tta=tta)
     return {f"seen/{name}": float(table.per_image(name).mean()) for name in ("dice", "pixel_error")}
