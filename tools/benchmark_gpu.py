@@ -7,7 +7,8 @@ On the phantom of blood smears unless keys of train.py say otherwise, through th
 removed afterwards. A line a finding:
 
 - crops/s of each network and batch size: of the network alone, on one batch that stays on the device (forward,
-  backward, optimizer: what the card can do), and of training from files, without and with averaged weights, validation left out;
+  backward, optimizer: what the card can do), and of training from files, without and with averaged
+  weights, validation left out;
 - the most memory that was taken, and the waits of a training step for the device, by file and line (on a GPU);
 - the same with the loss `boundary_weighted`, part of which is computed on the host;
 - deterministic training of unet, pspnet and dpt: repeats, or what torch says against it;
@@ -40,6 +41,7 @@ from lamella.config.check import check, settle
 from lamella.config.paths import CONF
 from lamella.console import console
 from lamella.data.types import Batch
+from lamella.errors import LamellaError
 from lamella.hardware import Hardware
 from lamella.inference import checkpoint
 from lamella.training.task import SegmentationTask
@@ -175,7 +177,7 @@ def fixed(place: Place, machine: Hardware, *overrides: str) -> str:
         data = load(check(composed), console())
     card = data.dataset.card
     cfg = check(settle(composed, channels=card.channels, classes=len(card.class_names)))
-    task, _ = assemble(cfg, data)
+    task, _ = assemble(cfg, data, machine)
     task.to(machine.device).train()
     size, crop, device = cfg.data.batch_size, cfg.data.crop, machine.device
     image = torch.rand(size, card.channels, crop, crop, device=device) * 255
@@ -197,7 +199,7 @@ def fixed(place: Place, machine: Hardware, *overrides: str) -> str:
         step()
         wait_for(device)
         times += [time.perf_counter() - began] * (number >= WARM)
-    return f"{size / statistics.median(times):.0f} crops/s{peak(device)}"
+    return f"{size / statistics.median(times):.4g} crops/s{peak(device)}"
 
 
 def from_files(place: Place, machine: Hardware, batch: int, *overrides: str) -> str:
@@ -208,7 +210,7 @@ def from_files(place: Place, machine: Hardware, batch: int, *overrides: str) -> 
         place.train(f"data.batch_size={batch}", *overrides)
     began, ended = steps.times[0], steps.times[-1]
     timed = int(place.configured("train").data.steps) - WARM
-    return f"{batch * timed / (ended - began):.0f} crops/s{peak(machine.device)}"
+    return f"{batch * timed / (ended - began):.4g} crops/s{peak(machine.device)}"
 
 
 def repeats(place: Place, network: str) -> str:
@@ -237,7 +239,7 @@ def named(what: str) -> Iterator[None]:
     """Goes on with the rest where the machine refuses one thing, once it is said in words."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, LamellaError) as error:
         message = mistake(error)
         if message is None:
             raise
