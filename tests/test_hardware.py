@@ -1,6 +1,7 @@
 """Which device a run takes; and the memory that it keeps for its next step goes back to the kernel when it is over."""
 
 import contextlib
+import os
 import subprocess
 import sys
 
@@ -119,3 +120,14 @@ def test_float32_on_a_gpu_is_no_tf32_and_settings_are_put_back():
             assert not backends.cudnn.allow_tf32  # readable, too
             raise ZeroDivisionError
         assert [place.fp32_precision for place in places] == [cudnn, cudnn, product]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere no process is bound to processors")
+def test_processors_are_those_this_process_may_use():
+    mine = os.sched_getaffinity(0)
+    assert 1 <= hardware.processors() <= len(mine)
+    try:
+        os.sched_setaffinity(0, {min(mine)})
+        assert hardware.processors() == 1
+    finally:
+        os.sched_setaffinity(0, mine)

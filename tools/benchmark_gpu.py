@@ -1,12 +1,14 @@
 """What a GPU makes of Lamella: crops a second, waits, memory, repeatability, and whether scores are those of a CPU.
 
-    python tools/benchmark_gpu.py                                                  some minutes on a GPU
-    python tools/benchmark_gpu.py --device cpu --batches 2 --steps 4 --crop 64     does this program run at all?
+    python tools/benchmark_gpu.py [dataset=blood ...]                             some minutes on a GPU
+    python tools/benchmark_gpu.py --device cpu --batches 2 --steps 4 --crop 64    does this program run at all?
 
-On the phantom of blood smears, through the real commands, in a folder that is removed afterwards. A line a finding:
+On the phantom of blood smears unless keys of train.py say otherwise, through the real commands, in a folder that is
+removed afterwards. A line a finding:
 
-- crops/s of each network and batch size: of the network alone, on one batch that stays on the device (forward, backward
-  optimizer: what the card can do), and of training from files, without and with averaged weights, validation left out;
+- crops/s of each network and batch size: of the network alone, on one batch that stays on the device (forward,
+  backward, optimizer: what the card can do), and of training from files, without and with averaged
+  weights, validation left out;
 - the most memory that was taken, and the waits of a training step for the device, by file and line (on a GPU);
 - the same with the loss `boundary_weighted`, the dearest one;
 - deterministic training of unet, pspnet and dpt: repeats, or what torch says against it;
@@ -39,6 +41,7 @@ from lamella.config.check import check, settle
 from lamella.config.paths import CONF
 from lamella.console import console
 from lamella.data.types import Batch
+from lamella.errors import LamellaError
 from lamella.hardware import Hardware
 from lamella.inference import checkpoint
 from lamella.training.task import SegmentationTask
@@ -59,7 +62,7 @@ class Place:
         self.common = [
             *(f"trainer={options.device}", f"data.crop={options.crop}", f"data.steps={options.steps}"),
             *("trainer.max_epochs=1", "trainer.progress=false", "tracking.figures=0"),
-            f"tracking.artifacts={root}/artifacts",
+            *(f"tracking.artifacts={root}/artifacts", *options.overrides),
         ]
 
     def configured(self, command: str, *overrides: str) -> Any:
@@ -128,15 +131,17 @@ class Steps:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("gpu", "cpu"), default="gpu")
-    parser.add_argument("--batches", type=int, nargs="+", default=[4, 16, 64])
+    parser.add_argument("--batches", type=lambda text: [int(each) for each in text.split(",")], default=[4, 16, 64])
+    parser.add_argument("--networks", type=lambda text: text.split(","), default=NETWORKS)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--crop", type=int, default=256)
+    parser.add_argument("overrides", nargs="*", help="further keys of train.py")
     options = parser.parse_args()
     machine = hardware.resolve(options.device, "auto")
     say("device", f"{machine.name}, {machine.precision}; torch {torch.__version__}, CUDA {torch.version.cuda}")
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder), options)
-        for network in NETWORKS:
+        for network in options.networks:
             for batch in options.batches:
                 with named(f"{network}, batch {batch}"):
                     speed(place, machine, network, batch)
@@ -172,7 +177,7 @@ def fixed(place: Place, machine: Hardware, *overrides: str) -> str:
         data = load(check(composed), console())
     card = data.dataset.card
     cfg = check(settle(composed, channels=card.channels, classes=len(card.class_names)))
-    task, _ = assemble(cfg, data)
+    task, _ = assemble(cfg, data, machine)
     task.to(machine.device).train()
     size, crop, device = cfg.data.batch_size, cfg.data.crop, machine.device
     image = torch.rand(size, card.channels, crop, crop, device=device) * 255
@@ -194,7 +199,7 @@ def fixed(place: Place, machine: Hardware, *overrides: str) -> str:
         step()
         wait_for(device)
         times += [time.perf_counter() - began] * (number >= WARM)
-    return f"{size / statistics.median(times):.0f} crops/s{peak(device)}"
+    return f"{size / statistics.median(times):.4g} crops/s{peak(device)}"
 
 
 def from_files(place: Place, machine: Hardware, batch: int, *overrides: str) -> str:
@@ -205,7 +210,7 @@ def from_files(place: Place, machine: Hardware, batch: int, *overrides: str) -> 
         place.train(f"data.batch_size={batch}", *overrides)
     began, ended = steps.times[0], steps.times[-1]
     timed = int(place.configured("train").data.steps) - WARM
-    return f"{batch * timed / (ended - began):.0f} crops/s{peak(machine.device)}"
+    return f"{batch * timed / (ended - began):.4g} crops/s{peak(machine.device)}"
 
 
 def repeats(place: Place, network: str) -> str:
@@ -234,7 +239,7 @@ def named(what: str) -> Iterator[None]:
     """Goes on with the rest where the machine refuses one thing, once it is said in words."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, LamellaError) as error:
         message = mistake(error)
         if message is None:
             raise

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import gc
+import os
 import platform
 import re
 import shutil
@@ -185,6 +186,15 @@ def _cpu_has_bfloat16() -> bool:
     # torch before 2.13 does not tell: float32 then
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def processors() -> int:
+    """How many processors this process may use: those it is bound to, no more than its container is granted."""
+    mine = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # no such container, or one without a bound: "max 100000"
+        granted, period = map(int, Path("/sys/fs/cgroup/cpu.max").read_text().split())
+        mine = min(mine, max(1, granted // period))
+    return mine
 
 
 @contextmanager

@@ -1,15 +1,19 @@
 """Measures of one image and their summaries, by hand."""
 
 import dataclasses
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lamella.data.types import ImageRef, Sample
 from lamella.evaluation import scores as scoring
 from lamella.evaluation.image_scores import ImageScores, ScoreSettings, score_image
 from lamella.metrics.boundaries import Gaps, gaps, hausdorff95, pool, surface_dice, surface_distance
 from lamella.metrics.neurites import THRESHOLDS
 from lamella.metrics.pixels import ImageTable
+from support.tiny import CPU, as_logits, batch
 
 SETTINGS = ScoreSettings(
     num_classes=2, objects="", spacing_nm=None, tolerance=1.0, tolerance_nm=4.0, min_cell_size=1, split_neck=2.0,
@@ -141,3 +145,25 @@ def test_pooled_outlines_by_hand():
     assert hausdorff95(missed) == surface_distance(missed) == pytest.approx(diagonal)
     assert surface_dice(missed, 1.0) == 0
     assert pool([NOWHERE, NOWHERE])[2] is None
+
+
+@pytest.mark.parametrize(("bytes_", "most"), [(0, 0), (2 * 7 * 20 * 20, 2), (2**40, 5)])
+def test_images_that_wait_to_be_scored_are_bounded_by_their_bytes(monkeypatch, bytes_, most):
+    monkeypatch.setattr(scoring, "_MOST_WAITING", bytes_)
+    truth, scored, behind = square(20, 5, 5, 8), [], []
+
+    def batches():
+        for number in range(6):
+            behind.append(number - len(scored))  # that were predicted, and are not scored yet
+            yield batch(np.where(truth, 0.9, 0.1), truth, name=str(number))
+
+    def each(place, *_):
+        time.sleep(0.02)
+        scored.append(place)
+
+    samples = [Sample(str(n), ImageRef(Path("i")), ImageRef(Path("m")), "g") for n in range(6)]
+    found = scoring.score_images(as_logits(), batches(), CPU, SETTINGS, samples=samples, temperature=1.0, each=each)
+    assert max(behind) <= most
+    assert sorted(scored) == [*range(6)]
+    assert found.table.ids == [str(n) for n in range(6)]
+    assert found.table.per_image("dice").tolist() == [1.0] * 6

@@ -1,8 +1,8 @@
 """Whole images -> per-image scores, the same way for a run's own test and any later evaluation."""
 
-import os
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from lamella.evaluation.image_scores import (
     outline_scores,
     score_image,
 )
-from lamella.hardware import Hardware
+from lamella.hardware import Hardware, processors
 from lamella.inference.segmenter import Segmenter
 from lamella.inference.whole_images import predict_images
 from lamella.metrics import boundaries, calibration, cells, neurites
@@ -36,7 +36,8 @@ Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Column = npt.NDArray[np.float64]
 
-_WORKERS = os.cpu_count() or 1
+_MOST_WAITING = 2 * 2**30
+"""Bytes of predicted images that wait to be scored, or are: a large one is half a GB, and a GPU may be faster."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,9 @@ def score_images(
         return score_image(map_, predicted, truth, valid, settings, tempered)
 
     found = predict_images(segmenter, batches, hardware, tta=segmenter.inference.tta)
-    with ThreadPoolExecutor(_WORKERS) as pool:  # scipy and scikit-image let go of the interpreter: the network goes on
+    waiting, held = deque[tuple[Future[ImageScores], int]](), 0
+    # scipy and scikit-image let go of the interpreter: the network goes on.
+    with ThreadPoolExecutor(processors()) as pool:
         for place, (there, probability, began) in enumerate(found):
             classes = segmenter.classes(probability)
             counts.update(there.id, count(classes, there.mask, there.valid, settings.num_classes))
@@ -103,9 +106,13 @@ def score_images(
             predicted = classes[0].cpu().numpy()  # waits for the device
             seconds += time.perf_counter() - began
             map_, truth, valid = (tensor[0].cpu().numpy() for tensor in (probability, there.mask, there.valid))
-            if len(measured) > 2 * _WORKERS:
-                measured[-2 * _WORKERS].result()  # so that waiting images do not fill the memory
             measured.append(pool.submit(look, place, map_, predicted, truth, valid))
+            waiting.append((measured[-1], sum(each.nbytes for each in (map_, predicted, truth, valid))))
+            held += waiting[-1][1]
+            while held > _MOST_WAITING:
+                oldest, size = waiting.popleft()
+                oldest.result()
+                held -= size
         done = [future.result() for future in measured]
     resized = torch.cat(sums).cpu().double().numpy() if sums else np.empty(0)
     return TestScores(counts.table(), [sample.group for sample in samples], resized, done, len(done) / seconds)

@@ -1,14 +1,12 @@
 """The LightningDataModule: the loaders of training and validation, each process's share of them."""
 
-import os
-import sys
-
 import torch
 from torch.utils.data import DataLoader
 
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
 from lamella.data.loaders.crops import Draws, RandomWindows, Share, collate, whole
 from lamella.data.types import Batch, Split
+from lamella.hardware import processors
 
 import pytorch_lightning as pl  # isort: skip
 
@@ -65,5 +63,4 @@ def helpers(cuda: bool) -> int:
     One of them cuts about a thousand windows a second. This process keeps a processor for itself, of those that it may
     use; where there is no other, windows are cut between steps.
     """
-    mine = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return min(4 if cuda else 1, mine - 1)
+    return min(4 if cuda else 1, processors() - 1)
