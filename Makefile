@@ -1,8 +1,8 @@
 # `make help` lists every target. Each one makes .venv and installs what it needs first.
 PYTHON ?= python3
 BIN := .venv/bin
-STORE := mlflow/lamella.db
-PORT ?= 5000
+PORT ?=
+STORE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo ui methods docs test test-slow test-ui lint format pictures clean
@@ -13,15 +13,10 @@ help: ## list the targets
 install: .venv/installed ## make .venv with all that experiments need
 
 demo: .venv/installed ## the main job on built-in phantom images, no download; minutes
-	$(BIN)/python train.py
-	@echo
-	@echo "That was TernausNet on generated images. Look at the run and its pictures: make ui"
+	$(BIN)/python scripts/demo.py
 
 ui: .venv/installed ## MLflow's pages over the local runs, on http://127.0.0.1:5000 (PORT=... STORE=file.db)
-	@mkdir -p "$$(dirname "$(STORE)")"
-	@echo "Open http://127.0.0.1:$(PORT), choose 'Model training' at the top left, then an experiment. Ctrl-C stops."
-	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false "$(BIN)/mlflow" server --workers 1 \
-		--host 127.0.0.1 --port $(PORT) --backend-store-uri "sqlite:///$(STORE)"
+	@"$(BIN)/python" scripts/ui.py $(if $(PORT),port=$(PORT)) $(if $(STORE),"store=$(STORE)")
 
 methods: .venv/installed ## every method: parameters, FLOPs, source
 	$(BIN)/python scripts/methods.py

@@ -1,8 +1,6 @@
 """Every method with its size and source: python scripts/methods.py; or every encoder. See `--help`."""
 
-import sys
-
-from lamella.commands import methods
+from lamella.cli import commands
 
 if __name__ == "__main__":
-    sys.exit(methods.run(sys.argv[1:]))
+    commands.run("methods")

@@ -53,6 +53,8 @@ def test_every_page_can_be_found(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_of_the_code_exist(page: Path) -> None:
     for line in text_of(page).splitlines():
+        if line.endswith("`:"):  # a file that the page itself shows
+            continue
         room = re.match(r"\| `(\w+/)` \|", line)  # a room's own files are named without it
         for name in re.findall(r"`([\w/]+\.(?:py|yaml)|(?:conf|src|tests|scripts|tools)/[\w/]*/)`", line):
             full = f"{room[1]}{name}" if room and "/" not in name else name

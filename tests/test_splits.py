@@ -18,9 +18,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from lamella.cli import main as cli
-from lamella.config.check import build, check
+from lamella.config.check import build, check, plain
 from lamella.config.paths import CHECKOUT
-from lamella.config.schema import Target
 from lamella.data.datasets import phantom
 from lamella.data.datasets.blood import blood
 from lamella.data.manifest import split_ids, split_sha256
@@ -525,15 +524,19 @@ def test_the_default_splits_are_what_is_promised():
         "val": [str(n) for n in range(20, 24)],
         "test": [str(n) for n in range(24, 30)],
     }
-    assert chosen("dataset=blood") == Target("lamella.splits.published", {"val_fraction": 0.15, "seed": 7})
+    assert plain(chosen("dataset=blood")) == {"_target_": "lamella.splits.published", "val_fraction": 0.15, "seed": 7}
     smears = samples("abcdefghijklmnop", "xyz")
     held = [f"train-{c}" for c in "abcdefghijklmnop" if draw(f"train-{c}", 7) < 0.15]
     split = build(chosen("dataset=blood"), smears)
     assert held
     assert ids(split.val) == held
     assert ids(split.test) == ["test-x", "test-y", "test-z"]
-    assert chosen("dataset=phantom_blood") == Target("lamella.splits.published", {"val_fraction": 0.2, "seed": 3})
-    assert chosen("dataset=phantom_em") == Target("lamella.splits.blocks", {"val": 2, "test": 3, "gap": 0})
+    assert plain(chosen("dataset=phantom_blood")) == {
+        "_target_": "lamella.splits.published",
+        "val_fraction": 0.2,
+        "seed": 3,
+    }
+    assert plain(chosen("dataset=phantom_em")) == {"_target_": "lamella.splits.blocks", "val": 2, "test": 3, "gap": 0}
 
 
 def test_the_phantoms_are_split_as_ever(tmp_path):

@@ -77,7 +77,19 @@ def test_an_evaluation_gives_the_runs_own_scores_to_the_last_bit(uri, runs, comp
         assert {n: child.metrics[n] for n in same} == {n: run.metrics[n] for n in same}
 
 
-def test_another_data_set_is_scored_by_another_protocol(uri, runs, composed, root):
+def test_another_precision_is_another_protocol_and_said_so(uri, runs, composed, capsys):
+    run = runs[1]
+    evaluate.run(composed("evaluate", f"run={run.run_id}", "precision=bf16-mixed"))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "They are of another protocol: precision bf16-mixed, not 32-true." in said
+    (child,) = [each for each in tracking.finished(uri) if each.tags.get("lamella.evaluates") == run.run_id]
+    assert (child.tags["lamella.device"], child.tags["lamella.precision"]) == ("cpu", "bf16-mixed")
+    assert run.tags["lamella.precision"] == "32-true"
+    assert child.metrics["test/dice"] == pytest.approx(run.metrics["test/dice"], abs=0.02)
+    assert child.metrics["test/calibration/brier"] != run.metrics["test/calibration/brier"]
+
+
+def test_another_data_set_is_scored_by_another_protocol(uri, runs, composed, root, capsys):
     network = runs[0].run_id
     (root / "images").mkdir()
     (root / "masks").mkdir()
@@ -90,6 +102,8 @@ def test_another_data_set_is_scored_by_another_protocol(uri, runs, composed, roo
         Image.fromarray(mask).save(root / "masks" / f"{number}.png")
     folder = ("dataset=folder", f"dataset.images={root}/images", f"dataset.masks={root}/masks")
     evaluate.run(composed("evaluate", f"run={network}", *folder, "part=all"))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "another protocol than the run's own; they differ in: data, split." in said
     child = tracking.finished(uri)[-1]
     assert len(child.scores()) == 5
     assert child.params["dataset.name"] == "folder"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import typing
 from pathlib import Path
 
 import hydra
@@ -10,10 +11,10 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from lamella.cli import main as cli
-from lamella.config.check import _keyword_only, build, check, flat, kept, plain, settle
+from lamella.config.check import build, check, flat, kept, plain, settle
 from lamella.config.key import Key
 from lamella.config.paths import CHECKOUT, CONF
-from lamella.config.schema import SCHEMAS, Config, Target
+from lamella.config.schema import SCHEMAS, Config, LossTarget, ModelKeys, Target
 from lamella.config.words import meanings
 from lamella.data.loaders.augment import Augmentation
 from lamella.errors import ConfigError, DataError
@@ -89,13 +90,19 @@ def test_defaults_are_those_promised() -> None:
     assert cfg.tracking.uri == f"sqlite:///{CHECKOUT}/mlflow/lamella.db"
 
 
-def test_default_paths_lie_under_the_checkout_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("home", [None, "elsewhere"])
+def test_default_paths_lie_in_one_place_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str | None
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LAMELLA_DATA", raising=False)
+    if home:
+        monkeypatch.setenv("LAMELLA_HOME", home)
     cfg = checked("dataset=em")
     artifacts, root = cfg.tracking.artifacts or "", cfg.dataset.arguments["root"]
     for path in (cfg.paths.data, cfg.paths.cache, cfg.paths.output, artifacts, root):
-        assert Path(path).is_relative_to(CHECKOUT)
+        assert Path(path).is_relative_to(tmp_path / home if home else CHECKOUT)
+    assert cfg.tracking.uri == f"sqlite:///{tmp_path / home if home else CHECKOUT}/mlflow/lamella.db"
 
 
 def test_lamella_data_is_relative_to_where_the_user_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,9 +189,13 @@ def test_check_refuses(overrides: list[str], key: str, says: str) -> None:
     [
         "os.system",
         "torch.nn.Identity",
-        "lamella.config.check.Any",  # imported by a module of ours, but not ours
+        "lamella.losses.torch.compile",  # imported by a module of ours, but not ours
+        "lamella.splits.Path",
         "lamella.cli.main.signal.raise_signal",
+        "lamella.tracking.start",  # ours, but no loss and no split
+        "lamella.models.unet",
         "lamella.losses.nosuch",
+        "lamella.splits.nosuch",
         "lamella.nosuch.function",
         "lamella.losses",
         "null",
@@ -202,9 +213,9 @@ def test_a_node_without_a_target_is_refused() -> None:
 
 
 def test_another_function_brings_its_own_keys() -> None:
-    message = refusal("loss._target_=lamella.training.optim.cosine")
+    message = refusal("loss._target_=lamella.losses.tversky")
     assert "'loss.bce_weight'" in message
-    assert "Allowed: final, warmup." in message
+    assert "Allowed: alpha, beta." in message
 
 
 def test_a_whole_node_replaced_by_a_scalar_is_refused() -> None:
@@ -219,7 +230,7 @@ def test_a_whole_node_replaced_by_a_scalar_is_refused() -> None:
 
 
 def test_flat_gives_one_level_of_dotted_keys() -> None:
-    cfg = {"a": {"b": {"c": 1}, "d": [1, {"e": 2}]}, "f": None, "g": {}, "h": Target("name", {"i": 1})}
+    cfg = {"a": {"b": {"c": 1}, "d": [1, {"e": 2}]}, "f": None, "g": {}, "h": Target("name", {"i": 1}, function=dict)}
     flattened = {"a.b.c": 1, "a.d": [1, {"e": 2}], "f": None, "g": {}, "h._target_": "name", "h.i": 1}
     assert flat(cfg) == flattened
 
@@ -250,11 +261,12 @@ def test_build_passes_positional_arguments_and_plain_lists() -> None:
     assert get_object(cfg.dataset.split.target) is blocks
 
 
-def test_build_refuses_a_foreign_target_as_a_checkpoint_may_hold() -> None:
-    with pytest.raises(ConfigError, match=r"os\.system"):
-        build(Target("os.system", {}))
-    with pytest.raises(ConfigError, match=r"os\.system"):
-        kept({"_target_": "os.system"})
+def test_a_foreign_target_as_a_checkpoint_may_hold_is_refused() -> None:
+    for node in ({"_target_": "os.system"}, {"_target_": 3}, {}, "os.system", None):
+        with pytest.raises(ConfigError):
+            kept(node, ModelKeys)
+    with pytest.raises(ConfigError, match=r"must name a function of lamella\.losses, got 'lamella\.models\.unet'"):
+        kept({"_target_": "lamella.models.unet"}, LossTarget)
 
 
 def test_every_argument_a_user_can_set_says_what_it_means() -> None:
@@ -263,10 +275,25 @@ def test_every_argument_a_user_can_set_says_what_it_means() -> None:
         if "_target_" not in node:
             continue
         function = get_object(node["_target_"])
-        for name, hint in _keyword_only(function).items():
-            assert any(isinstance(part, Key) and part.meaning for part in getattr(hint, "__metadata__", ())), (
+        hints = typing.get_type_hints(function, include_extras=True)
+        for name in {str(key) for key in node} & {*hints}:
+            assert any(isinstance(part, Key) and part.meaning for part in getattr(hints[name], "__metadata__", ())), (
                 f"{node['_target_']}: {name}"
             )
+
+
+def test_a_plain_configuration_is_taken_as_it_is() -> None:
+    """What a file of somebody else's holds: no interpolation in it is resolved, and none is taken for a number."""
+    text = plain(checked())
+    text["tracking"]["run_name"] = "${oc.env:HOME} \\${seed} \\\\${seed}"
+    assert check(text).tracking.run_name == "${oc.env:HOME} \\${seed} \\\\${seed}"
+    text["optimizer"]["lr"] = "${seed}"
+    with pytest.raises(ConfigError, match=r"optimizer\.lr must be a number, above 0; got '\$\{seed\}'"):
+        check(text)
+    text["optimizer"]["lr"] = 0.1
+    text["dataset"]["in_channels"] = None
+    assert check(settle(text, channels=7, classes=2)).dataset.in_channels == 7
+    assert text["dataset"]["in_channels"] is None
 
 
 def test_what_only_the_data_can_say_is_settled_later() -> None:

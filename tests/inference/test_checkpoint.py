@@ -50,7 +50,7 @@ def test_what_was_trained_comes_back(tmp_path, network):
     nn.init.normal_(network.get_parameter(next(name for name, _ in network.named_parameters())))
     text = config({"_target_": "lamella.models.unet_ronneberger", **SMALL})
     path = written(tmp_path / "a.ckpt", network, text)
-    checkpoint.keep(path, POINT)
+    checkpoint.keep(path, POINT, "bf16-mixed")
     found = checkpoint.load(path)
     segmenter = found.segmenter
     assert not segmenter.network.training
@@ -60,7 +60,7 @@ def test_what_was_trained_comes_back(tmp_path, network):
     assert (float(segmenter.normalise.low), float(segmenter.normalise.high)) == (5, 500)
     assert segmenter.inference == Inference(tile=64, overlap=16, tta=True, threshold=0.25)  # the operating point's
     assert segmenter.context == 3
-    assert found.operating_point == POINT
+    assert (found.operating_point, found.precision) == (POINT, "bf16-mixed")
     assert (found.class_names, found.dtype) == (("a", "b"), "uint16")
     assert (found.channels, found.scale, found.percentiles) == (3, 0.5, (1, 99))
     assert found.config == text
@@ -70,7 +70,7 @@ def test_what_was_trained_comes_back(tmp_path, network):
 def test_before_validation_has_chosen_there_is_no_operating_point(tmp_path, network):
     path = written(tmp_path / "a.ckpt", network, config({"_target_": "lamella.models.unet_ronneberger", **SMALL}))
     found = checkpoint.load(path)
-    assert found.operating_point is None
+    assert (found.operating_point, found.precision) == (None, "32-true")
     assert found.segmenter.inference.threshold == 0.5
 
 
@@ -155,6 +155,66 @@ def test_what_is_no_checkpoint_is_said_so_and_never_run(tmp_path):
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     with pytest.raises(StorageError, match="is no checkpoint of Lamella"):
         checkpoint.load(tmp_path / "other.ckpt")
+
+
+LOSS = {"_target_": "os.system", "command": "touch done"}
+UNET = {"_target_": "lamella.models.unet_ronneberger", **SMALL}
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"model": {"_target_": "os.system", "name": "x", "command": "touch done"}}, "names 'os.system', which is not"),
+        ({"model": {"_target_": "pathlib.Path.touch", "name": "x"}}, "names 'pathlib.Path.touch', which is not"),
+        ({"model": {**UNET, "_target_": "lamella.tracking.start"}}, "must name a function of lamella.models, got"),
+        ({"model": {**UNET, "_target_": "lamella.models.torch.hub.load"}}, "must name a function of lamella.models"),
+        ({"model": {**UNET, "_target_": ["os.system"]}}, "must name a function of lamella.models, got"),
+        ({"model": {**UNET, "width": LOSS}}, "names 'os.system', which is not"),
+        ({"model": {**UNET, "width": [{"deep": LOSS}]}}, "names 'os.system', which is not"),
+        ({"model": "os.system"}, "is damaged"),
+        ({"inference": {"_target_": "os.system", "command": "touch done"}}, "names 'os.system', which is not"),
+        ({"inference": None}, "a group of keys with a _target_ was expected"),
+    ],
+)
+def test_what_a_configuration_names_is_never_run(tmp_path, monkeypatch, network, changed, says):
+    monkeypatch.chdir(tmp_path)
+    path = written(tmp_path / "a.ckpt", network, config(UNET) | changed)
+    with pytest.raises(StorageError) as caught:
+        checkpoint.load(path)
+    assert str(path) in caught.value.problem
+    assert says in caught.value.problem
+    assert "\n" not in caught.value.problem
+    assert not (tmp_path / "done").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: !!python/object/apply:os.system ['touch done']", "a: [", "3", "- a", "a: ${oc.env:", ""],
+)
+def test_a_text_that_is_no_configuration_is_said_so(tmp_path, monkeypatch, network, text):
+    monkeypatch.chdir(tmp_path)
+    path = written(tmp_path / "a.ckpt", network, config(UNET), config=text)
+    with pytest.raises(StorageError, match=r"a\.ckpt is damaged: "):
+        checkpoint.load(path)
+    assert not (tmp_path / "done").exists()
+
+
+def test_nothing_in_a_configuration_is_resolved(tmp_path, monkeypatch, network):
+    monkeypatch.setenv("SECRET", "told")
+    text = config(UNET) | {"tracking": {"run_name": "${oc.env:SECRET} ${data.context}", "uri": "${now:%Y}"}}
+    path = written(tmp_path / "a.ckpt", network, text)
+    for _ in range(2):  # also after it was written again
+        assert checkpoint.load(path).config["tracking"] == text["tracking"]
+        checkpoint.keep(path, POINT)
+    assert b"told" not in path.read_bytes()
+
+
+def test_modules_that_a_file_lists_as_its_code_are_not_imported(tmp_path, monkeypatch, network):
+    (tmp_path / "listed.py").write_text("open('done', 'w').close()")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert checkpoint.load(written(tmp_path / "a.ckpt", network, config(UNET), code={"listed": "x"})).changed == ()
+    assert not (tmp_path / "done").exists()
 
 
 def test_half_a_file_is_said_to_be_none(tmp_path, network):

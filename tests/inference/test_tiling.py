@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from lamella.errors import ConfigError
 from lamella.inference.segmenter import Normalise
 from lamella.inference.settings import Inference
-from lamella.inference.tiling import _dihedral, _spans, _undo, classes, predict, tile_starts, to_probability
+from lamella.inference.tiling import VIEWS, _laid, _spans, _undo, classes, predict, tile_starts, to_probability
 
 sides = st.integers(1, 120)
 often = settings(max_examples=60, deadline=None)
@@ -162,10 +162,10 @@ def test_half_precision_logits_give_full_precision():
 
 def test_the_eight_views_differ_and_come_back():
     image = picture(5, 7, channels=2)
-    views = _dihedral(image)
-    assert len({(v.shape, tuple(v.flatten().tolist())) for v, _ in views}) == 8
-    for view, how_turned in views:
-        assert torch.equal(_undo(view, *how_turned), image)
+    views = [_laid(image, *view) for view in VIEWS]
+    assert len({(v.shape, tuple(v.flatten().tolist())) for v in views}) == 8
+    for laid, view in zip(views, VIEWS, strict=True):
+        assert torch.equal(_undo(laid, *view), image)
 
 
 @given(sides, sides, tilings(), st.integers(0, 5))

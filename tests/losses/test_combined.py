@@ -80,8 +80,14 @@ def test_terms_must_be_given() -> None:
         ("loss.parts.tversky.beta=true", "loss.parts.tversky.beta must be a number, above 0; got True"),
         ("loss.parts.tversky.alpha=null", "loss.parts.tversky.alpha must be a number, above 0; got None"),
         ("loss.parts.tversky=3", "loss.parts.tversky must be a group of keys; got 3"),
-        ("loss.parts.tversky._target_=os.system", "loss.parts.tversky._target_ must name a function of lamella"),
-        ("~loss.parts.tversky._target_", "loss.parts.tversky._target_ must name a function of lamella, got None"),
+        (
+            "loss.parts.tversky._target_=os.system",
+            "loss.parts.tversky._target_ names 'os.system', which is not Lamella's",
+        ),
+        (
+            "~loss.parts.tversky._target_",
+            "loss.parts.tversky._target_ must name a function of lamella.losses, got None",
+        ),
         (
             "loss.parts.bce._target_=lamella.losses.cross_entropy",
             "loss.parts.bce._target_ must name a function that makes a Loss, got 'lamella.losses.cross_entropy'",

@@ -9,7 +9,7 @@ import pytest
 from lamella import reporting as report
 from lamella import tracking
 from lamella.errors import ConfigError, StorageError
-from lamella.reporting.cohorts import by_method
+from lamella.reporting.cohorts import by_method, differences
 from support.stores import empty_store
 
 OTSU, UNET_A, UNET_B = [0.5, 0.7], [0.8, 0.9], [0.6, 0.9]  # Dice of two images
@@ -174,6 +174,16 @@ def test_what_repeats_counts_once_and_is_said(empty):
     assert notes == [f"unet: run {first} has the same seed 1 as the later {later}: left out."]
 
 
+def test_runs_on_unlike_devices_are_kept_apart_and_it_is_named(empty):
+    for device, precision in (("cpu", "32-true"), ("cuda", "bf16-mixed")):
+        protocol = json.dumps({"data": "p", "device": device, "precision": precision})
+        empty.run("unet", 1, [0.3, 0.4], tags={"lamella.protocol": protocol})
+    cohorts, notes = report.cohorts(empty.finished())
+    assert (len(cohorts), notes) == (2, [])
+    assert differences(cohorts) == ["device", "precision"]
+    assert differences(cohorts[:1]) == []
+
+
 def test_runs_of_one_protocol_with_other_images_are_refused(empty):
     empty.run("unet", 1, UNET_A)
     empty.run("unet", 2, UNET_A, names=["image 0", "image 2"])
@@ -201,13 +211,18 @@ def test_counts_are_compared_by_the_size_of_their_errors(empty):
 
 def test_what_differs_beside_the_seed_makes_another_method(store):
     class Run:
-        def __init__(self, **params):
+        def __init__(self, code=None, **params):
+            self.tags = {} if code is None else {"lamella.code": json.dumps({"mine": f"sha256:{code}"})}
             self.params = {"model.name": "unet", **{key.replace("__", "."): value for key, value in params.items()}}
 
     runs = [Run(seed="1", lr="0.1"), Run(seed="2", lr="0.1", paths__data="x"), Run(seed="1", lr="0.2")]
     assert {name: len(some) for name, some in by_method(runs).items()} == {"unet lr=0.1": 2, "unet lr=0.2": 1}
     many = [Run(a=str(n), b=str(n), c=str(n), d=str(n)) for n in (1, 2, 1)]
     assert {name: len(some) for name, some in by_method(many).items()} == {"unet setting 1": 2, "unet setting 2": 1}
+    # A changed file of a user's own is another method, wherever it lay.
+    edited = [Run("0123456789", plugins="['a/mine.py']"), Run("abcdefghij"), Run("abcdefghij", plugins="['mine']")]
+    names = {"unet code of mine=01234567": 1, "unet code of mine=abcdefgh": 2}
+    assert {name: len(some) for name, some in by_method(edited).items()} == names
     assert list(by_method(store.finished())) == ["otsu", "unet"]
 
 

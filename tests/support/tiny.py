@@ -1,5 +1,6 @@
 """A run as small as it gets: grey pictures of bright rectangles, and a network whose logits are the picture itself."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -84,8 +85,8 @@ def task(data: PreparedData, network: nn.Module, *, loss=None, lr: float = 0.1) 
         val_ids=[sample.id for sample in data.split.val],
         crop=16,
         augmentation=NO_AUGMENTATION,
-        make_optimizer=adamw(lr=lr, weight_decay=0),
-        make_scheduler=cosine(warmup=0, final=1),
+        make_optimizer=partial(adamw, lr=lr, weight_decay=0),
+        make_scheduler=lambda optimizer, steps: cosine(optimizer, steps=steps, warmup=0, final=1),
         seed=0,
         description={"format": 1, "config": "{}"},
     )

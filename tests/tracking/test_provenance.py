@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lamella.tracking.provenance import card, code, describe, environment, identity
-from support.tiny import CARD, prepared
+from support.tiny import CARD, CPU, prepared
 
 SCORING = {"resolution": "full", "threshold": 0.5}
 
@@ -19,16 +19,18 @@ def data(tmp_path):
     return prepared(tmp_path / "pictures")
 
 
-def tags(data, *, config="c", scoring=SCORING, sweep=None):
-    return identity(data, config_sha256=config, scoring=scoring, sweep=sweep)
+def tags(data, *, config="c", scoring=SCORING, hardware=CPU, sweep=None):
+    return identity(data, config_sha256=config, scoring=scoring, hardware=hardware, sweep=sweep)
 
 
-def test_the_protocol_is_data_split_and_scoring(data):
+def test_the_protocol_is_data_split_scoring_and_hardware(data):
     found = tags(data)
     assert json.loads(found["lamella.protocol"]) == {
         "data": found["lamella.data_sha256"], "split": found["lamella.split_sha256"], **SCORING,
+        "device": "cpu", "precision": "32-true",
     }  # fmt: skip
-    assert list(json.loads(found["lamella.protocol"])) == ["data", "split", "resolution", "threshold"]
+    assert list(json.loads(found["lamella.protocol"]))[:4] == ["data", "split", "resolution", "threshold"]
+    assert (found["lamella.device"], found["lamella.precision"]) == ("cpu", "32-true")
     assert found["lamella.config_sha256"] == "c"
     assert found["lamella.phantom"] == "false"
     assert found["lamella.git_dirty"] in ("true", "false")
@@ -42,6 +44,8 @@ def test_another_threshold_split_or_mask_is_another_protocol(data, tmp_path):
     assert tags(data)["lamella.protocol"] == first
     assert tags(data, config="another")["lamella.protocol"] == first
     assert tags(data, scoring=SCORING | {"threshold": 0.4})["lamella.protocol"] != first
+    assert tags(data, hardware=CPU._replace(precision="bf16-mixed"))["lamella.protocol"] != first
+    assert tags(data, hardware=CPU._replace(remark="no GPU"))["lamella.protocol"] == first
     split = data.split
     swapped = dataclasses.replace(data, split=dataclasses.replace(split, val=split.test, test=split.val))
     assert tags(swapped)["lamella.protocol"] != first

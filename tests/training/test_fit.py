@@ -77,9 +77,6 @@ def test_it_stops_where_nothing_gets_better(data, tmp_path):
     assert len(rows) == 3
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Lightning writes a file of weights alone past its averaging: best.ckpt has the raw ones"
-)
 def test_averaged_weights_are_those_that_are_kept(data, tmp_path):
     plain, _ = fitted(data, tmp_path / "plain", max_epochs=1)
     averaged, rows = fitted(data, tmp_path / "averaged", max_epochs=1, ema=0.99)

@@ -12,7 +12,7 @@ from lamella.training.optim import adamw, cosine
 def rates(steps, warmup, final, peak=1.0):
     """The learning rate of each step, as training would use it."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=peak)
-    schedule = cosine(warmup=warmup, final=final)(optimizer, steps)
+    schedule = cosine(optimizer, steps=steps, warmup=warmup, final=final)
     used = []
     for _ in range(steps):
         used.append(optimizer.param_groups[0]["lr"])
@@ -51,13 +51,13 @@ def test_all_warmup_only_rises():
 
 def test_steps_beyond_the_last_keep_the_final_rate():
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule = cosine(warmup=0.1, final=0.25)(optimizer, 10)
+    schedule = cosine(optimizer, steps=10, warmup=0.1, final=0.25)
     assert [schedule.lr_lambdas[0](step) for step in (9, 10, 50)] == pytest.approx([0.25] * 3)
 
 
 def test_only_kernels_decay():
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ConvTranspose2d(2, 1, 2))
-    optimizer = adamw(lr=0.1, weight_decay=0.5)(network.parameters())
+    optimizer = adamw(network.parameters(), lr=0.1, weight_decay=0.5)
     decay = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
     assert {name: decay[id(p)] for name, p in network.named_parameters()} == {
         "0.weight": 0.5, "0.bias": 0, "1.weight": 0, "1.bias": 0, "2.weight": 0.5, "2.bias": 0,
@@ -74,11 +74,11 @@ def test_only_kernels_decay():
 def test_frozen_parameters_are_left_out():
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 1, 3))
     network[0].requires_grad_(False)
-    optimizer = adamw(lr=0.1, weight_decay=0.5)(network.parameters())
+    optimizer = adamw(network.parameters(), lr=0.1, weight_decay=0.5)
     given = {id(p) for g in optimizer.param_groups for p in g["params"]}
     assert given == {id(p) for p in network[1].parameters()}
 
 
 def test_no_biases_at_all():
-    optimizer = adamw(lr=0.1, weight_decay=0)(nn.Conv2d(1, 1, 3, bias=False).parameters())
+    optimizer = adamw(nn.Conv2d(1, 1, 3, bias=False).parameters(), lr=0.1, weight_decay=0)
     optimizer.step()

@@ -1,43 +1,47 @@
 """What `--help` says about a command: how it is typed, its choices, its keys."""
 
-from lamella.config.paths import CONF
+import sys
+from pathlib import Path
+
+from lamella.config.paths import CONF, typed
 from lamella.config.schema import SCHEMAS
 from lamella.config.words import meanings, names_at
+from lamella.errors import ConfigError
 
 _USAGE = {
     "train": """Lamella: run, score and compare segmentation experiments.
 
-  python train.py dataset=blood model=ternausnet        one experiment
-  python train.py -m model=unet,ternausnet seed=1,2     a sweep: every combination
-  python train.py --cfg job                             show the configuration, run nothing""",
+  {typed} dataset=blood model=ternausnet        one experiment
+  {typed} -m model=unet,ternausnet seed=1,2     a sweep: every combination
+  {typed} --cfg job                             show the configuration, run nothing""",
     "evaluate": """Lamella: score a finished run's best checkpoint again.
 
-  python scripts/evaluate.py run=ID                        on its own test images
-  python scripts/evaluate.py run=ID dataset=blood          on those of another data set
-  python scripts/evaluate.py run=ID dataset=folder dataset.images=DIR dataset.masks=DIR part=all""",
+  {typed} run=ID                        on its own test images
+  {typed} run=ID dataset=blood          on those of another data set
+  {typed} run=ID dataset=folder dataset.images=DIR dataset.masks=DIR part=all""",
     "compare": """Lamella: compare finished runs: table, statistics and one HTML report.
 
-  python scripts/compare.py experiment=blood
-  python scripts/compare.py experiment=blood metric=boundary/surface_dice
-  python scripts/compare.py experiment=blood 'filter="params.`model.name` = \\"unet\\""'
-  python scripts/compare.py runs=[ID,ID]""",
+  {typed} experiment=blood
+  {typed} experiment=blood metric=boundary/surface_dice
+  {typed} experiment=blood 'filter="params.`model.name` = \\"unet\\""'
+  {typed} runs=[ID,ID]""",
     "prepare_data": """Lamella: fetch, verify, unpack and audit a data set.
 
-  python scripts/prepare_data.py dataset=em                        fetch, unpack, audit
-  python scripts/prepare_data.py dataset=blood archive=FILE.zip    from an archive you have
-  python scripts/prepare_data.py dataset=blood partial=true        a part of it is enough
-  python scripts/prepare_data.py dataset=folder dataset.images=DIR dataset.masks=DIR    audit your own""",
+  {typed} dataset=em                        fetch, unpack, audit
+  {typed} dataset=blood archive=FILE.zip    from an archive you have
+  {typed} dataset=blood partial=true        a part of it is enough
+  {typed} dataset=folder dataset.images=DIR dataset.masks=DIR    audit your own""",
     "tiff_to_png": """Lamella: TIFF images and stacks to numbered PNG files, losslessly.
 
-  python scripts/tiff_to_png.py input=stack.tif output=pictures
-  python scripts/tiff_to_png.py input='raw/*.tif' output=pictures eight_bit=true percentiles=[1,99]""",
+  {typed} input=stack.tif output=pictures
+  {typed} input='raw/*.tif' output=pictures eight_bit=true percentiles=[1,99]""",
 }
 
 
 def template(command: str) -> str:
     """The text of a command's `--help`, in which Hydra puts the configuration in place of $CONFIG."""
     found = "\n".join(f"{group}: {', '.join(names)}" for group, names in choices(command).items())
-    return f"""{_USAGE[command]}
+    return f"""{_USAGE[command].replace("{typed}", typed(command))}
 
 == Choices (group=choice) ==
 {found or "none"}
@@ -69,5 +73,29 @@ def groups() -> list[str]:
 
 
 def names_in(group: str) -> list[str]:
-    """The choices of a group; none where there is no such group."""
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    """The choices of a group, the user's own among them; none where there is no such group."""
+    return sorted({path.stem for folder in (CONF, own_folder()) if folder for path in (folder / group).glob("*.yaml")})
+
+
+def own_folder() -> Path | None:
+    """The folder with a user's own choices that `--config-dir` names on the command line."""
+    found = None
+    for word, following in zip(sys.argv[1:], [*sys.argv[2:], ""], strict=True):
+        flag, joined, value = word.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            found = Path(value if joined else following).absolute()
+    return found
+
+
+def refuse_hidden() -> None:
+    """Raises ConfigError where a user's own file has the name of one of ours: Hydra would take ours, in silence."""
+    folder = own_folder()
+    if folder is None:
+        return
+    for file in sorted(folder.rglob("*.yaml")):
+        name = file.relative_to(folder)
+        if (CONF / name).is_file():
+            raise ConfigError(
+                f"{file} has the name of a file of Lamella's own, which would be taken in its place",
+                "Rename it; a choice is then taken by its new name, as in model=NAME.",
+            )

@@ -20,9 +20,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from lamella.cli.help import template
+from lamella.cli.help import refuse_hidden, template
 from lamella.cli.messages import Message, mistake, refusal
-from lamella.config.paths import CHECKOUT, CONF
+from lamella.config.paths import CONF, home, store_file
 from lamella.config.schema import SCHEMAS
 from lamella.config.words import hints_of, kind_and_key, plain_group, target_class
 
@@ -64,6 +64,7 @@ def main(config_name: str, job: Callable[[DictConfig], Any]) -> None:
     # Hydra then raises instead of printing its own report and leaving.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        refuse_hidden()
         # `experiment` is a choice by name for Hydra wherever it sees the folder; for comparing it is a key.
         folder = None if config_name == "compare" else str(CONF)
         hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(told)()
@@ -94,7 +95,8 @@ def register() -> None:
         help_ = {"app_name": "lamella", "template": template(command), "header": "", "footer": ""}
         store.store(group="hydra/help", name=command, node=help_)
     store.store(name="compare", node=OmegaConf.load(CONF / "compare.yaml"))
-    OmegaConf.register_new_resolver("lamella.checkout", lambda path: str(CHECKOUT / path), replace=True)
+    OmegaConf.register_new_resolver("lamella.home", lambda path: str(home() / path), replace=True)
+    OmegaConf.register_new_resolver("lamella.store", lambda: f"sqlite:///{store_file()}", replace=True)
     OmegaConf.register_new_resolver("lamella.absolute", lambda path: str(Path(path).absolute()), replace=True)
 
 
@@ -132,7 +134,8 @@ def _composable(schema: type) -> type:
         elif target_class(hint):
             fields.append((name, dict[str, Any] | None if typing.get_args(hint) else dict[str, Any], MISSING))
         else:
-            fields.append((name, kind_and_key(hint)[0], MISSING))
+            kind = kind_and_key(hint)[0]
+            fields.append((name, dict[str, Any] if typing.get_origin(kind) is dict else kind, MISSING))
     return dataclasses.make_dataclass(schema.__name__, fields)
 
 

@@ -1,9 +1,11 @@
 """Errors in words: what a user can mend, and all that Hydra and OmegaConf refuse, as a problem and a remedy."""
 
 import contextlib
+import errno
 import itertools
 import re
 import sys
+import traceback
 from typing import Any
 
 import hydra
@@ -12,29 +14,63 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
-from lamella.cli.help import choices, groups, names_in
-from lamella.config.paths import CONF
+from lamella.cli.help import choices, groups, names_in, own_folder
+from lamella.config.paths import CONF, typed
 from lamella.config.schema import SCHEMAS
 from lamella.config.words import expected, names_at, suggestion
 from lamella.errors import LamellaError
 
 Message = tuple[str, str]  # a problem in one line, and what to do about it
 
+# What torch, CUDA, cuDNN, cuBLAS and the host's allocator say where memory is full.
+_FULL = (
+    "out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory",
+    "not enough memory",
+)  # fmt: skip
+
 
 def mistake(error: Exception) -> Message | None:
     """The message for an error that a user can mend; None for all else, which is a bug and keeps its traceback."""
     if isinstance(error, LamellaError):
         return error.problem, error.remedy
-    if type(error).__name__ == "OutOfMemoryError":  # torch's, not imported here
-        return "the GPU's memory is full", "Set `data.batch_size` or `data.crop` lower, or choose a smaller model."
+    if message := _full_memory(error) or _not_deterministic(error):
+        return message
     if isinstance(error, OSError) and not isinstance(error, (MissingConfigException, BrokenPipeError)):
         place = f"{error.filename}: " if error.filename else ""
         return (
             f"{place}{error.strerror or error}",
             "Check the path, its permissions and the free space; `paths.output`, `paths.cache` and `tracking.uri` "
-            "say where things are written. `debug=true` shows more.",
+            "say where things are written, LAMELLA_HOME where all of them lie. `debug=true` shows more.",
         )
     return None
+
+
+def _full_memory(error: Exception) -> Message | None:
+    """The message where memory did not suffice. torch is not imported here, and has no one type for it: texts tell."""
+    text = str(error)
+    of_host = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    if not of_host and not (isinstance(error, RuntimeError) and any(words in text for words in _FULL)):
+        return None
+    place = "this machine's" if of_host or "CPUAllocator" in text else "the GPU's"
+    problem = f"{place} memory is full"
+    if wanted := re.search(r"(?:[Tt]ried|Unable) to allocate ([\d.]+) (\w+)", text):
+        number, unit = (float(wanted[1]) / 2**30, "GiB") if wanted[2] == "bytes" else (float(wanted[1]), wanted[2])
+        problem += f": {number:g} {unit} more do not fit"
+    at_work = {frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)}
+    if "lamella.inference.tiling" not in at_work:
+        return problem, "Set `data.batch_size` or `data.crop` lower, or choose `trainer.precision=bf16-mixed`."
+    if "lamella.commands.evaluate" in at_work:
+        return problem, "A run keeps its `inference.tile`: train with a lower one, or set `accelerator=cpu`."
+    return problem, "Set `inference.tile` lower: an image that is larger is predicted in tiles of that side."
+
+
+def _not_deterministic(error: Exception) -> Message | None:
+    """The message where torch knows no algorithm that repeats exactly."""
+    found = re.match(r"(\w+) does not have a deterministic implementation", str(error))
+    if not found:
+        return None
+    problem = f"trainer.deterministic=true, but torch's {found[1]} has no algorithm that repeats exactly"
+    return problem, "Choose another model, or trainer=cpu, or trainer.deterministic=false."
 
 
 def refusal(error: Exception, config_name: str) -> Message:
@@ -84,13 +120,14 @@ def _refused(error: OmegaConfBaseException, place: str, schema: type) -> Message
 def _unknown_key(key: str, config_name: str) -> Message:
     """A key that no schema and no chosen group holds; what there is beside it depends on the groups chosen."""
     if key.startswith("hydra."):
-        return f"there is no key {key!r}", "`python train.py --hydra-help` explains Hydra's own keys."
+        return f"there is no key {key!r}", f"`{typed('train')} --hydra-help` explains Hydra's own keys."
     chosen = [a.partition("=") for a in sys.argv[1:]]
     sets = [[f"{group}={c}" for c in names.split(",")] for group, _, names in chosen if group in groups()]
+    own = [f'hydra.searchpath=["file://{folder}"]'] if (folder := own_folder()) else []
     for overrides in itertools.product(*sets):  # of a sweep, the first job that lacks the key
         node: Any = {}
         with contextlib.suppress(Exception), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            node = hydra.compose(config_name, list(overrides))
+            node = hydra.compose(config_name, [*own, *overrides])
         names = [str(name) for name in node] + list(choices(config_name))
         for part in key.split("."):
             if part not in node:

@@ -11,10 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from lamella import reporting as report
 from lamella import tracking
 from lamella.config.check import check
+from lamella.config.paths import typed
 from lamella.config.schema import Compare
 from lamella.config.targets import translated
 from lamella.console import console
 from lamella.errors import ConfigError, StorageError
+from lamella.reporting.cohorts import differences
 from lamella.reporting.summary import counted
 from lamella.reporting.tables import show, show_pairs
 
@@ -40,7 +42,7 @@ def run(cfg: DictConfig) -> None:
         found = [tracking.read(uri, run_id) for run_id in checked.runs]
     found = [run for run in found if run.tags.get("lamella.kind") != "comparison"]
     if not found:
-        raise StorageError("no finished run matches", "`make ui` lists the runs and their states.")
+        raise StorageError("no finished run matches", f"`{typed('ui')}` lists the runs and their states.")
     now = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     make(found, uri, score=checked.metric, k=checked.cases, output=Path(checked.output), name=now)
 
@@ -97,7 +99,9 @@ def make(found: Sequence[tracking.FinishedRun], uri: str, *, score: str, k: int,
         for sentence in section.verdict:
             out.print(sentence, highlight=False)
     if len(sections) > 1:
-        out.print(f"These are {len(sections)} protocols: their scores are not to be compared.", highlight=False)
+        differing = ", ".join(differences(cohorts)) or "their test images"
+        said = f"These are {len(sections)} protocols: their scores are not to be compared. They differ in: {differing}."
+        out.print(said, highlight=False)
     params = {"metric": score, "runs": " ".join(run.run_id for run in found)}
     run_name, tags = f"comparison of {title.partition(': ')[2]}", {"lamella.kind": "comparison"}
     with tracking.start(

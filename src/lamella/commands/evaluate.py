@@ -5,12 +5,13 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
 from lamella import hardware, tracking
-from lamella.commands.setup import identity, load, test
+from lamella.commands.setup import foreign, identity, load, test
 from lamella.commands.summary import print_scores, title
 from lamella.config.check import as_yaml, check, flat, plain, settle
 from lamella.config.schema import Evaluate
@@ -34,7 +35,9 @@ def run(cfg: DictConfig) -> None:
     wanted = check(cfg, Evaluate)
     uri = wanted.tracking.uri
     parent = tracking.read(uri, wanted.run)
-    trained = checkpoint.load(tracking.checkpoint(uri, wanted.run))
+    trained = checkpoint.load(tracking.checkpoint(uri, wanted.run), [*wanted.plugins, *wanted.trust])
+    for module in trained.changed:
+        out.print(f"warning: {checkpoint.changed(module)}", style="yellow", highlight=False)
     if trained.operating_point is None:
         problem = f"run {wanted.run} keeps no threshold and temperature in its checkpoint: an older version wrote it"
         raise ConfigError(problem, "Train it again.")
@@ -48,9 +51,11 @@ def run(cfg: DictConfig) -> None:
         data = dataclasses.replace(data, split=Split((), (), (*split.train, *split.val, *split.test)))
     _require_unseen(data, parent)
     machine = hardware.resolve(own.trainer.accelerator, own.trainer.precision)
+    if machine.remark:
+        out.print(f"warning: {machine.remark}", style="yellow", highlight=False)
     segmenter = trained.segmenter.on(machine.device)
     heading = title(card, own.model.name, own.seed)
-    tags = identity(own, data, None) | {
+    tags = identity(own, data, machine, None) | {
         "mlflow.parentRunId": wanted.run,
         "lamella.kind": "evaluation",
         "lamella.evaluates": wanted.run,
@@ -60,28 +65,34 @@ def run(cfg: DictConfig) -> None:
         uri=uri, artifacts=None, experiment=experiment, run_name=name, params=flat(own), tags=tags
     ) as tracked:
         folder = Path(wanted.paths.output) / tracked.run_id
-        describe(folder, as_yaml(own), data)
+        describe(folder, as_yaml(own), data, foreign(own))
         scores = test(own, data, segmenter, trained.operating_point, machine, folder, heading, out)
         tracked.log_metrics(scores)
         tracked.log_folder(folder)
         shutil.rmtree(folder)  # kept where anything above failed
     images = len(data.split.test)
     print_scores(out, scores, heading=heading, images=images, run_id=tracked.run_id, experiment=own.tracking.experiment)
-    if tags["lamella.protocol"] == parent.tags["lamella.protocol"]:
-        out.print(_against(parent, scores), highlight=False)
+    out.print(_against(parent, scores, json.loads(tags["lamella.protocol"])), highlight=False)
 
 
-def _against(parent: tracking.FinishedRun, scores: dict[str, float]) -> str:
-    """Whether the scores are the run's own."""
+def _against(parent: tracking.FinishedRun, scores: dict[str, float], protocol: dict[str, Any]) -> str:
+    """Whether the scores are the run's own, and where not, in what the protocols differ."""
+    own = json.loads(parent.tags["lamella.protocol"])
+    other = [name for name in {**own, **protocol} if own.get(name) != protocol.get(name)]
+    if not {*other} <= {"device", "precision"}:
+        return f"These scores are of another protocol than the run's own; they differ in: {', '.join(other)}."
     shared = [name for name in scores if lookup(name).part == "test" and name in parent.metrics]
     off = {name: scores[name] - parent.metrics[name] for name in shared if scores[name] != parent.metrics[name]}
-    if not off:
-        return f"All {len(shared)} scores are the run's own, to the last bit."
-    worst = max(off, key=lambda name: abs(off[name]))
-    return f"{len(off)} of {len(shared)} scores differ from the run's own, {worst} the most: by {off[worst]:+.2g}."
+    if off:
+        worst = max(off, key=lambda name: abs(off[name]))
+        text = f"{len(off)} of {len(shared)} scores differ from the run's own, {worst} the most: by {off[worst]:+.2g}."
+    else:
+        text = f"All {len(shared)} scores are the run's own, to the last bit."
+    words = [f"{name} {protocol.get(name)}, not {own.get(name, 'known of the run')}" for name in other]
+    return text + (f" They are of another protocol: {'; '.join(words)}." if other else "")
 
 
-def _configuration(wanted: Evaluate, trained: checkpoint.Trained) -> DictConfig:
+def _configuration(wanted: Evaluate, trained: checkpoint.Trained) -> dict[str, Any]:
     """The run's own, on this machine's folders, and with the other data set where one was chosen."""
     own = copy.deepcopy(trained.config)
     own["paths"] = plain(wanted.paths)
@@ -92,7 +103,9 @@ def _configuration(wanted: Evaluate, trained: checkpoint.Trained) -> DictConfig:
     for name in ("accelerator", "precision"):
         if getattr(wanted, name) is not None:
             own["trainer"][name] = getattr(wanted, name)
-    return OmegaConf.create(own)
+    own["plugins"] = [*wanted.plugins, *wanted.trust]  # never what the file says
+    own["trainer"]["callbacks"] = {}  # nothing is trained
+    return own
 
 
 def _fits(trained: checkpoint.Trained, data: PreparedData, out: Console) -> None:

@@ -11,17 +11,18 @@ from rich.table import Column, Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from lamella.config.check import build, kept
-from lamella.config.paths import CONF
+from lamella.config.paths import CONF, typed
+from lamella.config.schema import ModelKeys
 from lamella.config.words import suggestion
 from lamella.errors import ConfigError, LamellaError
 from lamella.models.smp.encoders import encoder_names, has_imagenet_weights
 
 USAGE = """Lamella: print the models, with parameters, FLOPs and source; or the encoders.
 
-  python scripts/methods.py                      every model that model=NAME can name
-  python scripts/methods.py model=unet,fpn       these
-  python scripts/methods.py encoders             every encoder that model.encoder=NAME can name
-  python scripts/methods.py encoders=resnet      those with resnet in their name"""
+  {typed}                      every model that model=NAME can name
+  {typed} model=unet,fpn       these
+  {typed} encoders             every encoder that model.encoder=NAME can name
+  {typed} encoders=resnet      those with resnet in their name"""
 CHANNELS, CLASSES, SIDE = 3, 2, 256
 MODELS = CONF / "model"
 
@@ -40,7 +41,7 @@ def run(arguments: list[str]) -> int:
     warnings.filterwarnings("ignore", module="timm|segmentation_models_pytorch")
     out = Console()
     if {"--help", "-h", "help"} & {*arguments}:
-        sys.stdout.write(f"{USAGE}\n")
+        sys.stdout.write(USAGE.replace("{typed}", typed("methods")) + "\n")
         return 0
     try:
         known = {"model": "", "encoders": ""}
@@ -71,7 +72,7 @@ def measure(name: str) -> Row:
         raise ConfigError(f"there is no model {name!r}", suggestion(name, model_names()))
     around = {"dataset": {"in_channels": CHANNELS, "num_classes": CLASSES}, "seed": 0}  # what the file refers to
     composed: Any = OmegaConf.to_container(OmegaConf.create({**around, "model": OmegaConf.load(file)}), resolve=True)
-    network = build(kept(composed["model"]))
+    network = build(kept(composed["model"], ModelKeys))
     parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     source = file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
     return Row(name, parameters, forward_flops(network) if parameters else 0, source)
@@ -109,7 +110,7 @@ def encoder_table(part: str) -> Table:
     """A table with a row for each encoder that has `part` in its name. Raises ConfigError: there is none."""
     names = [name for name in encoder_names() if part in name]
     if not names:
-        raise ConfigError(f"no encoder has {part!r} in its name", "All: python scripts/methods.py encoders")
+        raise ConfigError(f"no encoder has {part!r} in its name", f"All: {typed('methods')} encoders")
     caption = "weights: published, for model.encoder_weights=imagenet"
     table = Table("encoder", "weights", title="model.encoder=NAME", caption=caption)
     for name in names:

@@ -2,21 +2,24 @@
 
 import hashlib
 import re
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from rich.console import Console
+from torch.optim.lr_scheduler import LRScheduler
 
-from lamella.config.check import as_yaml, build
-from lamella.config.schema import Config, PrepareData
+from lamella.config import plugins
+from lamella.config.check import as_yaml, build, is_foreign, targets
+from lamella.config.schema import Config, PrepareData, Target
 from lamella.console import counting
 from lamella.data.audit.audit import audit
 from lamella.data.audit.report import raise_errors
 from lamella.data.cache.arrays import Store
 from lamella.data.io.intensity import intensity_stats
 from lamella.data.io.read import header
-from lamella.data.loaders.augment import window_size
+from lamella.data.loaders.augment import Augmentation, window_size
 from lamella.data.prepared import PreparedData
 from lamella.data.types import Dataset, Split
 from lamella.errors import ConfigError
@@ -28,6 +31,29 @@ if TYPE_CHECKING:  # imported below where they are needed: they take seconds, wh
     from lamella.inference.segmenter import Segmenter
     from lamella.inference.settings import OperatingPoint
     from lamella.training.task import SegmentationTask
+
+
+Kind = TypeVar("Kind")
+
+
+def made(node: Target, kind: type[Kind], *arguments: Any, **offered: Any) -> Kind:
+    """What the function of a node returns, which must be of that kind; see `lamella.config.check.build`.
+
+    Raises:
+        ConfigError: a user's own function returned something else.
+    """
+    result = build(node, *arguments, **offered)
+    if not isinstance(result, kind):
+        wanted = f"{kind.__module__}.{kind.__qualname__}"
+        raise ConfigError(f"{node.target} must return a {wanted}; it returned a {type(result).__name__}")
+    return result
+
+
+def foreign(cfg: Config) -> set[str]:
+    """The modules of a user's own that a configuration takes functions from."""
+    own = [node for node in targets(cfg).values() if is_foreign(node)]
+    named = plugins.load(cfg.plugins)
+    return {plugins.owner(node.target, named) or "" for node in own}
 
 
 def load(cfg: Config, out: Console) -> PreparedData:
@@ -47,7 +73,7 @@ def load(cfg: Config, out: Console) -> PreparedData:
 
 def inspect(cfg: Config | PrepareData, out: Console) -> PreparedData:
     """As `load`, but nothing is raised for faults of the files: they are left in the report."""
-    dataset: Dataset = build(cfg.dataset)
+    dataset = made(cfg.dataset, Dataset)
     card = dataset.card
     for key, found in (("in_channels", card.channels), ("num_classes", len(card.class_names))):
         wanted = getattr(cfg.dataset, key)
@@ -55,7 +81,7 @@ def inspect(cfg: Config | PrepareData, out: Console) -> PreparedData:
             there = f"{card.channels} channel(s), classes {', '.join(card.class_names)}"
             problem = f"dataset.{key}={wanted} contradicts the data set {card.name}: {there}"
             raise ConfigError(problem, f"Leave dataset.{key} as the dataset's file has it.")
-    split: Split = build(cfg.dataset.split, dataset.samples)
+    split = made(cfg.dataset.split, Split, dataset.samples)
     offset = (float(cfg.dataset.offset[0]), float(cfg.dataset.offset[1]))
     store = Store(Path(cfg.paths.cache) / "arrays", card, cfg.dataset.scale, offset, cfg.dataset.percentiles)
     with counting(out, "reading the data") as progress:
@@ -69,26 +95,30 @@ def assemble(cfg: Config, data: PreparedData) -> "tuple[SegmentationTask, Segmen
     from lamella.data.loaders.datamodule import SegmentationDataModule
     from lamella.inference import checkpoint
     from lamella.inference.segmenter import Normalise, Segmenter
+    from lamella.inference.settings import Inference
+    from lamella.training.rehearsal import rehearse
     from lamella.training.task import SegmentationTask
 
     keys, split, class_names = cfg.data, data.split, data.dataset.card.class_names
     found = intensity_stats(data.store.image(sample) for sample in split.train)
     normalise = Normalise(found.mean, found.std, found.low, found.high)
-    augmentation = build(cfg.augment)
+    augmentation = made(cfg.augment, Augmentation)
     window = window_size(keys.crop, augmentation)
     dtype = str(header(split.train[0].image).dtype)
     task = SegmentationTask(
-        Segmenter.of(started(cfg), normalise, build(cfg.inference), keys.context),
+        Segmenter.of(started(cfg), normalise, made(cfg.inference, Inference), keys.context),
         build(cfg.loss),
         num_classes=len(class_names),
         val_ids=[sample.id for sample in split.val],
         crop=keys.crop,
         augmentation=augmentation,
-        make_optimizer=build(cfg.optimizer),
-        make_scheduler=build(cfg.scheduler),
+        make_optimizer=partial(made, cfg.optimizer, torch.optim.Optimizer),
+        make_scheduler=lambda optimizer, steps: made(cfg.scheduler, LRScheduler, optimizer, steps=steps),
         seed=cfg.seed,
-        description=checkpoint.contents(as_yaml(cfg), class_names, dtype),
+        description=checkpoint.contents(as_yaml(cfg), class_names, dtype, plugins.fingerprints(foreign(cfg))),
     )
+    if foreign_keys := {key: node.target for key, node in targets(cfg).items() if is_foreign(node)}:
+        rehearse(task, foreign_keys, channels=data.dataset.card.channels)
     # Augmentation cuts the crop out of the window's middle: crops, not windows, reach that far beyond the picture.
     context = keys.context + (window - keys.crop) // 2
     windows = RandomWindows(split.train, data.store, window=window, context=context, fill=found.low, seed=cfg.seed)
@@ -104,7 +134,7 @@ def started(cfg: Config) -> torch.nn.Module:
     source = cfg.model.init_from
     if source is not None and cfg.model.arguments.get("encoder_weights") is not None:
         raise ConfigError("model.init_from and model.encoder_weights are both set", "Start from one of the two.")
-    network: torch.nn.Module = build(cfg.model)
+    network: torch.nn.Module = made(cfg.model, torch.nn.Module)
     if source is not None:
         file = tracking.checkpoint(cfg.tracking.uri, source) if re.fullmatch("[0-9a-f]{32}", source) else Path(source)
         state = weights.read_state_dict(file, "model.init_from")
@@ -112,7 +142,7 @@ def started(cfg: Config) -> torch.nn.Module:
     return network
 
 
-def identity(cfg: Config, data: PreparedData, sweep: str | None) -> dict[str, str]:
+def identity(cfg: Config, data: PreparedData, hardware: Hardware, sweep: str | None) -> dict[str, str]:
     """The tags of a run: see `lamella.tracking.provenance.identity`."""
     from lamella.tracking import provenance
 
@@ -125,7 +155,9 @@ def identity(cfg: Config, data: PreparedData, sweep: str | None) -> dict[str, st
         "neck": cfg.score.split_neck,
     }
     sha256 = hashlib.sha256(as_yaml(cfg, sort_keys=True).encode()).hexdigest()
-    return provenance.identity(data, config_sha256=sha256, scoring=scoring, sweep=sweep)
+    return provenance.identity(
+        data, config_sha256=sha256, scoring=scoring, hardware=hardware, sweep=sweep, modules=foreign(cfg)
+    )
 
 
 def test(

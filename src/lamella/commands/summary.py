@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Column, Table
 
+from lamella.config.paths import typed
 from lamella.data.prepared import PreparedData
 from lamella.data.types import DatasetCard
 from lamella.hardware import Hardware
@@ -21,7 +22,7 @@ def summary_line(heading: str, data: PreparedData, parameters: int, hardware: Ha
     """What is about to run, on what: heading, size of the network, device, numbers of images."""
     split = data.split
     return (
-        f"{heading}\n{parameters / 1e6:.1f} M parameters, on {hardware.device.type} in {hardware.precision}; images: "
+        f"{heading}\n{parameters / 1e6:.1f} M parameters, on {hardware.name} in {hardware.precision}; images: "
         f"{len(split.train)} to train, {len(split.val)} to choose by, {len(split.test)} to test"
     )
 
@@ -45,4 +46,4 @@ def print_scores(
             table.add_row(name, f"{value:.4f}", "" if low is None else f"{low:.4f} to {high:.4f}")
     out.print(table)
     out.print(f"run {run_id}", highlight=False)
-    out.print(f"`make ui` shows it, with pictures, in experiment {experiment}", highlight=False)
+    out.print(f"`{typed('ui')}` shows it, with pictures, in experiment {experiment}", highlight=False)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
 from lamella import hardware, tracking
-from lamella.commands.setup import assemble, identity, load, test
+from lamella.commands.setup import assemble, foreign, identity, load, made, test
 from lamella.commands.summary import print_scores, summary_line, title
 from lamella.config.check import as_yaml, check, flat, settle
 from lamella.config.schema import Config
@@ -44,6 +44,8 @@ def run(composed: DictConfig, sweep: str | None = None) -> float:
     out = console()
     checked = check(composed)
     machine = hardware.resolve(checked.trainer.accelerator, checked.trainer.precision)
+    if machine.remark:
+        out.print(f"warning: {machine.remark}", style="yellow", highlight=False)
     data = load(checked, out)
     card = data.dataset.card
     cfg = check(settle(composed, channels=card.channels, classes=len(card.class_names)))
@@ -52,7 +54,7 @@ def run(composed: DictConfig, sweep: str | None = None) -> float:
             f"score.choose_threshold parts two classes; {card.name} has {len(card.class_names)}",
             "Set it to false: of more classes the likeliest is taken.",
         )
-    with hardware.freed_memory_kept(machine.device):
+    with hardware.freed_memory_kept(machine.device), hardware.whole_float32(machine):
         return _experiment(cfg, data, machine, sweep, out)
 
 
@@ -61,6 +63,7 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
     card = data.dataset.card
     pl.seed_everything(cfg.seed, verbose=False)
     task, datamodule = assemble(cfg, data)
+    callbacks = [made(node, pl.Callback) for node in cfg.trainer.callbacks.values()]
     heading = title(card, cfg.model.name, cfg.seed)
     parameters = sum(p.numel() for p in task.network.parameters())
     out.print(summary_line(heading, data, parameters, machine), highlight=False)
@@ -70,11 +73,11 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
         experiment=cfg.tracking.experiment,
         run_name=cfg.tracking.run_name,
         params=flat(cfg),
-        tags=identity(cfg, data, sweep),
+        tags=identity(cfg, data, machine, sweep),
     ) as tracked:
         out.print(f"run {tracked.run_id}", highlight=False)
         folder = Path(cfg.paths.output) / tracked.run_id
-        describe(folder, as_yaml(cfg), data)
+        describe(folder, as_yaml(cfg), data, foreign(cfg))
         tracked.log_folder(folder)
         checkpoints = folder / "checkpoints"
         if isinstance(task.network, Classical):
@@ -95,6 +98,7 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
                     deterministic=cfg.trainer.deterministic,
                     devices=1,
                 ),
+                callbacks=callbacks,
                 tracked=tracked,
                 checkpoints=checkpoints,
                 progress=out if cfg.trainer.progress else None,
@@ -111,7 +115,7 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
         if cfg.score.seen:
             with out.status("scoring the training images"):
                 scores |= seen(data, segmenter, machine)
-        checkpoint.keep(checkpoints / "best.ckpt", operating_point)
+        checkpoint.keep(checkpoints / "best.ckpt", operating_point, machine.precision)
         tracking.save_model(folder / "model", checkpoints / "best.ckpt")
         tracked.log_metrics(scores)
         tracked.log_folder(folder)

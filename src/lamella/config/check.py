@@ -1,18 +1,23 @@
 """Composed configurations -> typed ones, refused where they are wrong; and what typed ones are good for."""
 
+import contextlib
 import copy
 import dataclasses
 import functools
 import inspect
+import pkgutil
+import sys
+import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter
 from typing import Any, TypeVar, overload
 
 import omegaconf
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from lamella.config.schema import Config, Target
+from lamella.config import plugins
+from lamella.config.schema import Config, LossTarget, Target
 from lamella.config.words import hints_of, in_words, kind_and_key, plain_group, suggestion, target_class
 from lamella.errors import ConfigError
 
@@ -20,14 +25,16 @@ Schema = TypeVar("Schema")
 
 
 @overload
-def check(cfg: DictConfig) -> Config: ...
+def check(cfg: DictConfig | Mapping[str, Any]) -> Config: ...
 @overload
-def check(cfg: DictConfig, schema: type[Schema]) -> Schema: ...
-def check(cfg: DictConfig, schema: type[Any] = Config) -> Any:
+def check(cfg: DictConfig | Mapping[str, Any], schema: type[Schema]) -> Schema: ...
+def check(cfg: DictConfig | Mapping[str, Any], schema: type[Any] = Config) -> Any:
     """The typed configuration: a composed one, resolved and held to its command's schema.
 
+    What its keys `plugins` and `trust` name is imported; whoever composed it answers for that.
+
     Args:
-        cfg: as Hydra composed it, or as `plain` gave it.
+        cfg: as Hydra composed it; or plain, as `plain` gave it: then no interpolation in it is looked at.
         schema: the dataclass that says which keys there are.
 
     Returns:
@@ -37,54 +44,86 @@ def check(cfg: DictConfig, schema: type[Any] = Config) -> Any:
         ConfigError: a key that does not exist (also one added by `+key=`), a missing or wrong value.
     """
     for name, hint in hints_of(schema).items():
-        if target_class(hint) and isinstance(cfg.get(name), DictConfig) and "_target_" not in cfg[name]:
+        if target_class(hint) and isinstance(node := cfg.get(name), DictConfig | dict) and "_target_" not in node:
             raise ConfigError(f"{name}._target_ has no value", f"Choose one: {name}=NAME; `--help` lists them.")
+    left_open = _left_open(cfg)
     # Whatever the data has to say later, the rest can be checked now, with stand-ins.
     complete = settle(cfg, channels=1, classes=2)
-    try:
-        resolved: Any = OmegaConf.to_container(complete, resolve=True, throw_on_missing=True)
-    except omegaconf.MissingMandatoryValue as error:
-        raise ConfigError(f"{error.full_key} has no value", f"Set it: {error.full_key}=VALUE.") from error
-    except omegaconf.errors.OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
-    if left_open := _left_open(cfg):
+    if isinstance(complete, DictConfig):
+        try:
+            resolved: Any = OmegaConf.to_container(complete, resolve=True, throw_on_missing=True)
+        except omegaconf.MissingMandatoryValue as error:
+            raise ConfigError(f"{error.full_key} has no value", f"Set it: {error.full_key}=VALUE.") from error
+        except omegaconf.errors.OmegaConfBaseException as error:
+            raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+    else:
+        resolved = complete
+    if left_open:
         resolved["dataset"].update(dict.fromkeys(left_open))
-    return _value(resolved, schema, "")
+    named = {key: resolved.get(key) for key in ("plugins", "trust") if key in hints_of(schema)}
+    modules = [
+        module
+        for key, names in named.items()
+        if isinstance(names, list)  # else refused below
+        for module in plugins.load([str(name) for name in names], key)
+    ]
+    return _Checker(tuple(modules)).value(resolved, schema, "")
 
 
-def settle(cfg: DictConfig, *, channels: int, classes: int) -> DictConfig:
+@overload
+def settle(cfg: DictConfig, *, channels: int, classes: int) -> DictConfig: ...
+@overload
+def settle(cfg: DictConfig | Mapping[str, Any], *, channels: int, classes: int) -> DictConfig | Mapping[str, Any]: ...
+def settle(cfg: DictConfig | Mapping[str, Any], *, channels: int, classes: int) -> DictConfig | Mapping[str, Any]:
     """A copy of the configuration with what only the data could say, where the dataset left it open.
 
     Args:
-        cfg: unresolved, so that all that follows from the dataset follows.
+        cfg: unresolved, so that all that follows from the dataset follows; or plain.
         channels: for `dataset.in_channels`.
         classes: for `dataset.num_classes`.
     """
     values = {"in_channels": channels, "num_classes": classes}
     filled = copy.deepcopy(cfg)
-    with omegaconf.read_write(filled), omegaconf.open_dict(filled):
+    with contextlib.ExitStack() as opened:
+        if isinstance(filled, DictConfig):
+            opened.enter_context(omegaconf.read_write(filled))
+            opened.enter_context(omegaconf.open_dict(filled))
         for name in _left_open(cfg):
-            filled.dataset[name] = values[name]
+            filled["dataset"][name] = values[name]
     return filled
 
 
-def build(node: Target, *arguments: Any) -> Any:
-    """What the function returns that a node names, called with the node's arguments after those given here.
+def build(node: Target, *arguments: Any, **offered: Any) -> Any:
+    """What the function returns that a node names.
 
-    Raises:
-        ConfigError: the node, which a checkpoint may hold, names something else than a function of Lamella.
+    Args:
+        node: made by `check` or `kept`, which saw to it that its function may be called.
+        arguments: in front of the node's own.
+        offered: given to a function that has arguments of these names.
     """
-    return _function(node.target, "")(*arguments, **{name: _built(value) for name, value in node.arguments.items()})
+    taken = inspect.signature(node.function).parameters
+    given = {name: value for name, value in offered.items() if name in taken}
+    return node.function(*arguments, **given, **{name: _built(value) for name, value in node.arguments.items()})
 
 
-def kept(node: Mapping[str, Any]) -> Target:
+def kept(node: Any, schema: type[Target], modules: Sequence[str] = ()) -> Target:
     """The node of a kept run, of those of its keys that its function takes today; they were checked back then.
 
+    Args:
+        node: plain, as a checkpoint holds it.
+        schema: the kind of node.
+        modules: plug-ins that it may name.
+
     Raises:
-        ConfigError: it names something else than a function of Lamella.
+        ConfigError: it names something else than a function of Lamella or of a plug-in that may be named.
     """
-    wanted = _keyword_only(_function(node.get("_target_"), ""))
-    return Target(node["_target_"], {name: value for name, value in node.items() if name in wanted})
+    if not isinstance(node, Mapping):
+        raise ConfigError(f"a group of keys with a _target_ was expected; got {node!r}")
+    checker = _Checker(tuple(modules))
+    function = checker.function(node.get("_target_"), "", schema.home)
+    wanted = checker.keys(function, str(node["_target_"]), "", schema)
+    arguments = {name: checker.nested(value, name) for name, value in node.items() if name in wanted}
+    return Target(str(node["_target_"]), arguments, function=function)
 
 
 def plain(node: Any) -> Any:
@@ -92,9 +131,12 @@ def plain(node: Any) -> Any:
     if dataclasses.is_dataclass(node):
         values = dict(vars(node))
         if isinstance(node, Target):
-            arguments = values.pop("arguments")
-            values = {"_target_": values.pop("target"), **values, **arguments}
+            arguments, target = values.pop("arguments"), values.pop("target")
+            del values["function"]
+            values = {"_target_": target, **values, **arguments}
         node = values
+    if isinstance(node, list | tuple):
+        return [plain(value) for value in node]
     return {name: plain(value) for name, value in node.items()} if isinstance(node, dict) else node
 
 
@@ -112,75 +154,217 @@ def as_yaml(cfg: Any, *, sort_keys: bool = False) -> str:
     return OmegaConf.to_yaml(plain(cfg), sort_keys=sort_keys)
 
 
+def targets(cfg: Any) -> dict[str, Target]:
+    """Every node of a typed configuration that names a function: its dotted key -> the node."""
+    found: dict[str, Target] = {}
+
+    def walk(node: Any, path: str) -> None:
+        if isinstance(node, Target):
+            found[path] = node
+        if dataclasses.is_dataclass(node):
+            node = {name: value for name, value in vars(node).items() if name != "arguments"} | getattr(
+                node, "arguments", {}
+            )
+        if isinstance(node, list):
+            node = dict(enumerate(node))
+        if isinstance(node, dict):
+            for name, value in node.items():
+                walk(value, f"{path}.{name}" if path else str(name))
+
+    walk(cfg, "")
+    return found
+
+
+def is_foreign(node: Target) -> bool:
+    """Whether a node's function is a user's own."""
+    return not node.target.startswith("lamella.")
+
+
 def _built(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _built(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_built(each) for each in value]
     return build(value) if isinstance(value, Target) else value
 
 
-def _left_open(cfg: DictConfig) -> list[str]:
+def _left_open(cfg: DictConfig | Mapping[str, Any]) -> list[str]:
     """What the dataset leaves for the data to say."""
     dataset = cfg.get("dataset")
-    names = ("in_channels", "num_classes") if isinstance(dataset, DictConfig) else ()
-    return [name for name in names if name in dataset and dataset[name] is None]
+    if not isinstance(dataset, DictConfig | dict):
+        return []
+    return [name for name in ("in_channels", "num_classes") if name in dataset and dataset[name] is None]
 
 
-def _target(node: Any, schema: type[Target], path: str) -> Target:
-    """One mapping with a `_target_`, held to that function's keyword-only arguments and the keys of `schema`."""
-    if not isinstance(node, Mapping):
-        raise ConfigError(f"{path} must be a group of keys; got {node!r}")
-    own = _keyword_only(_function(node.get("_target_"), f"{path}."))
-    shared = {name: hint for name, hint in hints_of(schema).items() if name not in ("target", "arguments")}
-    values = _values({name: value for name, value in node.items() if name != "_target_"}, shared | own, path)
-    arguments = {name: values[name] for name in own}
-    return schema(node["_target_"], arguments, **{name: values[name] for name in shared})
+@dataclasses.dataclass(frozen=True)
+class _Checker:
+    """Values held to annotations, depth first.
 
+    Attributes:
+        modules: plug-ins whose functions a `_target_` may name.
+    """
 
-def _made(node: Any, made: Any, path: str) -> Target:
-    """One mapping with a `_target_` that must return what an argument takes: a loss among the parts of a sum."""
-    target = _target(node, Target, path)
-    if typing.get_type_hints(_function(target.target, f"{path}.")).get("return") is not made:
-        raise ConfigError(f"{path}._target_ must name a function that makes a {made.__name__}, got {target.target!r}")
-    return target
+    modules: tuple[str, ...]
 
-
-def _values(node: Any, hints: dict[str, Any], path: str) -> dict[str, Any]:
-    """The values of one mapping, each held to its annotation; all must be there, and nothing else."""
-    if not isinstance(node, Mapping):
-        raise ConfigError(f"{path} must be a group of keys; got {node!r}")
-    place = f"{path}." if path else ""
-    for name in node:
-        if name not in hints:
-            raise ConfigError(f"there is no key {f'{place}{name}'!r}", suggestion(str(name), hints))
-    for name in hints:
-        if name not in node:
-            raise ConfigError(f"{place}{name} has no value", f"Set it: {place}{name}=VALUE.")
-    return {name: _value(node[name], hint, place + name) for name, hint in hints.items()}
-
-
-def _value(value: Any, hint: Any, full: str) -> Any:
-    """One value held to its annotation, depth first, and converted as OmegaConf converts."""
-    if group := plain_group(hint):
-        return group(**_values(value, hints_of(group), full))
-    if target := target_class(hint):
-        # Null stands for a group of which nothing was chosen, where nothing has to be.
-        return None if value is None and type(None) in typing.get_args(hint) else _target(value, target, full)
-    kind, key = kind_and_key(hint)
-    refused = ConfigError(f"{full} must be {in_words(kind, key)}; got {value!r}")
-    if typing.get_origin(kind) is dict:
-        if not isinstance(value, Mapping):
+    def value(self, value: Any, hint: Any, full: str) -> Any:
+        """One value held to its annotation, and converted as OmegaConf converts."""
+        if group := plain_group(hint):
+            return group(**self.values(value, hints_of(group), full))
+        if kind := target_class(hint):
+            # Null stands for a group of which nothing was chosen, where nothing has to be.
+            return None if value is None and type(None) in typing.get_args(hint) else self.target(value, kind, full)
+        kind, key = kind_and_key(hint)
+        refused = ConfigError(f"{full} must be {in_words(kind, key)}; got {value!r}")
+        if typing.get_origin(kind) is dict:
+            if not isinstance(value, Mapping):
+                raise refused
+            made = typing.get_args(kind)[1]
+            if made is Any:
+                return dict(value)
+            return {name: self.made(each, made, f"{full}.{name}") for name, each in value.items()}
+        holder = OmegaConf.structured(_holder(kind))
+        try:
+            # Interpolations are resolved by now, or stand in a file that must not run any: OmegaConf shall see none.
+            holder["value"] = _swapped(value, "${", "\0{")
+        except omegaconf.errors.OmegaConfBaseException as error:
+            raise refused from error
+        converted = _swapped(OmegaConf.to_container(holder)["value"], "\0{", "${")  # type: ignore[call-overload, index]
+        if not key.allows(converted):
             raise refused
-        made = typing.get_args(kind)[1]
-        return {name: each if made is Any else _made(each, made, f"{full}.{name}") for name, each in value.items()}
-    holder = OmegaConf.structured(_holder(kind))
-    try:
-        holder["value"] = value
-    except omegaconf.errors.OmegaConfBaseException as error:
-        raise refused from error
-    converted = OmegaConf.to_container(holder)["value"]  # type: ignore[call-overload, index]
-    if not key.allows(converted):
-        raise refused
-    return converted
+        return converted
+
+    def values(self, node: Any, hints: dict[str, Any], path: str) -> dict[str, Any]:
+        """The values of one mapping, each held to its annotation; all must be there, and nothing else."""
+        self._nothing_else(node, hints, path)
+        place = f"{path}." if path else ""
+        for name in hints:
+            if name not in node:
+                raise ConfigError(f"{place}{name} has no value", f"Set it: {place}{name}=VALUE.")
+        return {name: self.value(node[name], hint, place + name) for name, hint in hints.items()}
+
+    def target(self, node: Any, schema: type[Target], path: str) -> Target:
+        """One mapping with a `_target_`, held to the arguments of that function and the keys of `schema`."""
+        if not isinstance(node, Mapping):
+            raise ConfigError(f"{path} must be a group of keys; got {node!r}")
+        function = self.function(node.get("_target_"), f"{path}.", schema.home)
+        name = str(node["_target_"])
+        of_target = {each.name for each in dataclasses.fields(Target)}
+        shared = {key: hint for key, hint in hints_of(schema).items() if key not in of_target}
+        own = self.keys(function, name, f"{path}.", schema)
+        rest = {key: value for key, value in node.items() if key != "_target_"}
+        if name.startswith("lamella."):
+            values = self.values(rest, shared | {key: each.annotation for key, each in own.items()}, path)
+            arguments = {key: values[key] for key in own}
+        else:
+            # What its function takes of the keys that every such node has (a name), it is given, too.
+            self._nothing_else(rest, shared | own, path)
+            values = self.values({key: rest[key] for key in shared if key in rest}, shared, path)
+            arguments = {key: self.foreign(rest, each, f"{path}.{key}") for key, each in own.items()}
+            arguments = {key: value for key, value in arguments.items() if value is not _LEFT}
+        return schema(name, arguments, function=function, **{key: values[key] for key in shared})
+
+    def made(self, node: Any, made: Any, path: str) -> Target:
+        """One mapping with a `_target_` that must return what is asked for: a loss among the parts of a sum."""
+        if issubclass(made, Target):
+            return self.target(node, made, path)
+        target = self.target(node, LossTarget, path)
+        if not is_foreign(target) and typing.get_type_hints(target.function).get("return") is not made:
+            problem = f"{path}._target_ must name a function that makes a {made.__name__}, got {target.target!r}"
+            raise ConfigError(problem)
+        return target
+
+    def foreign(self, node: Mapping[str, Any], parameter: inspect.Parameter, path: str) -> Any:
+        """The value of one argument of a user's own function; its default where the node has none."""
+        name, hint, default = parameter.name, parameter.annotation, parameter.default
+        if name not in node:
+            if default is inspect.Parameter.empty:
+                raise ConfigError(f"{path} has no value", f"Set it: {path}=VALUE.")
+            # A default that YAML can write is written down with the run; any other is the function's own affair.
+            return default if _is_plain(default) else _LEFT
+        value = node[name]
+        if value is None and default is None:
+            return None
+        return self.value(value, hint, path) if _is_known(hint) else self.nested(value, path)
+
+    def nested(self, value: Any, path: str) -> Any:
+        """A value of any kind, in which mappings with a `_target_` stand for what their functions return."""
+        if isinstance(value, Mapping):
+            if "_target_" in value:
+                return self.target(value, Target, path)
+            return {name: self.nested(each, f"{path}.{name}") for name, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.nested(each, f"{path}.{number}") for number, each in enumerate(value)]
+        return value
+
+    def function(self, name: Any, path: str, home: str) -> Callable[..., Any]:
+        """What a `_target_` names. The one gate: a function or class that `home` exports, or that a plug-in defines."""
+        place = f"{path}_target_"
+        if not isinstance(name, str) or "." not in name:
+            raise ConfigError(f"{place} must name a function of {home or 'a plug-in'}, got {name!r}")
+        if name.startswith("lamella."):
+            if name.rpartition(".")[0] != home:  # what the package exports, not what else lies below it
+                raise ConfigError(f"{place} must name a function of {home or 'a plug-in'}, got {name!r}")
+            module = "lamella"
+        else:
+            owner = plugins.owner(name, self.modules)
+            if owner is None:
+                module = name.rpartition(".")[0]
+                raise ConfigError(
+                    f"{place} names {name!r}, which is not Lamella's own",
+                    f"It is run only if you say on the command line that you trust it: plugins=[{module}], or its "
+                    "file, plugins=[path/to/file.py].",
+                )
+            module = owner
+        try:
+            found = pkgutil.resolve_name(name)
+        except (AttributeError, ModuleNotFoundError, ValueError) as error:
+            if isinstance(error, ModuleNotFoundError) and not name.startswith(f"{error.name}"):
+                raise plugins.broken(name, place, error) from error
+            of = vars(sys.modules[module]) if module in sys.modules and module != "lamella" else ()
+            near = suggestion(name.rpartition(".")[2], [each for each in of if not each.startswith("_")])
+            raise ConfigError(f"{place}: there is no function {name}", near.partition("Allowed")[0].strip()) from error
+        except Exception as error:  # whatever an import raises
+            raise plugins.broken(name, place, error) from error
+        # What a module merely imports (mine.os.system) is not its own.
+        defined = str(getattr(found, "__module__", ""))
+        if not callable(found) or not f"{defined}.".startswith(f"{module}."):
+            what = f", but {name!r} is {defined}'s" if callable(found) and defined else f", got {name!r}"
+            raise ConfigError(f"{place} must name a function of {module}{what}")
+        return typing.cast(Callable[..., Any], found)
+
+    def keys(self, function: Callable[..., Any], name: str, path: str, schema: type[Target]) -> dict[str, Parameter]:
+        """The arguments of a function that are keys: of ours the keyword-only ones, of a user's own all with a name."""
+        parameters = _parameters(function)
+        if name.startswith("lamella."):
+            return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in schema.offered}
+        if any(p.kind is p.VAR_KEYWORD for p in parameters):
+            raise ConfigError(
+                f"{path}_target_: {name} takes any argument (**{parameters[-1].name}): a misspelt key would pass",
+                "Name a function of yours that takes the arguments that you use by their names and calls it.",
+            )
+        given = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][: schema.positional]
+        named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p not in given]
+        own = {p.name: p for p in named if p.name not in schema.offered}
+        if len(given) < schema.positional:
+            raise ConfigError(f"{path}_target_: {name} must take what it is to work on as its first argument")
+        if lacking := [each for each in schema.needed if each not in own]:
+            raise ConfigError(
+                f"{path}_target_: {name} does not take {' and '.join(lacking)}",
+                "A network is told by these what to be made for: num_classes counts the background in; for two classes "
+                "it returns one logit a pixel.",
+            )
+        return own
+
+    def _nothing_else(self, node: Any, known: Mapping[str, Any], path: str) -> None:
+        if not isinstance(node, Mapping):
+            raise ConfigError(f"{path} must be a group of keys; got {node!r}")
+        place = f"{path}." if path else ""
+        for name in node:
+            if name not in known:
+                raise ConfigError(f"there is no key {f'{place}{name}'!r}", suggestion(str(name), known))
+
+
+_LEFT = object()  # an argument that is not given
 
 
 @functools.cache
@@ -189,20 +373,41 @@ def _holder(kind: Any) -> type:
     return dataclasses.make_dataclass("value", [("value", kind)])
 
 
-def _function(target: Any, path: str) -> Callable[..., Any]:
-    """What a `_target_` names. The one gate: only functions and classes that Lamella itself defines may be named."""
-    try:
-        found = get_object(target) if isinstance(target, str) and target.startswith("lamella.") else None
-    except Exception as error:  # Hydra raises what the import raised
-        raise ConfigError(f"{path}_target_: there is no function {target}") from error
-    # What a module of ours merely imports (lamella.config.check.Target) is not ours.
-    if not callable(found) or not str(getattr(found, "__module__", "")).startswith("lamella."):
-        raise ConfigError(f"{path}_target_ must name a function of lamella, got {target!r}")
-    return typing.cast(Callable[..., Any], found)
+def _swapped(value: Any, old: str, new: str) -> Any:
+    """A text, or each of a list, with one piece of it replaced."""
+    if isinstance(value, list):
+        return [_swapped(each, old, new) for each in value]
+    return value.replace(old, new) if isinstance(value, str) else value
 
 
-def _keyword_only(function: Callable[..., Any]) -> dict[str, Any]:
-    """A function's keyword-only arguments and their annotations."""
-    hints = typing.get_type_hints(function, include_extras=True)
-    parameters = inspect.signature(function).parameters.values()
-    return {p.name: hints[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY}
+def _parameters(function: Callable[..., Any]) -> list[Parameter]:
+    """A function's arguments, with their annotations evaluated where that is possible."""
+    made = function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
+
+    def evaluated(parameter: Parameter) -> Parameter:
+        alone = types.SimpleNamespace(__annotations__={"it": parameter.annotation})
+        try:
+            hint = typing.get_type_hints(alone, globalns=getattr(made, "__globals__", {}), include_extras=True)["it"]
+        except Exception:  # a name that only a type checker knows
+            hint = Any
+        return parameter.replace(annotation=Any if hint is Parameter.empty else hint)
+
+    return [evaluated(parameter) for parameter in inspect.signature(function).parameters.values()]
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether YAML can write a value."""
+    if isinstance(value, list | tuple):
+        return all(_is_plain(each) for each in value)
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def _is_known(hint: Any) -> bool:
+    """Whether values can be held to an annotation: numbers, texts, truth values, lists of them, and null."""
+    plain_hint, _ = kind_and_key(hint)
+    parts = [each for each in typing.get_args(plain_hint) if each is not type(None)]
+    if typing.get_origin(plain_hint) in (types.UnionType, typing.Union):
+        return len(parts) == 1 and _is_known(parts[0])
+    if typing.get_origin(plain_hint) is list:
+        return parts[0] in (bool, int, float, str)
+    return plain_hint in (bool, int, float, str)

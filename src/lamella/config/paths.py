@@ -1,6 +1,43 @@
-"""Where Lamella's own files are."""
+"""Where Lamella's own files are, where what it makes goes unless a key says otherwise, and how its commands are typed.
 
+A wheel brings `conf/` along, inside the package; in a checkout it lies beside `src/`.
+"""
+
+import os
+import sys
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[3]
-CONF = CHECKOUT / "conf"
+_PACKAGE = Path(__file__).resolve().parents[1]
+_PACKED = _PACKAGE / "conf"
+
+CHECKOUT = None if _PACKED.is_dir() else _PACKAGE.parents[1]
+"""The checkout that Lamella runs from; None where it was installed from a wheel."""
+
+CONF = _PACKED if CHECKOUT is None else CHECKOUT / "conf"
+"""The folder with every choice and every value, as YAML."""
+
+
+def home() -> Path:
+    """The folder below which data, runs, caches and outputs lie unless a key says otherwise.
+
+    It is what LAMELLA_HOME names, else the checkout, else `lamella-runs` where the user stands (no folder named
+    `lamella`: Python would import it).
+    """
+    said = os.environ.get("LAMELLA_HOME")
+    if said:
+        return Path(said).expanduser().absolute()
+    return CHECKOUT or Path("lamella-runs").absolute()
+
+
+def store_file() -> Path:
+    """The file that keeps the runs unless a key says otherwise: an SQLite store of MLflow."""
+    return home() / "mlflow" / "lamella.db"
+
+
+def typed(command: str) -> str:
+    """How a command is typed where this one was: `lamella train`, or in a checkout `python train.py`."""
+    if CHECKOUT is None or sys.argv[0].startswith("lamella "):  # see lamella.cli.commands
+        return f"lamella {command}"
+    if command in ("demo", "ui"):
+        return f"make {command}"
+    return "python train.py" if command == "train" else f"python scripts/{command}.py"

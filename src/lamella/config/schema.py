@@ -1,36 +1,96 @@
 """The schema: every key, its type, its bounds and its meaning. Values live in `conf/`, never here.
 
 Two kinds of node. Plain ones (`trainer`, `data`, ...) are the dataclasses below. Those with a `_target_`
-(`model`, `loss`, ...) are held to the keyword-only arguments of the function they name, so that a key has one
-home; third-party constructors are never named, because many swallow a misspelt argument.
+(`model`, `loss`, ...) are held to the arguments of the function they name, so that a key has one home.
 """
 
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
 
 from lamella.config.key import ALLOWABLE, Key
 
 Accelerator = Literal["auto", "cpu", "gpu"]
 Precision = Literal["auto", "32-true", "bf16-mixed"]
+Plugins = Annotated[
+    list[str], Key("modules or .py files of yours that a `_target_` may name; on the command line alone")
+]
 
 
 @dataclass(frozen=True)
 class Target:
-    """A function of Lamella by name, and the arguments it is to be called with. `lamella.config.check` makes it.
+    """A function by name, and the arguments it is to be called with. `lamella.config.check` makes it.
 
     Attributes:
+        home: of the kind of node: the package whose functions may be named; others are a user's own, of a plug-in.
+        positional: of the kind: how many arguments Lamella gives in front of the node's.
+        offered: of the kind: what Lamella gives by name to a function that takes it.
+        needed: of the kind: what a user's own function must take.
         target: what `_target_` says, a package and a name in it.
-        arguments: the function's keyword-only arguments, each held to its annotation. A `Target` among them, as the
+        arguments: those of the function that are keys, each held to its annotation. A `Target` among them, as the
             parts of a sum of losses are, stands for what its function returns.
+        function: what `target` names.
     """
+
+    home: ClassVar[str] = ""
+    positional: ClassVar[int] = 0
+    offered: ClassVar[tuple[str, ...]] = ()
+    needed: ClassVar[tuple[str, ...]] = ()
 
     target: str
     arguments: dict[str, Any]
+    function: Callable[..., Any] = field(compare=False, repr=False, kw_only=True)
+
+
+class SplitTarget(Target):
+    """`dataset.split`: samples -> a `Split`."""
+
+    home = "lamella.splits"
+    positional = 1
+
+
+class LossTarget(Target):
+    """`loss`: a `Loss`."""
+
+    home = "lamella.losses"
+
+
+class OptimizerTarget(Target):
+    """`optimizer`: parameters -> an optimizer."""
+
+    home = "lamella.training"
+    positional = 1
+
+
+class SchedulerTarget(Target):
+    """`scheduler`: an optimizer, and `steps`, how many there will be -> a learning-rate schedule."""
+
+    home = "lamella.training"
+    positional = 1
+    offered = ("steps",)
+
+
+class AugmentTarget(Target):
+    """`augment`: an `Augmentation`."""
+
+    home = "lamella.data"
+
+
+class InferenceTarget(Target):
+    """`inference`: an `Inference`."""
+
+    home = "lamella.inference"
+
+
+class CallbackTarget(Target):
+    """One of `trainer.callbacks`: a callback of Lightning's."""
 
 
 @dataclass(frozen=True)
 class DatasetKeys(Target):
     """`dataset`: where images and masks come from. These keys every data set has, beside its function's arguments."""
+
+    home = "lamella.data"
 
     name: Annotated[str, Key("short name; also the default MLflow experiment")]
     in_channels: Annotated[int | None, Key("channels of every image; null: found in the data", least=1)]
@@ -42,12 +102,15 @@ class DatasetKeys(Target):
         Key("stretch each image from these of its levels; null: as stored", least=0, most=100, length=2),
     ]
     allow: Annotated[list[str], Key("faults the audit may find without stopping anything", choices=ALLOWABLE)]
-    split: Target
+    split: SplitTarget
 
 
 @dataclass(frozen=True)
 class ModelKeys(Target):
     """`model`: the network or method. These keys every model has, beside its function's arguments."""
+
+    home = "lamella.models"
+    needed = ("in_channels", "num_classes")
 
     name: Annotated[str, Key("short name, for tables and run names")]
     init_from: Annotated[str | None, Key("start from this run, checkpoint or state dict; null: from scratch")]
@@ -77,6 +140,7 @@ class TrainerKeys:
     ema: Annotated[float, Key("decay a step of the averaged weights that are scored; 0: none", least=0, most=0.99999)]
     deterministic: Annotated[bool, Key("only algorithms that repeat exactly; slower on a GPU")]
     progress: Annotated[bool, Key("show progress on the terminal")]
+    callbacks: Annotated[dict[str, CallbackTarget], Key("callbacks of Lightning's, by names of your own")]
 
 
 @dataclass(frozen=True)
@@ -115,7 +179,7 @@ class ScoreKeys:
 
 @dataclass(frozen=True)
 class PathsKeys:
-    """`paths`: folders. What a user types is relative to where they stand; defaults lie in the checkout."""
+    """`paths`: folders. What a user types is relative to where they stand; see `config/paths.py` for defaults."""
 
     data: Annotated[str, Key("holds em/ and blood/")]
     cache: Annotated[str, Key("decoded images and phantoms")]
@@ -124,15 +188,15 @@ class PathsKeys:
 
 @dataclass(frozen=True)
 class Config:
-    """All keys of `train.py`: what one experiment needs."""
+    """All keys of `train`: what one experiment needs."""
 
     dataset: DatasetKeys
     model: ModelKeys
-    loss: Target
-    optimizer: Target
-    scheduler: Target
-    augment: Target
-    inference: Target
+    loss: LossTarget
+    optimizer: OptimizerTarget
+    scheduler: SchedulerTarget
+    augment: AugmentTarget
+    inference: InferenceTarget
     data: DataKeys
     trainer: TrainerKeys
     tracking: TrackingKeys
@@ -140,12 +204,13 @@ class Config:
     paths: PathsKeys
     seed: Annotated[int, Key("decides weights, crops and augmentation", least=0, most=2**32 - 1)]
     literature: Annotated[dict[str, Any] | None, Key("what a comparison shows beside: dataset, scores by model, notes")]
+    plugins: Plugins
     debug: Annotated[bool, Key("show tracebacks")]
 
 
 @dataclass(frozen=True)
 class PrepareData:
-    """All keys of `scripts/prepare_data.py`, which fetches and audits a data set."""
+    """All keys of `prepare_data`, which fetches and audits a data set."""
 
     dataset: DatasetKeys
     archive: Annotated[str | None, Key("an archive on disk; null: fetch it from where it was published")]
@@ -156,13 +221,14 @@ class PrepareData:
     html: Annotated[str, Key("where the audit's page goes")]
     timeout: Annotated[float, Key("seconds without a byte after which a connection is broken", above=0, most=3600)]
     retries: Annotated[int, Key("how often to try again without getting any further", least=0, most=100)]
+    plugins: Plugins
     paths: PathsKeys
     debug: Annotated[bool, Key("show tracebacks")]
 
 
 @dataclass(frozen=True)
 class TiffToPng:
-    """All keys of `scripts/tiff_to_png.py`, which turns TIFF into PNG."""
+    """All keys of `tiff_to_png`, which turns TIFF into PNG."""
 
     input: Annotated[str, Key("a TIFF file, a folder of them, or a glob in quotes")]
     output: Annotated[str, Key("folder for the PNG files; made where it is missing")]
@@ -178,13 +244,15 @@ class TiffToPng:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """All keys of `scripts/evaluate.py`, which scores a finished run again."""
+    """All keys of `evaluate`, which scores a finished run again."""
 
     run: Annotated[str, Key("the MLflow run whose best checkpoint is scored")]
     dataset: DatasetKeys | None
     part: Annotated[Literal["test", "all"], Key("the images that are scored: the test's, or all of them")]
     accelerator: Annotated[Accelerator | None, Key("null: as the run")]
     precision: Annotated[Precision | None, Key("null: as the run")]
+    plugins: Plugins
+    trust: Annotated[list[str], Key("the same, for what the run's checkpoint names; on the command line alone")]
     tracking: StoreKeys
     paths: PathsKeys
     debug: Annotated[bool, Key("show tracebacks")]
@@ -192,7 +260,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Compare:
-    """All keys of `scripts/compare.py`, which compares finished runs."""
+    """All keys of `compare`, which compares finished runs."""
 
     experiment: Annotated[str | None, Key("the MLflow experiment whose runs are compared")]
     runs: Annotated[list[str] | None, Key("or these runs, by their ids")]

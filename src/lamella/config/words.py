@@ -44,7 +44,8 @@ def expected(path: str, schema: type) -> str:
 
 def hints_of(node: type) -> dict[str, Any]:
     """The fields of a dataclass with their annotations, in order."""
-    return typing.get_type_hints(node, include_extras=True)
+    hints = typing.get_type_hints(node, include_extras=True)
+    return {each.name: hints[each.name] for each in dataclasses.fields(node)}
 
 
 def plain_group(hint: Any) -> type | None:

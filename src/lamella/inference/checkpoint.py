@@ -1,15 +1,18 @@
 """A checkpoint: network, normalisation, class names and configuration, saved and loaded as one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from omegaconf import OmegaConf
 
-from lamella.config.check import build, kept
+from lamella.config import plugins
+from lamella.config.check import build, is_foreign, kept
+from lamella.config.schema import InferenceTarget, ModelKeys, Target
 from lamella.config.targets import translated
-from lamella.errors import StorageError
+from lamella.errors import ConfigError, StorageError
+from lamella.hardware import Precision
 from lamella.inference.segmenter import Normalise, Segmenter
 from lamella.inference.settings import OperatingPoint
 
@@ -27,7 +30,9 @@ class Trained(NamedTuple):
         scale: images are shrunk by this before the network sees them.
         percentiles: each image is stretched from these of its levels; None: its levels are taken as stored.
         operating_point: None where a run was stopped before validation could choose.
+        precision: what its run's test computed in; float32 where an older version or a stopped run does not tell.
         config: the run's configuration, plain, in this version's names.
+        changed: plug-ins that the network was trained with and whose code is another one today.
     """
 
     segmenter: Segmenter
@@ -37,41 +42,70 @@ class Trained(NamedTuple):
     scale: float
     percentiles: tuple[float, float] | None
     operating_point: OperatingPoint | None
+    precision: Precision
     config: dict[str, Any]
+    changed: tuple[str, ...]
 
 
-def keep(path: Path, operating_point: OperatingPoint) -> None:
-    """Adds the operating point to a checkpoint, whose file is replaced whole. Raises StorageError."""
+def keep(path: Path, operating_point: OperatingPoint, precision: Precision) -> None:
+    """Adds what was chosen, and computed in, to a checkpoint, whose file is replaced whole. Raises StorageError."""
     saved = read(path)
-    saved["lamella"]["decided"] = operating_point._asdict()
+    saved["lamella"] |= {"decided": operating_point._asdict(), "precision": precision}
     part = path.with_suffix(".part")
     torch.save(saved, part)
     part.replace(path)
 
 
-def contents(config: str, class_names: Sequence[str], dtype: str) -> dict[str, Any]:
+def contents(
+    config: str, class_names: Sequence[str], dtype: str, code: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """What goes into a checkpoint beside Lightning's state, in plain types.
 
     Args:
         config: the resolved configuration as YAML.
         class_names: one a class.
         dtype: the type of the images' levels in their files.
+        code: the plug-ins that the configuration names, each with its fingerprint.
     """
-    return {"format": FORMAT, "config": config, "class_names": list(class_names), "dtype": dtype, "decided": None}
+    return {
+        "format": FORMAT,
+        "config": config,
+        "class_names": list(class_names),
+        "dtype": dtype,
+        "decided": None,
+        "code": dict(code or {}),
+    }
 
 
-def load(path: Path) -> Trained:
+def load(path: Path, trust: Sequence[str] = ()) -> Trained:
     """The network of a checkpoint with its weights, and all that it needs to predict. No code in the file is run.
 
+    Args:
+        path: of the file.
+        trust: modules or .py files of a user's own that the checkpoint may name: its network's.
+
     Raises:
-        StorageError: the file is missing, damaged, or no checkpoint of Lamella.
+        ConfigError: `trust` names what cannot be imported.
+        StorageError: the file is missing, damaged, or no checkpoint of Lamella; or it names code that is not trusted.
     """
+    modules = plugins.load(trust, "trust")
     saved = read(path)
     content = saved["lamella"]
-    config: Any = OmegaConf.to_container(OmegaConf.create(content["config"]))
-    model, dataset = config["model"], config["dataset"]
-    # The checkpoint has the weights; nothing is fetched.
-    network = build(kept(model | {"encoder_weights": None}))
+    config = _config(content, path)
+    try:
+        model, dataset, context = config["model"], config["dataset"], config["data"]["context"]
+        own = {key: value for key, value in model.items() if key not in ("init_from", "init_part")}
+        if "encoder_weights" in own:  # the checkpoint has the weights; nothing is fetched
+            own["encoder_weights"] = None
+        channels, scale, percentiles = (dataset[name] for name in ("in_channels", "scale", "percentiles"))
+        names, dtype = tuple(content["class_names"]), content["dtype"]
+        chosen = OperatingPoint(**content["decided"]) if content.get("decided") else None  # older ones lack the key
+        of_model, of_inference = kept(own, ModelKeys, modules), kept(config["inference"], InferenceTarget)
+    except ConfigError as error:
+        raise StorageError(f"{path}: {error.problem}", error.remedy.replace("plugins=[", "trust=[")) from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StorageError(f"{path} is damaged: what it says of its network is not whole ({error})") from error
+    network = build(of_model)
     try:
         state = saved["state_dict"]
         mean, std, low, high = (state[f"normalise.{name}"].flatten() for name in ("mean", "std", "low", "high"))
@@ -81,19 +115,24 @@ def load(path: Path) -> Trained:
         problem = f"the weights in {path} do not fit {model['name']}: {str(error).splitlines()[0]}"
         raise StorageError(problem, "It was written by another version of the network: train again.") from error
     network = network.eval().to(memory_format=torch.channels_last)  # as in training: the same kernels, the same bits
-    segmenter = Segmenter.of(network, normalise, build(kept(config["inference"])), config["data"]["context"])
-    chosen = OperatingPoint(**content["decided"]) if content.get("decided") else None  # older ones lack the key
-    percentiles = dataset["percentiles"]
+    segmenter = Segmenter.of(network, normalise, build(of_inference), context)
     return Trained(
         segmenter.at(chosen.threshold) if chosen else segmenter,
-        tuple(content["class_names"]),
-        content["dtype"],
-        dataset["in_channels"],
-        dataset["scale"],
+        names,
+        dtype,
+        channels,
+        scale,
         None if percentiles is None else (percentiles[0], percentiles[1]),
         chosen,
+        content.get("precision", "32-true"),
         config,
+        _changed(content.get("code"), of_model, modules),
     )
+
+
+def changed(module: str) -> str:
+    """What is said of a plug-in whose code is not what the network was trained with."""
+    return f"{module} is not the code that the network was trained with: the run keeps that under code/"
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -108,13 +147,32 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(saved, dict) or "lamella" not in saved:
         raise StorageError(f"{path} is no checkpoint of Lamella")
     content = saved["lamella"]
-    format_ = content.get("format", 0)
+    format_ = content.get("format", 0) if isinstance(content, dict) else None
+    if not isinstance(format_, int):
+        raise StorageError(f"{path} is damaged: what Lamella keeps in it cannot be read")
     if format_ > FORMAT:
         raise StorageError(
             f"{path} has the format {format_}; this version of Lamella reads formats up to {FORMAT}",
             "A later version wrote it: install that one to use it.",
         )
-    config: Any = OmegaConf.to_container(OmegaConf.create(content["config"]))
-    content["config"] = OmegaConf.to_yaml(OmegaConf.create(translated(config, format_)))
+    content["config"] = OmegaConf.to_yaml(OmegaConf.create(translated(_config(content, path), format_)))
     content["format"] = FORMAT
     return saved
+
+
+def _changed(code: Any, model: Target, modules: Sequence[str]) -> tuple[str, ...]:
+    """The network's plug-in, where its code is not what the checkpoint says; no other that the file may name."""
+    module = plugins.owner(model.target, modules) if is_foreign(model) else None
+    if module is None or not isinstance(code, dict) or plugins.fingerprints([module])[module] == code.get(module):
+        return ()
+    return (module,)
+
+
+def _config(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The configuration in a checkpoint, plain. It is text of somebody else's: no interpolation in it is resolved."""
+    try:
+        config: Any = OmegaConf.to_container(OmegaConf.create(content["config"]), resolve=False)
+        return {name: config[name] for name in config}
+    except Exception as error:  # of YAML, of OmegaConf, or of what is no text at all
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise StorageError(f"{path} is damaged: its configuration cannot be read: {reason}") from error

@@ -9,6 +9,9 @@ from lamella.inference.settings import Inference
 
 Network = Callable[[torch.Tensor], torch.Tensor]
 
+VIEWS = tuple((turns, mirrored) for turns in range(4) for mirrored in (False, True))
+"""The eight ways to lay an image: quarter turns, then mirrored or not."""
+
 
 def predict(
     network: Network, image: torch.Tensor, size: tuple[int, int], inference: Inference, *, context: int, tta: bool
@@ -28,12 +31,14 @@ def predict(
     """
     height, width = image.shape[-2:]
     padded = F.pad(image, [context] * 4)
-    views = _dihedral(padded) if tta else [(padded, (0, False))]
-    total = torch.zeros(())
-    for view, (turns, mirrored) in views:
-        probability = _tiled(network, view, inference)
-        total = total.to(probability) + _undo(probability, turns, mirrored)
-    mean = (total / len(views))[..., context : context + height, context : context + width]
+    views = VIEWS if tta else VIEWS[:1]
+    total: torch.Tensor | None = None
+    for view in views:  # one at a time: of a large image, eight would fill the memory
+        probability = _undo(_tiled(network, _laid(padded, *view), inference), *view)
+        total = probability if total is None else total.add_(probability)
+        del probability  # else it lives until the next view is there
+    assert total is not None  # there is always a view
+    mean = total.div_(len(views))[..., context : context + height, context : context + width]
     if size != (height, width):
         mean = F.interpolate(mean, size=size, mode="bilinear", align_corners=False)
     return mean
@@ -79,7 +84,7 @@ def _tiled(network: Network, image: torch.Tensor, inference: Inference) -> torch
             total[..., rows, columns] += part * weight
             weights[rows, columns] += weight
     assert total is not None  # there is always a tile
-    return total / weights
+    return total.div_(weights)
 
 
 def _spans(length: int, inference: Inference, device: torch.device) -> list[tuple[slice, torch.Tensor]]:
@@ -104,13 +109,11 @@ def _ramp(length: int, overlap: int, cut_before: bool, cut_after: bool, device: 
     return ((edge - margin) / (overlap - 2 * margin + 1)).clamp(0, 1)
 
 
-def _dihedral(image: torch.Tensor) -> list[tuple[torch.Tensor, tuple[int, bool]]]:
-    views = []
-    for turns in range(4):
-        turned = torch.rot90(image, turns, (-2, -1))
-        views += [(turned, (turns, False)), (turned.flip(-1), (turns, True))]
-    return views
+def _laid(image: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
+    turned = torch.rot90(image, turns, (-2, -1)) if turns else image
+    return turned.flip(-1) if mirrored else turned
 
 
 def _undo(probability: torch.Tensor, turns: int, mirrored: bool) -> torch.Tensor:
-    return torch.rot90(probability.flip(-1) if mirrored else probability, -turns, (-2, -1))
+    turned = probability.flip(-1) if mirrored else probability
+    return torch.rot90(turned, -turns, (-2, -1)) if turns else turned

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
 
 from lamella.data.types import Batch
-from lamella.hardware import Hardware
+from lamella.hardware import Hardware, whole_float32
 from lamella.inference.segmenter import Segmenter
 from lamella.metrics.image_counts import ImageCounts
 from lamella.metrics.pixels import ImageTable, count
@@ -39,8 +40,9 @@ def predict_image(
         hardware: device and precision.
         tta: average over the eight flips and quarter turns.
     """
-    mixed = hardware.precision == "bf16-mixed"
-    with torch.inference_mode(), torch.autocast(hardware.device.type, torch.bfloat16, enabled=mixed):
+    kind, mixed = hardware.device.type, hardware.precision == "bf16-mixed"
+    autocast = torch.autocast(kind, torch.bfloat16) if mixed else nullcontext()
+    with torch.inference_mode(), whole_float32(hardware), autocast:
         return segmenter.probability(image, size, tta=tta)
 
 

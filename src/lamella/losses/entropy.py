@@ -46,7 +46,7 @@ def weighted_bce(
 
     def loss(logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         target = target * valid
-        weight = of_class.to(logits.device)[target.long()] * valid
+        weight = of_class.to(logits.device, non_blocking=True)[target.long()] * valid
         # Where nothing is valid the sum of weights is 0, and so is what it divides.
         return (entropies(logits, target) * weight).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
 

@@ -35,7 +35,8 @@ class PerImage(Metric):
 
     def update(self, ids: Sequence[str], rows: torch.Tensor) -> None:
         """Keeps the rows (B, ...) of B images. Raises KeyError where an image is none of the set."""
-        self.places.append(torch.tensor([self._place[name] for name in ids], device=rows.device))
+        places = torch.tensor([self._place[name] for name in ids])
+        self.places.append(places.to(rows.device, non_blocking=True))
         self.rows.append(rows)
 
     def compute(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,7 +17,7 @@ from lamella.tracking import FinishedRun
 Values = npt.NDArray[np.float64]
 
 # What may differ between runs of one method: it changes no score, or is what its runs are there for.
-_SAME = {"seed", "model.seed", "debug", "trainer.progress", "data.workers", "dataset.root", "score.seen"}
+_SAME = {"seed", "model.seed", "debug", "trainer.progress", "data.workers", "dataset.root", "score.seen", "plugins"}
 _SAME_GROUPS = ("tracking.", "paths.", "literature.", "published.")  # the last is what kept runs call literature
 _MOST_IN_A_LABEL = 3
 # A protocol's entries that a reader would not understand by their names.
@@ -152,20 +152,33 @@ def cohorts(found: Sequence[FinishedRun]) -> tuple[list[Cohort], list[str]]:
 
 
 def by_method(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
-    """Groups runs by method: by the model's name and all settings but the seed that differ between its runs."""
-    by_model: dict[str, list[FinishedRun]] = {}
+    """Groups runs by method: by the model's name and all settings but the seed that differ between its runs.
+
+    The code of a user's own network is a setting, too: a changed file makes another method.
+    """
+    by_model: dict[str, list[tuple[FinishedRun, dict[str, str]]]] = {}
     for run in runs:
-        by_model.setdefault(run.params["model.name"], []).append(run)
+        settings = {key: value for key, value in run.params.items() if not key.startswith(_SAME_GROUPS)}
+        for module, fingerprint in json.loads(run.tags.get("lamella.code", "{}")).items():
+            settings[f"code of {module}"] = fingerprint.removeprefix("sha256:")[:8]
+        by_model.setdefault(run.params["model.name"], []).append((run, settings))
     result: dict[str, list[FinishedRun]] = {}
     for model, some in by_model.items():
-        keys = sorted({key for run in some for key in run.params if not key.startswith(_SAME_GROUPS)} - _SAME)
-        varied = [key for key in keys if len({run.params.get(key) for run in some}) > 1]
-        settings = [tuple(f"{key}={run.params.get(key, '')}" for key in varied) for run in some]
-        numbers = {each: number for number, each in enumerate(dict.fromkeys(settings), 1)}
-        for run, setting in zip(some, settings, strict=True):
-            short = " ".join(setting) if len(varied) <= _MOST_IN_A_LABEL else f"setting {numbers[setting]}"
+        keys = sorted({key for _, settings in some for key in settings} - _SAME)
+        varied = [key for key in keys if len({settings.get(key) for _, settings in some}) > 1]
+        labels = [tuple(f"{key}={settings.get(key, '')}" for key in varied) for _, settings in some]
+        numbers = {each: number for number, each in enumerate(dict.fromkeys(labels), 1)}
+        for (run, _), label in zip(some, labels, strict=True):
+            short = " ".join(label) if len(varied) <= _MOST_IN_A_LABEL else f"setting {numbers[label]}"
             result.setdefault(f"{model} {short}".strip(), []).append(run)
     return result
+
+
+def differences(cohorts: Sequence[Cohort]) -> list[str]:
+    """The entries in which the protocols of cohorts differ, such as "device" or "data set"."""
+    entries = [{"data set": each.dataset, **each.protocol} for each in cohorts]
+    labels = dict.fromkeys(key for each in entries for key in each)
+    return [label for label in labels if len({each.get(label) for each in entries}) > 1]
 
 
 def _method(label: str, runs: Sequence[FinishedRun], notes: list[str]) -> Method | None:

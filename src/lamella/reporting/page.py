@@ -11,7 +11,7 @@ from lamella.metrics.catalogue import lookup
 from lamella.pages.render import Cell, Table, render
 from lamella.plots.overlays import FALSE_NEGATIVE, FALSE_POSITIVE
 from lamella.plots.style import Picture
-from lamella.reporting.cohorts import Cohort, Values
+from lamella.reporting.cohorts import Cohort, Values, differences
 from lamella.reporting.gallery import Case
 from lamella.reporting.numbers import UNKNOWN, duration, probability, quantity, score_text
 from lamella.reporting.summary import MAIN, counted, per_seed, scores_in, verdict_on
@@ -72,8 +72,7 @@ def _apart(sections: Sequence[Section], headings: Sequence[str]) -> dict[str, An
     if len(sections) == 1:
         return None
     entries = [{"data set": each.cohort.dataset, **each.cohort.protocol} for each in sections]
-    labels = dict.fromkeys(key for each in entries for key in each)
-    differing = [label for label in labels if len({each.get(label) for each in entries}) > 1]
+    differing = differences([each.cohort for each in sections])
     if not differing:
         return {"within": "They are scored on different test images.", "table": None}
     rows = [[Cell(label), *_words(*(each.get(label, UNKNOWN) for each in entries))] for label in differing]

@@ -4,54 +4,83 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from lamella.config import plugins
 from lamella.config.paths import CHECKOUT
 from lamella.data.audit.page import write_page
 from lamella.data.manifest import data_sha256, manifest, split_ids, split_sha256
 from lamella.data.prepared import PreparedData
+from lamella.hardware import Hardware
+from lamella.version import __version__
 
 
 def identity(
-    data: PreparedData, *, config_sha256: str, scoring: Mapping[str, Any], sweep: str | None
+    data: PreparedData,
+    *,
+    config_sha256: str,
+    scoring: Mapping[str, Any],
+    hardware: Hardware,
+    sweep: str | None,
+    modules: Iterable[str] = (),
 ) -> dict[str, str]:
     """The tags that say what ran on what, and which scores may be compared with these.
 
     Args:
         data: of the run.
         config_sha256: of the configuration, its keys in a fixed order.
-        scoring: how images are scored; with data and split it makes the protocol.
+        scoring: how images are scored; with data, split, kind of device and precision it makes the protocol.
+        hardware: what the network computes on, and how exactly.
         sweep: the name shared by all jobs of a sweep; None outside one.
+        modules: a user's own code that takes part.
     """
     commit, change = code(CHECKOUT)
-    protocol = {"data": data_sha256(data.dataset, data.store), "split": split_sha256(data.split), **scoring}
+    protocol = {
+        "data": data_sha256(data.dataset, data.store),
+        "split": split_sha256(data.split),
+        **scoring,
+        # Of cards the kind alone: two of one kind differ by far less than float32 and bfloat16 do.
+        "device": hardware.device.type,
+        "precision": hardware.precision,
+    }
     tags = {
-        "lamella.git_commit": commit,
+        "lamella.version": __version__,
+        "lamella.git_commit": commit or "none",
         "lamella.git_dirty": str(bool(change)).lower(),
         "lamella.config_sha256": config_sha256,
         "lamella.data_sha256": protocol["data"],
         "lamella.split_sha256": protocol["split"],
         "lamella.protocol": json.dumps(protocol),
+        "lamella.device": hardware.name,
+        "lamella.precision": hardware.precision,
         "lamella.phantom": str(data.dataset.card.phantom).lower(),
         "lamella.data_warnings": str(len(data.report.warnings)),
     }
+    if code_ := plugins.fingerprints(modules):
+        tags["lamella.code"] = json.dumps(code_)
     return tags | ({"lamella.sweep": sweep} if sweep else {})
 
 
-def describe(folder: Path, config: str, data: PreparedData) -> None:
-    """Writes what the run is made of: configuration, environment, uncommitted change, data, split, audit.
+def describe(folder: Path, config: str, data: PreparedData, modules: Iterable[str] = ()) -> None:
+    """Writes what the run is made of: configuration, environment, uncommitted change, plug-ins, data, split, audit.
 
     Args:
         folder: made for the run's files.
         config: the resolved configuration as YAML.
         data: of the run.
+        modules: plug-ins, whose files are kept under `code/`.
     """
     (folder / "data").mkdir(parents=True)
+    for module in modules:
+        for name, source in plugins.sources(module).items():
+            place = folder / "code" / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(source)
     (folder / "config.yaml").write_text(config)
     (folder / "environment.txt").write_text(environment())
     (folder / "git.diff").write_text(code(CHECKOUT)[1])
@@ -81,11 +110,13 @@ def card(data: PreparedData) -> dict[str, str]:
     }
 
 
-def code(checkout: Path) -> tuple[str, str]:
+def code(checkout: Path | None) -> tuple[str, str]:
     """The state of a checkout: its commit ("" where there is none), and the uncommitted change ("" when clean).
 
     The change is a diff and the names of new files.
     """
+    if checkout is None:
+        return "", ""
     commit = _git(checkout, "rev-parse", "--verify", "--quiet", "HEAD").strip()
     change = _git(checkout, "diff", "HEAD") if commit else ""
     new = _git(checkout, "ls-files", "--others", "--exclude-standard").splitlines()

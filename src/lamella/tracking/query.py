@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from lamella.config.paths import typed
 from lamella.errors import StorageError
 from lamella.metrics.catalogue import lookup
 from lamella.tracking.store import first_line, reported, require_store
@@ -108,7 +109,7 @@ def read(uri: str, run_id: str) -> FinishedRun:
         except MlflowException as error:
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise
-            raise StorageError(f"there is no run {run_id!r} in {uri}", "`make ui` lists the runs.") from error
+            raise StorageError(f"there is no run {run_id!r} in {uri}", f"`{typed('ui')}` lists the runs.") from error
         if run.info.status != "FINISHED":
             raise StorageError(f"run {run_id} is {run.info.status}: only a finished run has scores to speak of")
         name = client.get_experiment(run.info.experiment_id).name
@@ -127,7 +128,7 @@ def checkpoint(uri: str, run_id: str) -> Path:
         StorageError: the store cannot be read, or holds no such run or no checkpoint of it.
     """
     name = "checkpoints/best.ckpt"
-    remedy = "`make ui` lists the runs; `tracking.uri` says where they are kept."
+    remedy = f"`{typed('ui')}` lists the runs; `tracking.uri` says where they are kept."
     with reported(f"run {run_id} of {uri} has no {name} to be had", remedy):
         require_store(uri)
         return Path(MlflowClient(uri).download_artifacts(run_id, name))

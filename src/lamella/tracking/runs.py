@@ -137,7 +137,12 @@ def save_model(folder: Path, checkpoint: Path) -> None:
     # Without "+cpu": no index has it.
     versions = [f"{name}=={metadata.version(name).partition('+')[0]}" for name in needed]
     mlflow.pyfunc.save_model(
-        path=str(folder), loader_module="lamella.model", data_path=str(checkpoint), pip_requirements=versions
+        path=str(folder),
+        loader_module="lamella.model",
+        data_path=str(checkpoint),
+        pip_requirements=versions,
+        # What a user may set at loading: MLflow passes on what has a default here.
+        model_config={"device": "cpu", "precision": None, "trust": []},
     )
 
 

@@ -6,7 +6,7 @@ With what is told of training while it goes on: to MLflow, and to the person at 
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +25,11 @@ from lamella.inference import checkpoint
 from lamella.inference.whole_images import count_images
 from lamella.models.classical.base import Classical
 from lamella.tracking import Run
+from lamella.training.ema import AveragedWeights
 from lamella.training.task import SegmentationTask, validation_scores
 
 import pytorch_lightning as pl  # isort: skip
-from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint  # isort: skip
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint  # isort: skip
 
 _REFRESH_S = 0.5
 
@@ -60,6 +61,7 @@ def fit(
     hardware: Hardware,
     settings: FitSettings,
     *,
+    callbacks: Sequence[pl.Callback] = (),
     tracked: Run,
     checkpoints: Path,
     progress: Console | None,
@@ -68,6 +70,7 @@ def fit(
 
     Args:
         task: network, loss and all that a step needs.
+        callbacks: a user's own; called before ours.
         tracked: the run that metrics are logged to.
         checkpoints: made for `best.ckpt` and `last.ckpt`.
         progress: where it is shown; None: nowhere.
@@ -77,16 +80,22 @@ def fit(
     """
     history = History(tracked)
     best = ModelCheckpoint(
-        checkpoints, "best", monitor="val/dice", mode="max", save_weights_only=True, enable_version_counter=False
+        checkpoints,
+        "best",
+        monitor="val/dice",
+        mode="max",
+        save_weights_only=True,
+        save_on_train_epoch_end=False,  # but while the validated weights are in place
+        enable_version_counter=False,
     )
     last = ModelCheckpoint(checkpoints, "last", enable_version_counter=False)
-    callbacks: list[pl.Callback] = [history, best, last]
+    called: list[pl.Callback] = [*callbacks, history, best, last]
     if settings.patience is not None:
-        callbacks.append(EarlyStopping("val/dice", patience=settings.patience, mode="max"))
+        called.append(EarlyStopping("val/dice", patience=settings.patience, mode="max"))
     if settings.ema > 0:
-        callbacks.append(EMAWeightAveraging(decay=settings.ema))
+        called.append(AveragedWeights(task.network, settings.ema))
     if progress is not None:
-        callbacks.append(TrainingProgress(progress))
+        called.append(TrainingProgress(progress))
     with _quiet_lightning():
         trainer = pl.Trainer(
             accelerator=hardware.accelerator,
@@ -95,7 +104,7 @@ def fit(
             max_epochs=settings.max_epochs,
             gradient_clip_val=settings.gradient_clip or None,
             deterministic=settings.deterministic,
-            callbacks=callbacks,
+            callbacks=called,
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from lamella.config.key import Key
+from lamella.config.paths import typed
 from lamella.data.datasets.pairing import pair_by_stem
 from lamella.data.types import Dataset, DatasetCard, ImageRef, Role, Sample
 from lamella.errors import DataError
@@ -33,7 +34,7 @@ def blood(*, root: Annotated[str, Key("folder that holds train/ and test/, each 
     if not folder.is_dir():
         raise DataError(
             f"the blood data set is not at {folder}",
-            "Fetch it: python scripts/prepare_data.py dataset=blood\n  Or set `paths.data` or LAMELLA_DATA "
+            f"Fetch it: {typed('prepare_data')} dataset=blood\n  Or set `paths.data` or LAMELLA_DATA "
             "to the folder that holds blood/. Without data: `dataset=phantom_blood`.",
         )
     samples = [

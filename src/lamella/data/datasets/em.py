@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from lamella.config.key import Key
+from lamella.config.paths import typed
 from lamella.data.io.read import pages
 from lamella.data.types import Dataset, DatasetCard, ImageRef, Sample
 from lamella.errors import DataError
@@ -36,7 +37,7 @@ def em(*, root: Annotated[str, Key("folder that holds train-volume.tif and train
     if not folder.is_dir() or not (volume.is_file() or labels.is_file()):
         raise DataError(
             f"the EM data set is not at {folder}",
-            "Fetch it: python scripts/prepare_data.py dataset=em\n  "
+            f"Fetch it: {typed('prepare_data')} dataset=em\n  "
             "Or set `paths.data` or LAMELLA_DATA to the folder that holds em/. Without data: `dataset=phantom_em`.",
         )
     count, label_count = pages(volume, _AXES), pages(labels, _AXES)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from lamella.config.paths import typed
 from lamella.data.io.pillow import transparent, upright
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
@@ -135,11 +136,11 @@ def _stack(tiff: tifffile.TiffFile, ref: ImageRef) -> _Stack:
     if series[0].kind in _SLIDES:
         series = series[:1]
     if len(series) == 1:
-        first, axes, shape = series[0].keyframe, series[0].get_axes(squeeze=True), series[0].get_shape(squeeze=True)
+        first, (axes, shape) = series[0].keyframe, _squeezed(series[0])
         planes: Sequence[Any] = series[0]
         if series[0].is_truncated:  # one page stands for all, as in ImageJ's files beyond 4 GB
             planes = series[0].asarray(out="memmap").reshape(-1, *first.shape)
-    elif any(len(s) > 1 and s.get_axes(squeeze=True)[0] not in "IQ" for s in series):
+    elif any(len(s) > 1 and _squeezed(s)[0][0] not in "IQ" for s in series):
         raise DataError(f"{ref.path} holds {len(series)} images of several planes each", "Save each as its own file.")
     else:
         planes = sorted((page for s in series for page in s), key=lambda page: page.index)
@@ -151,6 +152,18 @@ def _stack(tiff: tifffile.TiffFile, ref: ImageRef) -> _Stack:
         shape = tuple(turned.get(letter, size) for letter, size in zip(axes, shape, strict=True))
     stack = _Stack(ref.path, first, planes, axes.replace("I", _UNNAMED).replace("Q", _UNNAMED), shape)
     return stack if ref.axes is None else _declared(stack, ref.axes)
+
+
+def _squeezed(series: Any) -> tuple[str, tuple[int, ...]]:
+    """Axes and shape of a tifffile.TiffPageSeries without axes of length 1, but for Y, X and the last.
+
+    Releases of tifffile differ in whether they leave them out.
+    """
+    kept = [
+        (letter, size) for letter, size in zip(series.axes, series.shape, strict=True) if size > 1 or letter in "YX"
+    ]
+    axes, shape = zip(*(kept or [(series.axes[-1], series.shape[-1])]), strict=True)
+    return "".join(axes), shape
 
 
 def _declared(stack: _Stack, axes: str) -> _Stack:
@@ -183,9 +196,9 @@ def _page_axis(stack: _Stack, ref: ImageRef) -> int | None:
         raise DataError(
             f"{ref.path} holds {count} pages where one image was expected",
             f"If they are the channels of one image, declare `dataset.axes=CYX`; if they are images, "
-            f"`dataset.axes=ZYX` ({_FOR_MASKS}), or split the stack: `python scripts/tiff_to_png.py`."
+            f"`dataset.axes=ZYX` ({_FOR_MASKS}), or split the stack: `{typed('tiff_to_png')}`."
             if found == [_UNNAMED]
-            else "Split the stack into one file an image: `python scripts/tiff_to_png.py`.",
+            else f"Split the stack into one file an image: `{typed('tiff_to_png')}`.",
         )
     if not 0 <= (ref.page or 0) < count:
         hint = " Its channels are no pages; if they should be, declare `dataset.axes=ZYX`." if "C" in stack.axes else ""

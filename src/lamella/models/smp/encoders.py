@@ -10,6 +10,7 @@ import segmentation_models_pytorch as smp
 import timm
 from torch import nn
 
+from lamella.config.paths import typed
 from lamella.errors import ConfigError, WeightsError
 from lamella.models import pretrained, weights
 
@@ -48,7 +49,7 @@ def require_encoder(encoder: str) -> None:
     raise ConfigError(
         f"model.encoder={encoder}: {problem}.",
         (f"Near: {', '.join(dict.fromkeys(near))}.\n  " if near else "")
-        + "All: python scripts/methods.py encoders; those with resnet in their name: encoders=resnet",
+        + f"All: {typed('methods')} encoders; those with resnet in their name: encoders=resnet",
     )
 
 

@@ -1,0 +1,121 @@
+"""Every command by its name, as `lamella NAME ...` runs it, and `train.py` and `scripts/` do.
+
+Heavy imports stay inside the functions, so that `--help` answers at once.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lamella.config.paths import typed
+from lamella.version import __version__
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def train(cfg: "DictConfig") -> float:
+    from lamella.cli.main import sweep_name
+    from lamella.commands import train as experiment
+
+    return experiment.run(cfg, sweep=sweep_name())
+
+
+def demo(cfg: "DictConfig") -> float:
+    dice = train(cfg)
+    sys.stdout.write(f"\nThat was training on generated images. Look at the run and its pictures: {typed('ui')}\n")
+    return dice
+
+
+def evaluate(cfg: "DictConfig") -> None:
+    from lamella.commands import evaluate as evaluation
+
+    evaluation.run(cfg)
+
+
+def compare(cfg: "DictConfig") -> None:
+    from lamella.commands import compare as comparing
+
+    comparing.run(cfg)
+
+
+def prepare_data(cfg: "DictConfig") -> None:
+    from lamella.commands import prepare_data as prepare
+
+    prepare.run(cfg)
+
+
+def tiff_to_png(cfg: "DictConfig") -> None:
+    from lamella.commands import tiff_to_png as convert
+
+    convert.run(cfg)
+
+
+def methods(arguments: list[str]) -> int:
+    from lamella.commands import methods as catalogue
+
+    return catalogue.run(arguments)
+
+
+def ui(arguments: list[str]) -> int:
+    from lamella.commands import ui as pages
+
+    return pages.run(arguments)
+
+
+COMPOSED: dict[str, tuple[Callable[["DictConfig"], Any], str, str]] = {
+    "train": (train, "train", "one experiment: data, network, scores, an MLflow run; -m for a sweep"),
+    "evaluate": (evaluate, "evaluate", "a finished run's best checkpoint scored again, there or on other data"),
+    "compare": (compare, "compare", "finished runs side by side: table, statistics, one HTML report"),
+    "prepare_data": (prepare_data, "prepare_data", "a data set fetched, verified, unpacked and audited"),
+    "tiff_to_png": (tiff_to_png, "tiff_to_png", "TIFF images and stacks as PNG files, without loss"),
+    "demo": (demo, "train", "the first experiment, on images that the program makes; minutes, no download"),
+}
+"""Commands that Hydra gives a configuration: what runs, the file of `conf/` it starts from, what it does."""
+
+PLAIN: dict[str, tuple[Callable[[list[str]], int], str]] = {
+    "methods": (methods, "every method with its size and source; or every encoder"),
+    "ui": (ui, "MLflow's pages over the runs, on this machine"),
+}
+"""Commands that read their few arguments themselves: what runs, what it does."""
+
+
+def run(command: str) -> None:
+    """Runs a command with the arguments of this process, and exits where it failed."""
+    if command in PLAIN:
+        sys.exit(PLAIN[command][0](sys.argv[1:]))
+    from lamella.cli.main import main
+
+    job, config_name, _ = COMPOSED[command]
+    main(config_name, job)
+
+
+def lamella() -> None:
+    """The program `lamella`: its first argument names the command, the rest is the command's."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    command = name.replace("-", "_")
+    if command in COMPOSED or command in PLAIN:
+        sys.argv[:2] = [f"lamella {command}"]  # what `--help` and messages call it, see `lamella.config.paths.typed`
+        run(command)
+    elif name in ("--help", "-h"):
+        sys.stdout.write(_usage())
+    elif name == "--version":
+        sys.stdout.write(f"lamella {__version__}\n")
+    else:
+        from lamella.config.words import suggestion
+
+        remedy = suggestion(command, [*COMPOSED, *PLAIN])
+        sys.exit(f"error: there is no command {name!r}\n  {remedy}")
+
+
+def _usage() -> str:
+    says = {name: says for name, (*_, says) in (COMPOSED | PLAIN).items()}
+    lines = "\n".join(f"  {name:<13} {text}" for name, text in says.items())
+    return f"""Lamella: run, score and compare segmentation experiments on microscopy images.
+
+  lamella COMMAND group=choice key=value ...
+
+{lines}
+
+`lamella COMMAND --help` lists what a command takes, `lamella --version` says which Lamella this is.
+"""

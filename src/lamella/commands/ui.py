@@ -1,0 +1,118 @@
+"""The command `ui`: MLflow's pages over the runs of a store, until Ctrl-C."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+from lamella.config import paths
+from lamella.config.words import suggestion
+from lamella.errors import ConfigError, LamellaError
+
+_HOST = "127.0.0.1"
+_PATIENCE_S = 10  # for what the server still does when it is asked to end
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code, once the server has ended: 0 after Ctrl-C."""
+    if {"--help", "-h"} & {*arguments}:
+        sys.stdout.write(_usage())
+        return 0
+    try:
+        port, store = _options(arguments)
+        _require_free(port)
+    except LamellaError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    empty = "" if store.exists() else f" (none yet: `{paths.typed('demo')}` makes one)"
+    store.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.write(
+        f"The runs of {store}{empty}\n"
+        f"Open http://{_HOST}:{port}, choose 'Model training' at the top left, then an experiment. Ctrl-C stops.\n"
+    )
+    sys.stdout.flush()
+    return _serve(port, store)
+
+
+def _options(arguments: list[str]) -> tuple[int, Path]:
+    """The port and the store's file. Raises ConfigError."""
+    known = {"port": "5000", "store": ""}
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key not in known:
+            raise ConfigError(f"there is no key {key!r}", suggestion(key, known))
+        known[key] = value
+    if not (known["port"].isdecimal() and 0 < int(known["port"]) < 2**16):
+        raise ConfigError(f"port must be a whole number, at least 1 and at most 65535; got {known['port']!r}")
+    store = Path(known["store"].removeprefix("sqlite:///")).absolute() if known["store"] else paths.store_file()
+    if known["store"] and not store.is_file():
+        raise ConfigError(f"there is no store {store}", "Write store=FILE.db, the file of `tracking.uri`.")
+    return int(known["port"]), store
+
+
+def _require_free(port: int) -> None:
+    """Raises ConfigError where another program listens: MLflow would tell in a page of logs."""
+    with socket.socket() as trial:
+        if os.name == "posix":  # a port that was just left counts as free
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((_HOST, port))
+        except OSError as error:
+            other = port + 1 if port < 2**16 - 1 else 5000
+            raise ConfigError(
+                f"port {port} cannot be used: {error.strerror}", f"Choose another: {_typed('port', other)}"
+            ) from error
+
+
+def _usage() -> str:
+    return f"""Lamella: MLflow's pages over the runs, on this machine alone, until Ctrl-C.
+
+  {paths.typed("ui"):<30} the runs, where commands keep them
+  {_typed("port", 5001):<30} at another port than 5000
+  {_typed("store", "file.db"):<30} the runs of another store
+"""
+
+
+def _typed(key: str, value: object) -> str:
+    """The command with an option, as the user types it: `lamella ui port=5001`, `make ui PORT=5001`."""
+    ui = paths.typed("ui")
+    return f"{ui} {key.upper() if ui.startswith('make') else key}={value}"
+
+
+def _serve(port: int, store: Path) -> int:
+    """Runs MLflow's server until it ends or a signal comes; returns the exit code."""
+    # One worker and no job runner: 2 processes where MLflow would start 15.
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", _HOST, "--port", str(port),
+               "--backend-store-uri", f"sqlite:///{store}"]  # fmt: skip
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    if os.name != "posix":  # a console tells all its programs of Ctrl-C
+        server = subprocess.Popen(command, env=os.environ | quiet)
+        with suppress(KeyboardInterrupt):
+            return server.wait()
+        server.wait()
+        return 0
+    stopped = False
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+
+    # A group of its own, which is ended as a whole: MLflow does not pass on what its first process is told.
+    server = subprocess.Popen(command, env=os.environ | quiet, process_group=0)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    code = server.wait()
+    with suppress(ProcessLookupError):
+        deadline = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline:
+            os.killpg(server.pid, signal.SIGTERM)
+            time.sleep(0.1)
+        os.killpg(server.pid, signal.SIGKILL)
+    return 0 if stopped else code
