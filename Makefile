@@ -5,7 +5,7 @@ PORT ?=
 STORE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo ui methods docs test test-slow test-ui lint format pictures clean
+.PHONY: help install demo ui methods docs test test-slow test-gpu test-ui lint format pictures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: .venv/developing ## the tests, two at a time; minutes
 
 test-slow: .venv/developing ## the tests that train on real data, and whole comparisons; an hour
 	$(BIN)/python -m pytest -m slow
+
+test-gpu: .venv/developing ## every network on a GPU; minutes. Without one all is skipped, saying why
+	$(BIN)/python -m pytest -m gpu tests/gpu
 
 test-ui: .venv/browsing ## MLflow's pages in a real browser; needs Chromium on the PATH
 	$(BIN)/python -m pytest -m ui

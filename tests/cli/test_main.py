@@ -2,9 +2,7 @@
 
 import csv
 import json
-import logging
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -14,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from hydra.core.config_store import ConfigStore
 from mlflow import MlflowClient
 from omegaconf import OmegaConf
 from PIL import Image
@@ -205,6 +204,72 @@ def test_a_sweep_gives_one_run_a_job_and_they_share_a_tag(tmp_path):
     assert len({run.data.tags["lamella.protocol"] for run in runs}) == 1
 
 
+def test_jobs_in_processes_of_their_own_are_told_of_and_compared_alike(tmp_path):
+    """Two jobs that are done and one that fails, by joblib: one message, and the two are compared."""
+    place = Place(tmp_path / "place")
+    (tmp_path / "experiment").mkdir()
+    for name, seed in {"a": 1, "b": 2}.items():
+        says = {"defaults": [{"override /model": "otsu"}], "seed": seed, "dataset": PHANTOM}
+        (tmp_path / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{OmegaConf.to_yaml(says)}")
+    (tmp_path / "experiment/c.yaml").write_text("# @package _global_\ndefaults: [{override /dataset: blood}]\n")
+    joblib = (f"--config-dir={tmp_path}", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    chosen = ("experiment=a,b,c", "trainer=cpu", f"paths.data={tmp_path}/nowhere", *place.overrides)
+    result = train("-m", *joblib, *chosen, cwd=tmp_path, fresh=True)
+    assert "experiment=c" in refused(result)
+    assert result.stderr.count("error: ") == 1
+    assert result.stderr.count("In job 2: ") == 1
+    *runs, comparison = place.runs()
+    assert {run.data.params["seed"] for run in runs} == {"1", "2"}
+    (sweep,) = {run.data.tags["lamella.sweep"] for run in runs}
+    assert (place.root / "outputs/sweeps" / sweep / "multirun.yaml").exists()
+    assert comparison.data.tags["lamella.kind"] == "comparison"
+    assert comparison.data.params["runs"].split() == [run.info.run_id for run in runs]
+
+
+# A sweeper and a launcher of somebody else's, as Hydra finds them in an installed package.
+TOY = """
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+
+class Toy(Sweeper):
+    def __init__(self, tries):
+        self.tries = tries
+
+    def setup(self, *, hydra_context, task_function, config):
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def sweep(self, arguments):
+        said = [each for each in arguments if "interval" not in each]
+        for number in range(self.tries):
+            (job,) = self.launcher.launch([[*said, f"inference.threshold={0.4 + number / 10}"]], initial_job_idx=number)
+            print("given back", job.return_value)
+
+ConfigStore.instance().store(group="hydra/sweeper", name="toy", node={"_target_": f"{__name__}.Toy", "tries": 2})
+"""
+
+
+def toy(*overrides, cwd):
+    (cwd / "plugin/hydra_plugins").mkdir(parents=True, exist_ok=True)
+    (cwd / "plugin/hydra_plugins/toy.py").write_text(TOY)
+    path = os.pathsep.join([str(cwd / "plugin"), *filter(None, [ENVIRONMENT.get("PYTHONPATH")])])
+    command = [sys.executable, str(TRAIN), "-m", "hydra/sweeper=toy", *overrides]
+    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT | {"PYTHONPATH": path}, capture_output=True, text=True)
+
+
+def test_another_sweeper_is_compared_alike(tmp_path):
+    place = Place(tmp_path / "place")
+    small = [each for each in SMALLEST if not each.startswith("model")]
+    result = toy(*small, "model=otsu", *place.overrides, "inference.threshold=interval(0.1,0.9)", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    *runs, comparison = place.runs()
+    given = [f"given back {run.data.metrics['test/dice']}" for run in runs]
+    assert [line for line in result.stdout.splitlines() if line.startswith("given back")] == given
+    assert [run.data.params["inference.threshold"] for run in runs] == ["0.4", "0.5"]
+    assert comparison.data.params["runs"].split() == [run.info.run_id for run in runs]
+
+
 # Bad input: each a job of one sweep, so that one process meets them all
 
 
@@ -385,30 +450,44 @@ def test_an_unforeseen_error_fails_the_run_and_shows_its_traceback(broken):
     assert run.data.tags["lamella.error"] in kept
 
 
+# Python drops what a finalizer raises: here a signal is heard in one, and in `again` once more in ordinary code.
+FINALIZER = """
+import os, signal, sys, time, weakref
+from lamella.cli.main import main
+
+class Thing:
+    pass
+
+def job(cfg):
+    thing = Thing()
+    reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        del thing
+        print("dropped", flush=True)
+        if cfg.input == "again":
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    finally:
+        time.sleep(0.3)
+        print("closed", flush=True)
+
+main("tiff_to_png", job)
+"""
+
+
+@pytest.mark.parametrize("number", ["once", "again"])
+def test_a_signal_is_not_lost_in_a_finalizer(tmp_path, number):
+    (tmp_path / "job.py").write_text(FINALIZER)
+    result = subprocess.run(
+        [sys.executable, tmp_path / "job.py", f"input={number}", "output=x"],
+        cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=50,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (130, "error: stopped by SIGINT\n")
+    assert result.stdout == "dropped\nclosed\n"
+
+
 # What is refused before anything runs: the same code in this process, for the sake of time
-
-
-@pytest.fixture
-def main(monkeypatch, capsys, tmp_path):
-    """Calls train.py with arguments: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # so that what the command sets is taken back
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    logs = logging.root.handlers[:], logging.root.level
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", [str(TRAIN), *arguments])
-        try:
-            runpy.run_path(str(TRAIN), run_name="__main__")
-            code = 0
-        except SystemExit as ended:
-            code = ended.code
-        return code, *capsys.readouterr()
-
-    yield call
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-    logging.root.handlers[:], logging.root.level = logs
 
 
 TOP = (
@@ -456,6 +535,10 @@ LR = "optimizer.lr must be a number, above 0; got"
         ("--config-dir=/no/such/folder", "Additional config directory '/no/such/folder' not found"),
         ("-m seed=1,x", f"{SEED} 'x'"),
         ("-m optimizer.lr=0.1,-1", f"{LR} -1"),
+        ("-m optimizer.lr=0.1,-1 hydra/launcher=joblib", f"{LR} -1"),
+        ("hydra.mode=MULTIRUN optimizer.lr=0.1,-1", f"{LR} -1"),
+        ("-m seed=range(1,1)", "seed=range(1,1): there is no such value"),
+        ("-m optimizer.lr=interval(0.1,0.2)", "BasicSweeper does not support sweep type : INTERVAL_SWEEP"),
         ("-m +extra=1 seed=1,2", "there is no key 'extra'"),
         ("-m model=unet,nosuch", "there is no model 'nosuch'\n  Did you mean otsu? Allowed: attention_r2unet, "),
         ("-m model=ternausnet,unet model.batch_norm=true", "there is no key 'model.batch_norm'\n  Allowed: decoder_"),
@@ -470,6 +553,25 @@ def test_a_mistake_on_the_command_line(main, tmp_path, arguments, message):
     if arguments.startswith("-m "):
         assert list(place.root.iterdir()) == []  # before job 0
     assert not (place.root / "runs.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            "inference.threshold=interval(0.1,2)",
+            "inference.threshold must be a number, above 0 and at most 0.999; got 2.0",
+        ),
+        ("seed=1,2 model=unet,nosuch", "there is no model 'nosuch'"),
+        ("seed=1,2,3,4,5 model=unet,otsu,fcn optimizer.lr=0.1,-1", f"{LR} -1"),
+    ],
+)
+def test_what_another_sweeper_may_try_is_checked_before_it_begins(main, arguments, message):
+    nowhere = {"_target_": "hydra_plugins.nowhere.Sweeper"}  # known as an installed one is; it is never made
+    ConfigStore.instance().store(group="hydra/sweeper", name="nowhere", node=nowhere)
+    code, _, stderr = main("-m", "hydra/sweeper=nowhere", *arguments.split())
+    assert code == 1
+    assert stderr.startswith(f"error: {message}"), stderr
 
 
 @pytest.mark.parametrize(

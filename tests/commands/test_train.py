@@ -164,7 +164,7 @@ def test_a_checkpoint_is_the_trained_task(configured, root, tmp_path, overrides)
     cfg = check(configured(*overrides, "data.steps=2", "trainer.max_epochs=1", "trainer.precision=32-true"))
     machine = hardware.resolve(cfg.trainer.accelerator, cfg.trainer.precision)
     data = loading.load(cfg, console())
-    task, datamodule = loading.assemble(cfg, data)
+    task, datamodule = loading.assemble(cfg, data, machine)
     where = {"uri": cfg.tracking.uri, "artifacts": cfg.tracking.artifacts, "experiment": "checkpoints"}
     with tracking.start(**where, run_name="", params={}, tags={}) as tracked:
         settings = FitSettings(
@@ -178,6 +178,16 @@ def test_a_checkpoint_is_the_trained_task(configured, root, tmp_path, overrides)
     image = next(iter(datamodule.val_dataloader())).image
     with torch.inference_mode():
         assert torch.equal(trained.segmenter.logits(image.float()), task.segmenter.logits(image.float()))
+
+
+def test_what_a_gpu_cannot_repeat_is_refused_before_the_run_is_opened(configured, monkeypatch):
+    gpu = hardware.Hardware(torch.device("cuda"), "32-true")  # nothing is done with it
+    monkeypatch.setattr(hardware, "resolve", lambda *_: gpu)
+    asked = [override for override in BLOOD if not override.startswith("model")]
+    asked += ["model=pspnet", "trainer.deterministic=true", "tracking.experiment=never"]
+    with pytest.raises(ConfigError, match="model=pspnet cannot repeat exactly on a GPU: adaptive average pooling"):
+        experiment.run(configured(*asked))
+    assert MlflowClient(configured().tracking.uri).get_experiment_by_name("never") is None
 
 
 def test_weights_that_do_not_fit_are_said_so(runs, tmp_path):

@@ -205,7 +205,7 @@ def test_nothing_in_a_configuration_is_resolved(tmp_path, monkeypatch, network):
     path = written(tmp_path / "a.ckpt", network, text)
     for _ in range(2):  # also after it was written again
         assert checkpoint.load(path).config["tracking"] == text["tracking"]
-        checkpoint.keep(path, POINT)
+        checkpoint.keep(path, POINT, "32-true")
     assert b"told" not in path.read_bytes()
 
 

@@ -6,6 +6,7 @@ from omegaconf import OmegaConf
 
 from lamella.commands.methods import MODELS
 from lamella.config.check import build, kept
+from lamella.config.schema import ModelKeys
 from lamella.hardware import Hardware
 from lamella.inference.segmenter import Normalise, Segmenter
 from lamella.inference.whole_images import predict_image
@@ -22,7 +23,7 @@ def network_of(name):
         "seed": 0,
         "model": OmegaConf.load(MODELS / f"{name}.yaml"),
     }
-    return build(kept(OmegaConf.to_container(OmegaConf.create(around), resolve=True)["model"]))
+    return build(kept(OmegaConf.to_container(OmegaConf.create(around), resolve=True)["model"], ModelKeys))
 
 
 @pytest.mark.parametrize("name", ["dpt", "pspnet", "ternausnet", "unet"])  # the others alike: test-gpu

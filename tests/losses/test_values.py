@@ -26,7 +26,7 @@ from lamella.losses import (
     weighted_bce,
     weighted_sum,
 )
-from lamella.losses.entropy import border_weights
+from lamella.losses.borders import border_weights
 from lamella.losses.overlap import soft_skeleton
 
 from segmentation_models_pytorch.losses import (  # isort: skip

@@ -73,7 +73,7 @@ def prepared(folder: Path, *, train: int = 2, val: int = 2, test: int = 3, card:
 def datamodule(data: PreparedData, *, batch_size: int = 2, steps: int = 2) -> SegmentationDataModule:
     """Its loaders: windows of 16 pixels."""
     windows = RandomWindows(data.split.train, data.store, window=16, context=0, fill=0, seed=0)
-    return SegmentationDataModule(data.split, windows, batch_size=batch_size, steps=steps, workers=0)
+    return SegmentationDataModule(data.split, windows, batch_size=batch_size, steps=steps, workers=0, cuda=False)
 
 
 def task(data: PreparedData, network: nn.Module, *, loss=None, lr: float = 0.1) -> SegmentationTask:

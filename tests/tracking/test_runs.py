@@ -97,6 +97,18 @@ def test_an_interruption_kills_the_run(begin, client, stop):
     assert "lamella.error" not in kept.data.tags
 
 
+def test_runs_whose_processes_are_gone_are_killed(begin, client, root):
+    uri = f"sqlite:///{root}/runs.db"
+    with begin(tags={"lamella.sweep": "mine"}) as finished:
+        pass
+    with begin(tags={"lamella.sweep": "mine"}) as mine, begin(tags={"lamella.sweep": "another's"}) as other:
+        tracking.kill(uri, "mine")
+        states = [client.get_run(run.run_id).info.status for run in (finished, mine, other)]
+    assert states == ["FINISHED", "KILLED", "RUNNING"]
+    with pytest.raises(StorageError, match="no such file"):
+        tracking.kill(f"sqlite:///{root}/nowhere.db", "mine")
+
+
 def test_an_error_outlives_artifacts_that_cannot_be_written(begin, client):
     def work(run):
         folder = artifacts(client.get_run(run.run_id))

@@ -2,14 +2,15 @@
 
 import contextlib
 import dataclasses
-import functools
 import os
 import re
 import signal
 import sys
+import threading
 import traceback
 import typing
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,14 +18,19 @@ from typing import Any
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from lamella.cli.command_line import read
 from lamella.cli.help import refuse_hidden, template
 from lamella.cli.messages import Message, mistake, refusal
+from lamella.cli.sources import search
+from lamella.cli.sweep import Sweep, checked
 from lamella.config.paths import CONF, home, store_file
 from lamella.config.schema import SCHEMAS
 from lamella.config.words import hints_of, kind_and_key, plain_group, target_class
+from lamella.errors import LamellaError
+
+_sweep: str | None = None  # of the job that runs in this process
 
 
 class ReportedError(Exception):
@@ -35,43 +41,77 @@ class Stopped(SystemExit):
     """Raised where SIGINT or SIGTERM asks the program to end; no KeyboardInterrupt, which Lightning swallows."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(128 + number)
+        super().__init__(number)  # so that it can be sent from one process to another
+        self.number, self.code = number, 128 + number
         self.problem = f"stopped by {signal.Signals(number).name}"
 
 
-def main(config_name: str, job: Callable[[DictConfig], Any]) -> None:
-    """Runs `job` on the configuration that `conf/{config_name}.yaml` and the command line give, and exits."""
+class Job:
+    """What Hydra runs, here or in a process that a launcher started: one job, a user's mistakes put into words."""
+
+    def __init__(self, job: Callable[[DictConfig], Any], sweep: Sweep | None, debug: bool) -> None:
+        self.__wrapped__ = job  # Hydra names the task after the file that defines the job
+        self.bugs: list[Exception] = []
+        self._sweep = sweep.name if sweep else None
+        self._debug, self._process = debug, os.getpid()
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        global _sweep
+        _sweep = self._sweep
+        elsewhere = os.getpid() != self._process
+        if elsewhere and threading.current_thread() is threading.main_thread():
+            stop_on_signals()
+        try:
+            return self.__wrapped__(cfg)
+        except Exception as error:
+            message = mistake(error)
+            if message is None and elsewhere:  # its traceback would not come back with it
+                traceback.print_exception(error)
+                raise ReportedError from error
+            if message is None:
+                self.bugs.append(error)
+                raise
+            if self._sweep is None:
+                sys.exit(_report(message, error if self._debug else None))
+            which = "In job {}: {}".format(HydraConfig.get().job.num, " ".join(HydraConfig.get().overrides.task))
+            _report((message[0], "\n  ".join(filter(None, (message[1], which)))), error if self._debug else None)
+            raise ReportedError from error
+
+
+def main(command: str, job: Callable[[DictConfig], Any]) -> None:
+    """Runs `job` on the configuration that `conf/{command}.yaml` and the command line give, and exits."""
     register()
     stop_on_signals()
     debug = any(re.fullmatch(r"\++debug=(true|1|yes|on)", "+" + argument, re.IGNORECASE) for argument in sys.argv[1:])
     bugs: list[Exception] = []
-
-    @functools.wraps(job)  # Hydra names the task after the file that defines the job
-    def told(cfg: DictConfig) -> Any:
-        try:
-            return job(cfg)
-        except Exception as error:
-            message = mistake(error)
-            if message is None:
-                bugs.append(error)
-                raise
-            if sweep_name() is None:
-                sys.exit(_report(message, error if debug else None))
-            which = "In job {}: {}".format(HydraConfig.get().job.num, " ".join(HydraConfig.get().overrides.task))
-            _report((message[0], "\n  ".join(filter(None, (message[1], which)))), error if debug else None)
-            raise ReportedError from error
-
+    sweep = None
     # Hydra then raises instead of printing its own report and leaving.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         refuse_hidden()
+        typed = read(sys.argv[1:])
         # `experiment` is a choice by name for Hydra wherever it sees the folder; for comparing it is a key.
-        folder = None if config_name == "compare" else str(CONF)
-        hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(told)()
+        search([*([] if command == "compare" else [str(CONF)]), *typed.folders])
+        sweep = checked(command, typed.config_name or command, typed.overrides) if typed.sweep else None
+        task = Job(job, sweep, debug)
+        bugs = task.bugs
+        try:
+            hydra.main(version_base="1.3", config_path=None, config_name=command)(task)()
+        except Exception:
+            with contextlib.suppress(LamellaError):  # what was done before a job failed; the failure itself goes on
+                if sweep:
+                    sweep.end()
+                    sweep.compare()
+            raise
+        if sweep:
+            sweep.compare()
     except Stopped as stop:
         for number in (signal.SIGINT, signal.SIGTERM):  # an impatient second one must not disturb Python's own end
             signal.signal(number, signal.SIG_IGN)
         _report((stop.problem, ""), None)
+        with contextlib.suppress(LamellaError):
+            if sweep:
+                sweep.end()
         raise
     except ReportedError:
         sys.exit(1)
@@ -81,7 +121,7 @@ def main(config_name: str, job: Callable[[DictConfig], Any]) -> None:
     except Exception as error:
         if any(error is bug for bug in bugs):
             raise
-        sys.exit(_report(mistake(error) or refusal(error, config_name), error if debug else None))
+        sys.exit(_report(mistake(error) or refusal(error, command), error if debug else None))
 
 
 def register() -> None:
@@ -97,12 +137,15 @@ def register() -> None:
     store.store(name="compare", node=OmegaConf.load(CONF / "compare.yaml"))
     OmegaConf.register_new_resolver("lamella.home", lambda path: str(home() / path), replace=True)
     OmegaConf.register_new_resolver("lamella.store", lambda: f"sqlite:///{store_file()}", replace=True)
+    started = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"  # one for all processes of a sweep
+    OmegaConf.register_new_resolver("lamella.started", lambda: started, replace=True)
     OmegaConf.register_new_resolver("lamella.absolute", lambda path: str(Path(path).absolute()), replace=True)
 
 
 def stop_on_signals() -> None:
     """Makes SIGINT and SIGTERM raise `Stopped` from now on, so that a run can be marked KILLED and closed."""
     process = os.getpid()
+    again: list[threading.Timer] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
         if os.getpid() != process:  # a loader, which has inherited this: its parent ends it, with SIGTERM
@@ -111,17 +154,37 @@ def stop_on_signals() -> None:
             return
         if hasattr(signal, "SIGCHLD"):  # torch raises where a loader ends; from now on that is as it should be
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        while again:
+            again.pop().cancel()
         raise Stopped(number)
 
+    def swallowed(unraisable: "sys.UnraisableHookArgs") -> None:
+        """Python drops what a finalizer raises, and a signal may be heard in one: it is sent once more."""
+        if not isinstance(unraisable.exc_value, Stopped):
+            sys.__unraisablehook__(unraisable)
+            return
+        again.append(threading.Timer(0.05, _to_main_thread, [unraisable.exc_value.number]))
+        again[-1].daemon = True
+        again[-1].start()
+
+    sys.unraisablehook = swallowed
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # a shell's background job is deaf to Ctrl-C, and stays so
             signal.signal(number, stop)
 
 
+def _to_main_thread(number: int) -> None:
+    """Sends a signal to the thread that hears signals, so that it wakes where it waits."""
+    main_thread = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main_thread is not None:
+        signal.pthread_kill(main_thread, number)
+    else:  # Windows
+        signal.raise_signal(number)
+
+
 def sweep_name() -> str | None:
     """The name that all jobs of one sweep share; None outside a sweep."""
-    hydra_config = HydraConfig.get()
-    return Path(hydra_config.sweep.dir).name if hydra_config.mode is RunMode.MULTIRUN else None
+    return _sweep
 
 
 def _composable(schema: type) -> type:

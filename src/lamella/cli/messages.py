@@ -57,7 +57,7 @@ def _full_memory(error: Exception) -> Message | None:
         number, unit = (float(wanted[1]) / 2**30, "GiB") if wanted[2] == "bytes" else (float(wanted[1]), wanted[2])
         problem += f": {number:g} {unit} more do not fit"
     at_work = {frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)}
-    if "lamella.inference.tiling" not in at_work:
+    if not at_work & {"lamella.inference.tiling", "lamella.inference.whole_images"}:
         return problem, "Set `data.batch_size` or `data.crop` lower, or choose `trainer.precision=bf16-mixed`."
     if "lamella.commands.evaluate" in at_work:
         return problem, "A run keeps its `inference.tile`: train with a lower one, or set `accelerator=cpu`."

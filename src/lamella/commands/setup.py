@@ -89,7 +89,7 @@ def inspect(cfg: Config | PrepareData, out: Console) -> PreparedData:
     return PreparedData(dataset, split, store, report)
 
 
-def assemble(cfg: Config, data: PreparedData) -> "tuple[SegmentationTask, SegmentationDataModule]":
+def assemble(cfg: Config, data: PreparedData, hardware: Hardware) -> "tuple[SegmentationTask, SegmentationDataModule]":
     """Network, loss and loaders, from the configuration and the training images' statistics."""
     from lamella.data.loaders.crops import RandomWindows
     from lamella.data.loaders.datamodule import SegmentationDataModule
@@ -123,7 +123,12 @@ def assemble(cfg: Config, data: PreparedData) -> "tuple[SegmentationTask, Segmen
     context = keys.context + (window - keys.crop) // 2
     windows = RandomWindows(split.train, data.store, window=window, context=context, fill=found.low, seed=cfg.seed)
     return task, SegmentationDataModule(
-        split, windows, batch_size=keys.batch_size, steps=keys.steps, workers=keys.workers
+        split,
+        windows,
+        batch_size=keys.batch_size,
+        steps=keys.steps,
+        workers=keys.workers,
+        cuda=hardware.device.type == "cuda",
     )
 
 

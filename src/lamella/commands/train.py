@@ -24,6 +24,7 @@ from lamella.models.classical.base import Classical
 from lamella.plots import run as figures
 from lamella.tracking.provenance import describe
 from lamella.training.fit import FitSettings, fit, fit_classical
+from lamella.training.repeatable import refuse_unrepeatable
 
 import pytorch_lightning as pl  # isort: skip
 
@@ -62,8 +63,10 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
     """Trains, scores and keeps one run. A function of its own: what it held is free when it returns."""
     card = data.dataset.card
     pl.seed_everything(cfg.seed, verbose=False)
-    task, datamodule = assemble(cfg, data)
+    task, datamodule = assemble(cfg, data, machine)
     callbacks = [made(node, pl.Callback) for node in cfg.trainer.callbacks.values()]
+    if cfg.trainer.deterministic:
+        refuse_unrepeatable(task, machine, batch_size=cfg.data.batch_size, name=cfg.model.name)
     heading = title(card, cfg.model.name, cfg.seed)
     parameters = sum(p.numel() for p in task.network.parameters())
     out.print(summary_line(heading, data, parameters, machine), highlight=False)
@@ -106,7 +109,8 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
             figures.curves(folder / "figures" / "curves.png", history, heading)
         segmenter = task.segmenter.on(machine.device)
         with out.status(f"choosing by {len(data.split.val)} validation images"):
-            batches, choose = whole(data.split.val, data.store), cfg.score.choose_threshold
+            batches = whole(data.split.val, data.store, ahead=machine.device.type == "cuda")
+            choose = cfg.score.choose_threshold
             operating_point, chosen_by = select(
                 segmenter, batches, machine, objects=card.objects, choose_threshold=choose
             )
@@ -129,5 +133,6 @@ def seen(data: PreparedData, segmenter: Segmenter, machine: hardware.Hardware) -
     """Mean scores of the training images themselves, under `seen/`: far above the test's, they tell of overfitting."""
     samples, names, tta = data.split.train, data.dataset.card.class_names, segmenter.inference.tta
     ids = [sample.id for sample in samples]
-    table = count_images(segmenter, whole(samples, data.store), machine, ids=ids, num_classes=len(names), tta=tta)
+    batches = whole(samples, data.store, ahead=machine.device.type == "cuda")
+    table = count_images(segmenter, batches, machine, ids=ids, num_classes=len(names), tta=tta)
     return {f"seen/{name}": float(table.per_image(name).mean()) for name in ("dice", "pixel_error")}

@@ -125,7 +125,9 @@ class DataKeys:
     batch_size: Annotated[int, Key("crops a step", least=1)]
     steps: Annotated[int, Key("steps an epoch", least=1)]
     context: Annotated[int, Key("pixels beyond the picture that the network sees as its frame", least=0)]
-    workers: Annotated[int, Key("processes that cut crops; 0: between steps", least=0)]
+    workers: Annotated[
+        int | None, Key("processes that cut crops; 0: between steps; null: by the processors at hand", least=0)
+    ]
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,8 @@ def evaluate_test(
         predictions[place] = predicted
         progress(len(predictions), len(samples))
 
-    batches, temperature = whole(samples, data.store), operating_point.temperature
+    batches = whole(samples, data.store, ahead=hardware.device.type == "cuda")
+    temperature = operating_point.temperature
     scored = scores.score_images(
         segmenter, batches, hardware, settings, samples=samples, temperature=temperature, each=each
     )

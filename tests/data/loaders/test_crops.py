@@ -1,5 +1,7 @@
 """Training windows and their order; whole images; the loaders, driven by Lightning itself."""
 
+import os
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
 from lamella.data.loaders.crops import Draws, RandomWindows, WholeImages, collate
-from lamella.data.loaders.datamodule import SegmentationDataModule
+from lamella.data.loaders.datamodule import SegmentationDataModule, helpers
 from lamella.data.types import IGNORE, Batch, DatasetCard, ImageRef, Sample, Split
 from lamella.errors import ConfigError
 
@@ -173,7 +175,7 @@ class Listener(pl.LightningModule):
         self.heard = []
 
     def training_step(self, batch, batch_idx):
-        self.heard.append((self.current_epoch, batch))
+        self.heard.append((self.current_epoch, batch, torch.rand(1)))
 
     def validation_step(self, batch, batch_idx):
         pass
@@ -187,12 +189,13 @@ def trained(workers, epochs=2):
     samples = tuple(store.samples)
     cutter = RandomWindows(samples[:3], store, window=8, context=2, fill=FILL, seed=0)
     split = Split(samples[:3], samples[3:4], samples[4:])
-    module = SegmentationDataModule(split, cutter, batch_size=2, steps=3, workers=workers)
+    module = SegmentationDataModule(split, cutter, batch_size=2, steps=3, workers=workers, cuda=False)
     listener = Listener()
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, num_sanity_val_steps=0,
     )  # fmt: skip
+    torch.manual_seed(0)
     trainer.fit(listener, module)
     return module, listener.heard
 
@@ -201,10 +204,29 @@ def trained(workers, epochs=2):
 def test_lightning_gives_each_epoch_its_own_draws_whatever_the_workers():
     module, alone = trained(workers=0)
     _, helped = trained(workers=2)
-    assert [epoch for epoch, _ in alone] == [0, 0, 0, 1, 1, 1]
-    for step, ((_, a), (_, b)) in enumerate(zip(alone, helped, strict=True)):
+    assert [epoch for epoch, _, _ in alone] == [0, 0, 0, 1, 1, 1]
+    for step, ((_, a, drawn), (_, b, too)) in enumerate(zip(alone, helped, strict=True)):
         assert same(a, b)
+        assert torch.equal(drawn, too)  # what a network's dropout would draw
         assert same(a, collate([module.windows[2 * step], module.windows[2 * step + 1]]))
+
+
+def test_as_many_workers_as_processors_are_to_spare(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "linux")
+    for mine, expected in ((1, (0, 0)), (2, (1, 1)), (4, (1, 3)), (64, (1, 4))):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, mine=mine: set(range(mine)), raising=False)
+        assert (helpers(cuda=False), helpers(cuda=True)) == expected
+
+
+def test_only_a_run_on_a_gpu_pins_memory_and_loads_whole_images_ahead():
+    store = Memory(SIZES)
+    samples = tuple(store.samples)
+    cutter = RandomWindows(samples, store, window=8, context=2, fill=FILL, seed=0)
+    for cuda in (False, True):
+        split = Split(samples, samples, samples)
+        module = SegmentationDataModule(split, cutter, batch_size=2, steps=3, workers=1, cuda=cuda)
+        train, val = module.train_dataloader(), module.val_dataloader()
+        assert (train.pin_memory, val.pin_memory, val.num_workers) == (cuda, cuda, int(cuda))
 
 
 # --- whole images ----------------------------------------------------------------------------------------
@@ -213,7 +235,8 @@ def test_lightning_gives_each_epoch_its_own_draws_whatever_the_workers():
 def test_whole_images_one_a_batch_in_order():
     store = Memory([(4, 6), (5, 3)], factor=3)
     cutter = RandomWindows((), store, window=2, context=0, fill=FILL, seed=0)
-    module = SegmentationDataModule(Split((), tuple(store.samples), ()), cutter, batch_size=8, steps=1, workers=0)
+    split = Split((), tuple(store.samples), ())
+    module = SegmentationDataModule(split, cutter, batch_size=8, steps=1, workers=0, cuda=False)
     first, second = module.val_dataloader()
     assert first.id == ["0"]
     assert first.image.shape == (1, 2, 4, 6)

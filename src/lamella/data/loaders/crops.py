@@ -147,7 +147,26 @@ class Share(Sampler[int]):
         return (numbers[i % len(numbers)] for i in range(self.rank, len(self) * self.processes, self.processes))
 
 
-def whole(samples: Sequence[Sample], store: Store, *, rank: int = 0, processes: int = 1) -> DataLoader[Batch]:
-    """A loader of whole images, one a batch, in the samples' order; of several processes each loads its share."""
+def whole(
+    samples: Sequence[Sample], store: Store, *, ahead: bool = False, rank: int = 0, processes: int = 1
+) -> DataLoader[Batch]:
+    """A loader of whole images, one a batch, in the samples' order; of several processes each loads its share.
+
+    Args:
+        samples: whose images are loaded.
+        store: decoded arrays.
+        ahead: a process of its own loads the next images, into memory from which a GPU copies without the host
+            waiting. For runs on a GPU alone: pinning that memory opens it.
+        rank: this process's number, from 0.
+        processes: how many share the images.
+    """
     images = WholeImages(samples, store)
-    return DataLoader(images, sampler=Share(SequentialSampler(images), rank, processes), collate_fn=collate)
+    return DataLoader(
+        images,
+        sampler=Share(SequentialSampler(images), rank, processes),
+        collate_fn=collate,
+        num_workers=int(ahead),
+        persistent_workers=ahead,
+        pin_memory=ahead,
+        generator=torch.Generator(),  # of its own, or what a network draws would depend on the number of workers
+    )
