@@ -22,7 +22,7 @@ methods: .venv/installed ## every method: parameters, FLOPs, source
 	$(BIN)/python scripts/methods.py
 
 test: .venv/developing ## the tests, two at a time; minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/developing ## the tests that train on real data, and whole comparisons; an hour
 	$(BIN)/python -m pytest -m slow

@@ -13,8 +13,6 @@ LONGEST = (
     *("test_readme.py", "cli/test_main.py", "commands/test_train.py", "models/papers/test_papers.py"),
     *("commands/test_compare.py", "commands/test_evaluate.py", "models/smp/test_networks.py", "test_session.py"),
 )
-# Files that one process runs, since they read the same runs.
-TOGETHER = ("commands/test_compare.py", "commands/test_evaluate.py")
 
 
 @pytest.fixture(scope="session")
@@ -26,13 +24,10 @@ def lamella_data() -> Path:
     return Path(folder)
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist looks for the groups in a hook of its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts tests in order, and those of a file into one group, which `--dist loadgroup` leaves to one process."""
+    """Puts the longest files first."""
     places = {item: item.path.relative_to(TESTS).as_posix() for item in items}
     items.sort(key=lambda item: LONGEST.index(places[item]) if places[item] in LONGEST else len(LONGEST))
-    for item, place in places.items():
-        item.add_marker(pytest.mark.xdist_group("commands" if place in TOGETHER else place))
 
 
 @pytest.hookimpl(wrapper=True)
