@@ -1,11 +1,8 @@
 """docs/plugins.md, run as it stands: its files in somebody's folder, with a blank in its name; its commands there."""
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,8 @@ from lamella.config import plugins
 from lamella.data.datasets.phantom import write_blood
 from lamella.errors import StorageError
 from lamella.model import Model
+from support import processes
+from support.stores import empty_store
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "plugins.md").read_text()
@@ -26,31 +25,15 @@ SHORT = [
     *("trainer=cpu", "trainer.max_epochs=1", "tracking.figures=1"),
 ]
 SMALL = ["dataset.train=4", "dataset.test=2", "dataset.height=64", "dataset.width=80"]
-# Many commands in one process: importing torch and friends takes longest.
-DRIVER = """
-import json, runpy, sys
-for arguments in json.load(sys.stdin):
-    sys.argv = arguments
-    print("$", *arguments, flush=True)
-    try:
-        runpy.run_path(arguments[0], run_name="__main__")
-    except SystemExit as exit:
-        print("exit code", exit.code or 0, flush=True)
-"""
 
 
 def called(folder: Path, commands: list[list[str]]) -> list[str]:
     """Commands of the page run by somebody who stands in `folder`: what each printed, errors among it."""
-    files = {"train": ROOT / "train.py"}
-    lines = [[str(files.get(name, ROOT / "scripts" / f"{name}.py")), *words] for name, *words in commands]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER], input=json.dumps(lines), cwd=folder, env=environment, check=False,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    said = re.split(r"^\$ ", done.stdout, flags=re.MULTILINE)[1:]
-    assert len(said) == len(commands), done.stdout
+    said = []
+    for name, *words in commands:
+        script = ROOT / ("train.py" if name == "train" else f"scripts/{name}.py")
+        done = processes.run(script, *words, cwd=folder)
+        said.append(f"{done.stdout}{done.stderr}exit code {done.returncode}\n")
     return said
 
 
@@ -66,6 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "made/train").rename(folder / "my/wells")
     for new, old in (("images", "original"), ("masks", "mask")):
         (folder / "my/wells" / old).rename(folder / "my/wells" / new)
+    empty_store(folder / "runs.db")
     return folder
 
 

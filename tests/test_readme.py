@@ -23,8 +23,8 @@ COMMANDS = [line.strip() for line in re.findall(r"^    (\S.*)$", README, re.MULT
 TRAIN = [c.split("#")[0].strip() for c in COMMANDS if "train.py" in c and not c.startswith("$")]
 OTHERS = [c.split("#")[0].strip() for c in COMMANDS if "scripts/" in c]
 JUDGING = [c for c in OTHERS if "compare.py" in c or "evaluate.py" in c]
-# Of every script one command in a new interpreter, with all its imports.
-FIRST = {next(c for c in OTHERS if script in c) for script in re.findall(r"scripts/\w+", " ".join(OTHERS))}
+# In a new interpreter, with all its imports; so run train.py and prepare_data.py in the tests of those commands.
+FRESH = [next(c for c in OTHERS if script in c) for script in ("compare.py", "evaluate.py", "tiff_to_png.py")]
 MAKE = sorted({m for c in COMMANDS for m in re.findall(r"^make ([a-z-]+)", c)})
 # A protocol has its own methods and seeds: some of them stand for all.
 FEWER = ["model=otsu,unet", "seed=1"]
@@ -60,13 +60,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(place: Path) -> str:
     """Where the runs of `python train.py dataset=blood model=unet` are kept: a store with one."""
     store = [f"tracking.uri=sqlite:///{place}/one.db", f"tracking.artifacts={place}/one", f"paths.cache={place}/cache"]
-    kept = f"paths.output={place}/outputs"
-    done = run("python train.py dataset=blood model=unet", place, *SHORT, *store, kept, fresh=True)
+    done = run("python train.py dataset=blood model=unet", place, *SHORT, *store, f"paths.output={place}/outputs")
     assert done.returncode == 0, done.stderr
     return f"sqlite:///{place}/one.db"
 
 
-def run(command: str, place: Path, *extra: str, fresh: bool) -> subprocess.CompletedProcess[str]:
+def run(command: str, place: Path, *extra: str, fresh: bool = False) -> subprocess.CompletedProcess[str]:
     for name in ("my/", "data/em/", "output=pictures"):  # what stands in the user's folder stands in `place` here
         command = command.replace(name, name.replace("my/", f"{place}/my/").replace("data/em/", f"{place}/data/em/")
                                   .replace("pictures", f"{place}/pictures"))  # fmt: skip
@@ -136,8 +135,8 @@ def test_commands_for_finished_runs(command: str, place: Path, trained: str) -> 
     places = (
         [f"output={place}/reports"] if compares else [f"paths.{kind}={place}/{kind}" for kind in ("cache", "output")]
     )
-    command, fresh = command.replace("run=ID", f"run={folder.parent.name}"), command in FIRST
-    done = run(command, place, f"tracking.uri={trained}", *places, fresh=fresh)
+    typed = command.replace("run=ID", f"run={folder.parent.name}")
+    done = run(typed, place, f"tracking.uri={trained}", *places, fresh=command in FRESH)
     assert done.returncode == 0, done.stderr
     assert ("report.html" if compares else "to the last bit") in done.stdout
 
@@ -151,7 +150,7 @@ def test_other_commands(command: str, place: Path, request: pytest.FixtureReques
         extra = ["partial=true"]
     fetches = "prepare_data" in command
     places = [f"paths.cache={place}/cache", f"html={place}/audit.html"]
-    done = run(command, place, *([*extra, *places] if fetches else []), fresh=command in FIRST)
+    done = run(command, place, *([*extra, *places] if fetches else []), fresh=command in FRESH)
     assert done.returncode == 0, done.stderr
     made = place / ("audit.html" if fetches else "pictures/train-volume_011.png")
     assert made.stat().st_size > 1000

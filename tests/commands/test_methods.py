@@ -1,8 +1,7 @@
 """The table of models: what it counts, where it takes the source from, and that every model's file serves."""
 
 import re
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +10,7 @@ from torch import nn
 from lamella.commands import methods
 from lamella.config.paths import CHECKOUT
 from lamella.errors import ConfigError
+from support.processes import run
 
 SCRIPT = CHECKOUT / "scripts" / "methods.py"
 NAMES = methods.model_names()
@@ -79,10 +79,8 @@ def test_a_mistake_is_one_message_and_exit_code_1(
     assert capsys.readouterr().err.startswith(problem)
 
 
-def test_the_command_runs_from_any_folder(tmp_path: object) -> None:
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "encoders=mit_b"], cwd=str(tmp_path), capture_output=True, text=True, check=False
-    )
+def test_the_command_runs_from_any_folder(tmp_path: Path) -> None:
+    done = run(SCRIPT, "encoders=mit_b", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "mit_b5" in done.stdout
 

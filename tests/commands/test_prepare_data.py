@@ -337,7 +337,7 @@ class TestTheCommand:
         assert sorted(path.name for path in part.parent.iterdir()) == [".em.lock", "ISBI-2012-challenge.zip", "em"]
 
     def test_no_network_is_a_message(self, tmp_path):
-        code, _, stderr = end(start(tmp_path, "dataset=blood", "url=http://nowhere.invalid/x"))
+        code, _, stderr = end(start(tmp_path, "dataset=blood", "url=http://nowhere.invalid/x", fresh=True))
         assert code == 1
         assert stderr.startswith("error: nowhere.invalid cannot be reached: ")
         assert "https://drive.google.com/file/d/1nG-ra6BPAZSTsdYCvedzCo-JLD7jdH71/view" in stderr

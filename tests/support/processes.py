@@ -6,6 +6,7 @@ Nearly all their time would go into the same imports. So they are forks of one p
 
 import array
 import atexit
+import contextlib
 import json
 import os
 import resource
@@ -109,7 +110,8 @@ class Warm:
     def end(self) -> None:
         """Ends it, and whatever of its forks still runs."""
         if self.process is not None:
-            self.door.close()
+            with self.door, contextlib.suppress(OSError):  # it may have ended
+                self.door.shutdown(socket.SHUT_RDWR)  # heard also where another process has the socket, too
             self.process.wait()
             self.process = None
 

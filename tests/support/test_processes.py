@@ -13,10 +13,10 @@ from support.processes import ENVIRONMENT, Warm, run, start
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="elsewhere than on Linux nothing is forked")
 STATE = """
-import json, os, random, resource, signal, sys, threading
+import json, multiprocessing.process, os, resource, signal, sys, threading
 print(json.dumps({
     "name": __name__, "file": __file__, "main": sys.modules["__main__"].__file__, "argv": sys.argv,
-    "orig_argv": sys.orig_argv, "path": sys.path, "cwd": os.getcwd(),
+    "orig_argv": sys.orig_argv, "path": sys.path, "cwd": [os.getcwd(), multiprocessing.process.ORIGINAL_DIR],
     "environment": {name: value for name, value in os.environ.items() if name not in ("_", "LC_CTYPE")},
     "leads": [os.getpid() == os.getpgid(0) == os.getsid(0)],
     "streams": [[each.isatty(), each.encoding, each.line_buffering] for each in (sys.stdin, sys.stdout, sys.stderr)],

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import torch
+if TYPE_CHECKING:
+    import torch  # takes seconds, which what only reads files need not wait for
 
 MaskValue = int | tuple[int, int, int]  # a grey level, a palette's index, or an RGB colour
 Role = Literal["train", "val", "test", ""]  # the part a sample plays; "" for none
@@ -109,7 +110,7 @@ class Batch(NamedTuple):
         id: B sample ids.
     """
 
-    image: torch.Tensor
-    mask: torch.Tensor
-    valid: torch.Tensor
+    image: "torch.Tensor"
+    mask: "torch.Tensor"
+    valid: "torch.Tensor"
     id: list[str]
