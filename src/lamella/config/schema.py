@@ -134,7 +134,7 @@ class DataKeys:
 class TrainerKeys:
     """`trainer`: where and how long training runs."""
 
-    accelerator: Annotated[Accelerator, Key("auto: CUDA where there is one")]
+    accelerator: Annotated[Accelerator, Key("auto: a GPU where one works")]
     precision: Annotated[Precision, Key("auto: bfloat16 where the hardware has it")]
     max_epochs: Annotated[int, Key("epochs at most", least=1)]
     patience: Annotated[int | None, Key("epochs without a better val/dice before stopping; null: never", least=1)]

@@ -17,7 +17,17 @@ from lamella.tracking import FinishedRun
 Values = npt.NDArray[np.float64]
 
 # What may differ between runs of one method: it changes no score, or is what its runs are there for.
-_SAME = {"seed", "model.seed", "debug", "trainer.progress", "data.workers", "dataset.root", "score.seen", "plugins"}
+_SAME = {
+    "seed",
+    "model.seed",
+    "debug",
+    "trainer.progress",
+    "data.workers",
+    "dataset.root",
+    "score.seen",
+    "plugins",
+    "trainer.accelerator",
+}  # the device is part of the protocol
 _SAME_GROUPS = ("tracking.", "paths.", "literature.", "published.")  # the last is what kept runs call literature
 _MOST_IN_A_LABEL = 3
 # A protocol's entries that a reader would not understand by their names.
