@@ -26,8 +26,8 @@ _SAME = {
     "dataset.root",
     "score.seen",
     "plugins",
-    "trainer.accelerator",
-}  # the device is part of the protocol
+    "trainer.accelerator",  # the device is part of the protocol
+}
 _SAME_GROUPS = ("tracking.", "paths.", "literature.", "published.")  # the last is what kept runs call literature
 _MOST_IN_A_LABEL = 3
 # A protocol's entries that a reader would not understand by their names.
