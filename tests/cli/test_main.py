@@ -258,6 +258,7 @@ def toy(*overrides, cwd):
     return subprocess.run(command, cwd=cwd, env=ENVIRONMENT | {"PYTHONPATH": path}, capture_output=True, text=True)
 
 
+@pytest.mark.slow  # half a minute; what it checks before the first job is tested above
 def test_another_sweeper_is_compared_alike(tmp_path):
     place = Place(tmp_path / "place")
     small = [each for each in SMALLEST if not each.startswith("model")]

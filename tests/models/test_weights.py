@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -389,6 +390,7 @@ def empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _use_proxy(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it keeps the proxies of its first request
     for name in PROXIES:
         monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
         monkeypatch.setenv(name.upper(), f"http://127.0.0.1:{port}")

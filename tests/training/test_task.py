@@ -7,6 +7,7 @@ import itertools
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -136,8 +137,8 @@ def steps(tmp_path, monkeypatch, loss, network, count=3):
         monkeypatch.setattr(sys.modules[f"torch.{module}"], f"_get_{query}_kernels_supported_devices", lambda: ["meta"])
     data = prepared(tmp_path)
     what = task(data, network, loss=loss)
-    what.make_optimizer = adamw(lr=0.01, weight_decay=0.01)
-    what.make_scheduler = cosine(warmup=0.1, final=0)
+    what.make_optimizer = partial(adamw, lr=0.01, weight_decay=0.01)
+    what.make_scheduler = lambda optimizer, steps: cosine(optimizer, steps=steps, warmup=0.1, final=0)
     what.augmentation = EVERYTHING
     counted = Steps()
     trainer = pl.Trainer(
