@@ -23,7 +23,7 @@ from lamella.config.paths import CHECKOUT
 from lamella.data.datasets import phantom
 from lamella.data.datasets.blood import blood
 from lamella.data.manifest import split_ids, split_sha256
-from lamella.data.types import ImageRef, Sample
+from lamella.data.types import ImageRef, Sample, Split
 from lamella.errors import ConfigError, DataError
 from lamella.splits import (
     blocks,
@@ -35,6 +35,7 @@ from lamella.splits import (
     hashed_folds,
     published,
     published_folds,
+    require_sound,
 )
 
 CONF = CHECKOUT / "conf"
@@ -502,6 +503,25 @@ def test_a_file_may_not_tear_a_group(tmp_path):
     path = written(tmp_path, {"train": ["a", "b"], "val": ["c"], "test": ["d"]})
     with pytest.raises(DataError, match=r"the group slide lies in train \(b\) and val \(c\)"):
         file(everything, path=path, allow_unused=False)
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        (("ab", "c", "ad"), "mine puts a into train and test"),
+        (("aab", "c", "d"), "mine puts a into train and train"),
+        (("ab", "", "c"), "mine leaves nothing for val"),
+        (("ab", "c", "x"), "into test, which is no sample"),
+        (("abe", "c", "df"), "mine tears the group slide: it lies in train and test"),
+    ],
+)
+def test_a_split_of_ones_own_is_looked_at(parts, says):
+    everything = [*map(sample, "abcd"), sample("e", group="slide"), sample("f", group="slide")]
+    by_id = {each.id: each for each in (*everything, sample("x"))}
+    with pytest.raises(DataError) as caught:
+        require_sound(Split(*(tuple(by_id[name] for name in part) for part in parts)), everything, "mine")
+    assert says in caught.value.problem
+    require_sound(Split(*((by_id[name],) for name in "abc")), everything, "mine")
 
 
 # --- as users choose them --------------------------------------------------------------------------------

@@ -22,6 +22,32 @@ from lamella.errors import ConfigError, DataError
 PARTS = ("train", "val", "test")
 
 
+def require_sound(split: Split, samples: Sequence[Sample], name: str) -> None:
+    """Nothing, or a refusal of a split by a user's own function, on which no score could be believed.
+
+    Raises:
+        DataError: a part is empty, a sample is none of the data set's or in two parts, or a group is torn.
+    """
+    known, place = {sample.id for sample in samples}, "a sample of each is needed"
+    seen: dict[str, str] = {}
+    groups: dict[str, str] = {}
+    for part in PARTS:
+        chosen = getattr(split, part)
+        if not chosen:
+            raise DataError(f"{name} leaves nothing for {part}: {place}")
+        for sample in chosen:
+            if not isinstance(sample, Sample) or sample.id not in known:
+                raise DataError(f"{name} puts {sample!r:.80} into {part}, which is no sample of the data set")
+            if sample.id in seen:
+                raise DataError(f"{name} puts {sample.id} into {seen[sample.id]} and {part}", "Each belongs in one.")
+            seen[sample.id] = part
+            if groups.setdefault(sample.group, part) != part:
+                raise DataError(
+                    f"{name} tears the group {sample.group}: it lies in {groups[sample.group]} and {part}",
+                    "What belongs together (a slide, a patient) must stay together.",
+                )
+
+
 def published(
     samples: Sequence[Sample],
     *,

@@ -136,7 +136,8 @@ def test_a_package_is_named_with_all_in_it(written, default):
         ("mine.value", "must name a function of mine, got 'mine.value'"),
         ("mine.los", "there is no function mine.los\n  Did you mean loss?"),
         ("mine", "must name a function of lamella.losses, got 'mine'"),
-        ("mine.", "there is no function"),
+        ("mine.", "must name a function of lamella.losses, got 'mine.'"),
+        ("mine:loss", "must name a function of lamella.losses, got 'mine:loss'"),
         ("mine_too.loss", "which is not Lamella's own"),
     ],
 )
@@ -322,6 +323,64 @@ def test_one_that_does_not_import_shows_its_own_traceback(written, name, text, s
     assert not any("lamella" in line or "importlib" in line for line in shown)
     assert "broken" not in sys.modules
     assert "trust names" in refusal(plugins.load, [name], "trust")
+
+
+def test_what_lies_where_the_user_stands_is_not_imported_by_others(written):
+    before = [*sys.path]
+    written("mine.py")
+    plugins.load(["math", "mine", "mine.py"])
+    assert sys.path == before
+    written("late/helper_of_late.py", "")
+    written("late/late.py", "def imports():\n    import helper_of_late")
+    plugins.load(["late/late.py"])
+    with pytest.raises(ModuleNotFoundError):
+        sys.modules["late"].imports()
+
+
+@pytest.mark.parametrize("name", ["leaves.py", "leaves"])
+def test_one_that_leaves_is_no_success(written, name):
+    written("leaves.py", "import sys\nsys.exit(0)")
+    assert f"plugins names {name!r}, which cannot be imported: SystemExit: 0" in refusal(plugins.load, [name])
+
+
+def test_an_error_in_a_function_is_its_own(written, default):
+    path = written("mine.py", "import sys\ndef loss(): raise ValueError('no')\ndef leaves(): sys.exit(0)")
+    for name, says in (("loss", "mine.loss failed: ValueError: no"), ("leaves", "mine.leaves failed: SystemExit: 0")):
+        node = check(with_node(default, "loss", {"_target_": f"mine.{name}"}, "mine.py")).loss
+        message = refusal(build, node)
+        assert message.startswith(says)
+        assert f'File "{path}", line' in message
+
+
+def test_a_function_that_does_not_say_its_arguments_is_refused(default):
+    message = refusal(check, with_node(default, "loss", {"_target_": "builtins.max"}, "builtins"))
+    assert "builtins.max does not say which arguments it takes" in message
+
+
+@pytest.mark.parametrize("group", ["augment", "inference"])
+def test_settings_are_lamellas_own(written, default, group):
+    written("mine.py")
+    message = refusal(check, with_node(default, group, {"_target_": "mine.loss"}, "mine.py"))
+    assert message.startswith(f"{group}._target_ must name a function of lamella.")
+
+
+def test_annotations_of_any_kind_are_met(written, default):
+    written(
+        "mine.py",
+        """
+        from typing import Annotated, List, Literal, Optional, Union
+        def loss(a: Annotated[int, "doc"] = 1, b: Literal[1, 2] = 1, c: Literal["x", "y"] = "x", d: List = (),
+                 e: Optional[int] = None, f: Union[int, str] = 1, g: "dict[str, int]" = None):
+            return a, b, c, d, e, f, g
+        """,
+    )
+    cfg = check(
+        with_node(default, "loss", {"_target_": "mine.loss", "a": 2, "b": 2, "c": "y", "e": 3, "f": "t"}, "mine.py")
+    )
+    assert build(cfg.loss)[:6] == (2, 2, "y", (), 3, "t")
+    for key, value in (("a", "x"), ("c", "z"), ("e", "x")):
+        message = refusal(check, with_node(default, "loss", {"_target_": "mine.loss", key: value}, "mine.py"))
+        assert message.startswith(f"loss.{key} must be ")
 
 
 # What is kept of it

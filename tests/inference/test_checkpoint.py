@@ -169,16 +169,26 @@ UNET = {"_target_": "lamella.models.unet_ronneberger", **SMALL}
         ({"model": {**UNET, "_target_": "lamella.tracking.start"}}, "must name a function of lamella.models, got"),
         ({"model": {**UNET, "_target_": "lamella.models.torch.hub.load"}}, "must name a function of lamella.models"),
         ({"model": {**UNET, "_target_": ["os.system"]}}, "must name a function of lamella.models, got"),
-        ({"model": {**UNET, "width": LOSS}}, "names 'os.system', which is not"),
-        ({"model": {**UNET, "width": [{"deep": LOSS}]}}, "names 'os.system', which is not"),
+        ({"model": {**UNET, "width": LOSS}}, "width must be a whole number, at least 1; got {'_target_': 'os.system'"),
+        ({"model": {**UNET, "width": [{"deep": LOSS}]}}, "width must be a whole number, at least 1; got [{'deep'"),
         ({"model": "os.system"}, "is damaged"),
-        ({"inference": {"_target_": "os.system", "command": "touch done"}}, "names 'os.system', which is not"),
+        (
+            {"inference": {"_target_": "os.system", "command": "touch done"}},
+            "must name a function of lamella.inference",
+        ),
+        ({"model": {**UNET, "_target_": "lamella.models.papers.unet:unet_ronneberger"}}, "must name a function of"),
+        ({"model": {**UNET, "_target_": "lamella.models.lazily"}}, "must name a function of lamella.models"),
+        ({"model": {"_target_": UNET["_target_"], "name": "x"}}, "has no value"),
+        ({"dataset": {"in_channels": "x", "scale": 1, "percentiles": None}}, "is damaged"),
+        ({"dataset": {"in_channels": 1, "scale": 1, "percentiles": [1]}}, "is damaged"),
+        ({"dataset": None}, "is damaged: dataset in its configuration is no group of keys"),
+        ({"data": {"context": "x"}}, "is damaged"),
         ({"inference": None}, "a group of keys with a _target_ was expected"),
     ],
 )
 def test_what_a_configuration_names_is_never_run(tmp_path, monkeypatch, network, changed, says):
     monkeypatch.chdir(tmp_path)
-    path = written(tmp_path / "a.ckpt", network, config(UNET) | changed)
+    path = written(tmp_path / "a.ckpt", network, config(UNET), config=yaml.safe_dump(config(UNET) | changed))
     with pytest.raises(StorageError) as caught:
         checkpoint.load(path)
     assert str(path) in caught.value.problem

@@ -24,6 +24,8 @@ from lamella.inference import checkpoint
 from lamella.metrics.catalogue import lookup
 from lamella.tracking.provenance import describe
 
+_UNUSED = ("loss", "optimizer", "scheduler")  # nothing is trained: whose code they name is no matter
+
 
 def run(cfg: DictConfig) -> None:
     """Scores a finished run's best checkpoint again, and logs the scores as a child of that run.
@@ -42,9 +44,9 @@ def run(cfg: DictConfig) -> None:
         problem = f"run {wanted.run} keeps no threshold and temperature in its checkpoint: an older version wrote it"
         raise ConfigError(problem, "Train it again.")
     composed = _configuration(wanted, trained)
-    data = load(check(composed), out)
+    data = load(check(composed, unused=_UNUSED), out)
     card = data.dataset.card
-    own = check(settle(composed, channels=card.channels, classes=len(card.class_names)))
+    own = check(settle(composed, channels=card.channels, classes=len(card.class_names)), unused=_UNUSED)
     _fits(trained, data, out)
     if wanted.part == "all":
         split = data.split
@@ -95,6 +97,8 @@ def _against(parent: tracking.FinishedRun, scores: dict[str, float], protocol: d
 def _configuration(wanted: Evaluate, trained: checkpoint.Trained) -> dict[str, Any]:
     """The run's own, on this machine's folders, and with the other data set where one was chosen."""
     own = copy.deepcopy(trained.config)
+    if lacking := [name for name in ("paths", "tracking", "dataset", "trainer") if name not in own]:
+        raise ConfigError(f"run {wanted.run} keeps a damaged checkpoint: its configuration lacks {lacking[0]}")
     own["paths"] = plain(wanted.paths)
     own["tracking"]["uri"] = wanted.tracking.uri
     if wanted.dataset is not None:

@@ -25,6 +25,7 @@ from lamella.data.types import Dataset, Split
 from lamella.errors import ConfigError
 from lamella.hardware import Hardware
 from lamella.models import weights
+from lamella.splits import require_sound
 
 if TYPE_CHECKING:  # imported below where they are needed: they take seconds, which an audit can spare
     from lamella.data.loaders.datamodule import SegmentationDataModule
@@ -51,9 +52,9 @@ def made(node: Target, kind: type[Kind], *arguments: Any, **offered: Any) -> Kin
 
 def foreign(cfg: Config) -> set[str]:
     """The modules of a user's own that a configuration takes functions from."""
-    own = [node for node in targets(cfg).values() if is_foreign(node)]
     named = plugins.load(cfg.plugins)
-    return {plugins.owner(node.target, named) or "" for node in own}
+    owners = {plugins.owner(node.target, named) for node in targets(cfg).values() if is_foreign(node)}
+    return {owner for owner in owners if owner is not None}  # None: of an evaluation, a loss that is not run
 
 
 def load(cfg: Config, out: Console) -> PreparedData:
@@ -82,6 +83,8 @@ def inspect(cfg: Config | PrepareData, out: Console) -> PreparedData:
             problem = f"dataset.{key}={wanted} contradicts the data set {card.name}: {there}"
             raise ConfigError(problem, f"Leave dataset.{key} as the dataset's file has it.")
     split = made(cfg.dataset.split, Split, dataset.samples)
+    if is_foreign(cfg.dataset.split):
+        require_sound(split, dataset.samples, cfg.dataset.split.target)
     offset = (float(cfg.dataset.offset[0]), float(cfg.dataset.offset[1]))
     store = Store(Path(cfg.paths.cache) / "arrays", card, cfg.dataset.scale, offset, cfg.dataset.percentiles)
     with counting(out, "reading the data") as progress:

@@ -11,7 +11,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter
-from typing import Any, TypeVar, overload
+from typing import Annotated, Any, Literal, TypeVar, overload
 
 import omegaconf
 from omegaconf import DictConfig, OmegaConf
@@ -19,16 +19,16 @@ from omegaconf import DictConfig, OmegaConf
 from lamella.config import plugins
 from lamella.config.schema import Config, LossTarget, Target
 from lamella.config.words import hints_of, in_words, kind_and_key, plain_group, suggestion, target_class
-from lamella.errors import ConfigError
+from lamella.errors import ConfigError, LamellaError
 
 Schema = TypeVar("Schema")
 
 
 @overload
-def check(cfg: DictConfig | Mapping[str, Any]) -> Config: ...
+def check(cfg: DictConfig | Mapping[str, Any], *, unused: Sequence[str] = ()) -> Config: ...
 @overload
-def check(cfg: DictConfig | Mapping[str, Any], schema: type[Schema]) -> Schema: ...
-def check(cfg: DictConfig | Mapping[str, Any], schema: type[Any] = Config) -> Any:
+def check(cfg: DictConfig | Mapping[str, Any], schema: type[Schema], unused: Sequence[str] = ()) -> Schema: ...
+def check(cfg: DictConfig | Mapping[str, Any], schema: type[Any] = Config, unused: Sequence[str] = ()) -> Any:
     """The typed configuration: a composed one, resolved and held to its command's schema.
 
     What its keys `plugins` and `trust` name is imported; whoever composed it answers for that.
@@ -36,6 +36,7 @@ def check(cfg: DictConfig | Mapping[str, Any], schema: type[Any] = Config) -> An
     Args:
         cfg: as Hydra composed it; or plain, as `plain` gave it: then no interpolation in it is looked at.
         schema: the dataclass that says which keys there are.
+        unused: nodes that will not be built, so that code of somebody else's in them need not be trusted.
 
     Returns:
         An instance of `schema` with every value converted to its type.
@@ -67,7 +68,7 @@ def check(cfg: DictConfig | Mapping[str, Any], schema: type[Any] = Config) -> An
         if isinstance(names, list)  # else refused below
         for module in plugins.load([str(name) for name in names], key)
     ]
-    return _Checker(tuple(modules)).value(resolved, schema, "")
+    return _Checker(tuple(modules), tuple(unused)).value(resolved, schema, "")
 
 
 @overload
@@ -100,14 +101,24 @@ def build(node: Target, *arguments: Any, **offered: Any) -> Any:
         node: made by `check` or `kept`, which saw to it that its function may be called.
         arguments: in front of the node's own.
         offered: given to a function that has arguments of these names.
+
+    Raises:
+        ConfigError: a user's own function raised something; its traceback is in the message.
     """
-    taken = inspect.signature(node.function).parameters
-    given = {name: value for name, value in offered.items() if name in taken}
-    return node.function(*arguments, **given, **{name: _built(value) for name, value in node.arguments.items()})
+    own = {name: _built(value) for name, value in node.arguments.items()}
+    try:
+        taken = inspect.signature(node.function).parameters
+        return node.function(*arguments, **{name: offered[name] for name in offered if name in taken}, **own)
+    except (LamellaError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        if is_foreign(node) and (isinstance(error, Exception) or plugins.is_exit(error)):
+            raise plugins.failed(node.target, error) from error
+        raise
 
 
 def kept(node: Any, schema: type[Target], modules: Sequence[str] = ()) -> Target:
-    """The node of a kept run, of those of its keys that its function takes today; they were checked back then.
+    """The node of a kept run, of those of its keys that its function takes today.
 
     Args:
         node: plain, as a checkpoint holds it.
@@ -120,9 +131,14 @@ def kept(node: Any, schema: type[Target], modules: Sequence[str] = ()) -> Target
     if not isinstance(node, Mapping):
         raise ConfigError(f"a group of keys with a _target_ was expected; got {node!r}")
     checker = _Checker(tuple(modules))
-    function = checker.function(node.get("_target_"), "", schema.home)
-    wanted = checker.keys(function, str(node["_target_"]), "", schema)
-    arguments = {name: checker.nested(value, name) for name, value in node.items() if name in wanted}
+    function = checker.function(node.get("_target_"), "", schema)
+    own = checker.keys(function, str(node["_target_"]), "", schema)
+    there = {name: value for name, value in node.items() if name in own}
+    if str(node["_target_"]).startswith("lamella."):
+        arguments = checker.values(there, {name: each.annotation for name, each in own.items()}, "")
+    else:
+        values = {name: checker.foreign(there, each, name) for name, each in own.items()}
+        arguments = {name: value for name, value in values.items() if value is not _LEFT}
     return Target(str(node["_target_"]), arguments, function=function)
 
 
@@ -202,9 +218,11 @@ class _Checker:
 
     Attributes:
         modules: plug-ins whose functions a `_target_` may name.
+        unused: nodes that will not be built: of them a function that is not Lamella's own is not looked for.
     """
 
     modules: tuple[str, ...]
+    unused: tuple[str, ...] = ()
 
     def value(self, value: Any, hint: Any, full: str) -> Any:
         """One value held to its annotation, and converted as OmegaConf converts."""
@@ -226,7 +244,7 @@ class _Checker:
         try:
             # Interpolations are resolved by now, or stand in a file that must not run any: OmegaConf shall see none.
             holder["value"] = _swapped(value, "${", "\0{")
-        except omegaconf.errors.OmegaConfBaseException as error:
+        except (omegaconf.errors.OmegaConfBaseException, OverflowError) as error:
             raise refused from error
         converted = _swapped(OmegaConf.to_container(holder)["value"], "\0{", "${")  # type: ignore[call-overload, index]
         if not key.allows(converted):
@@ -246,8 +264,11 @@ class _Checker:
         """One mapping with a `_target_`, held to the arguments of that function and the keys of `schema`."""
         if not isinstance(node, Mapping):
             raise ConfigError(f"{path} must be a group of keys; got {node!r}")
-        function = self.function(node.get("_target_"), f"{path}.", schema.home)
-        name = str(node["_target_"])
+        name = str(node.get("_target_"))
+        if path in self.unused and not name.startswith("lamella."):
+            rest = {key: value for key, value in node.items() if key != "_target_"}
+            return schema(name, rest, function=_not_run)
+        function = self.function(node.get("_target_"), f"{path}.", schema)
         of_target = {each.name for each in dataclasses.fields(Target)}
         shared = {key: hint for key, hint in hints_of(schema).items() if key not in of_target}
         own = self.keys(function, name, f"{path}.", schema)
@@ -296,45 +317,49 @@ class _Checker:
             return [self.nested(each, f"{path}.{number}") for number, each in enumerate(value)]
         return value
 
-    def function(self, name: Any, path: str, home: str) -> Callable[..., Any]:
-        """What a `_target_` names. The one gate: a function or class that `home` exports, or that a plug-in defines."""
-        place = f"{path}_target_"
-        if not isinstance(name, str) or "." not in name:
-            raise ConfigError(f"{place} must name a function of {home or 'a plug-in'}, got {name!r}")
-        if name.startswith("lamella."):
-            if name.rpartition(".")[0] != home:  # what the package exports, not what else lies below it
-                raise ConfigError(f"{place} must name a function of {home or 'a plug-in'}, got {name!r}")
-            module = "lamella"
-        else:
-            owner = plugins.owner(name, self.modules)
-            if owner is None:
-                module = name.rpartition(".")[0]
-                raise ConfigError(
-                    f"{place} names {name!r}, which is not Lamella's own",
-                    f"It is run only if you say on the command line that you trust it: plugins=[{module}], or its "
-                    "file, plugins=[path/to/file.py].",
-                )
-            module = owner
+    def function(self, name: Any, path: str, schema: type[Target]) -> Callable[..., Any]:
+        """What a `_target_` names. The one gate: what the node's home exports, or what a plug-in defines."""
+        place, home = f"{path}_target_", schema.home
+        ours = isinstance(name, str) and name.startswith("lamella.")
+        refused = ConfigError(f"{place} must name a function of {home or 'a plug-in'}, got {name!r}")
+        if not isinstance(name, str) or "." not in name or not all(part.isidentifier() for part in name.split(".")):
+            raise refused
+        if (ours or not schema.plugins) and name.rpartition(".")[0] != home:
+            raise refused  # not what the package exports, but what lies below it
+        owner = home if ours else plugins.owner(name, self.modules)
+        if owner is None:
+            module = name.rpartition(".")[0]
+            raise ConfigError(
+                f"{place} names {name!r}, which is not Lamella's own",
+                f"It is run only if you say on the command line that you trust it: plugins=[{module}], or its "
+                "file, plugins=[path/to/file.py].",
+            )
         try:
             found = pkgutil.resolve_name(name)
         except (AttributeError, ModuleNotFoundError, ValueError) as error:
             if isinstance(error, ModuleNotFoundError) and not name.startswith(f"{error.name}"):
                 raise plugins.broken(name, place, error) from error
-            of = vars(sys.modules[module]) if module in sys.modules and module != "lamella" else ()
+            of = vars(sys.modules[owner]) if owner in sys.modules and not ours else ()
             near = suggestion(name.rpartition(".")[2], [each for each in of if not each.startswith("_")])
             raise ConfigError(f"{place}: there is no function {name}", near.partition("Allowed")[0].strip()) from error
         except Exception as error:  # whatever an import raises
             raise plugins.broken(name, place, error) from error
         # What a module merely imports (mine.os.system) is not its own.
-        defined = str(getattr(found, "__module__", ""))
-        if not callable(found) or not f"{defined}.".startswith(f"{module}."):
+        defined = getattr(found, "__module__", "")
+        if not callable(found) or not isinstance(defined, str) or not f"{defined}.".startswith(f"{owner}."):
             what = f", but {name!r} is {defined}'s" if callable(found) and defined else f", got {name!r}"
-            raise ConfigError(f"{place} must name a function of {module}{what}")
+            raise ConfigError(f"{place} must name a function of {owner}{what}")
         return typing.cast(Callable[..., Any], found)
 
     def keys(self, function: Callable[..., Any], name: str, path: str, schema: type[Target]) -> dict[str, Parameter]:
         """The arguments of a function that are keys: of ours the keyword-only ones, of a user's own all with a name."""
-        parameters = _parameters(function)
+        try:
+            parameters = _parameters(function)
+        except Exception as error:  # inspect raises what it meets
+            problem = f"{path}_target_: {name} does not say which arguments it takes"
+            raise ConfigError(
+                problem, "Name a function of yours that takes them by their names and calls it."
+            ) from error
         if name.startswith("lamella."):
             return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in schema.offered}
         if any(p.kind is p.VAR_KEYWORD for p in parameters):
@@ -365,6 +390,10 @@ class _Checker:
 
 
 _LEFT = object()  # an argument that is not given
+
+
+def _not_run(*_arguments: Any, **_named: Any) -> typing.NoReturn:
+    raise AssertionError("this node was said to be unused")
 
 
 @functools.cache
@@ -404,10 +433,14 @@ def _is_plain(value: Any) -> bool:
 
 def _is_known(hint: Any) -> bool:
     """Whether values can be held to an annotation: numbers, texts, truth values, lists of them, and null."""
-    plain_hint, _ = kind_and_key(hint)
-    parts = [each for each in typing.get_args(plain_hint) if each is not type(None)]
-    if typing.get_origin(plain_hint) in (types.UnionType, typing.Union):
-        return len(parts) == 1 and _is_known(parts[0])
-    if typing.get_origin(plain_hint) is list:
-        return parts[0] in (bool, int, float, str)
-    return plain_hint in (bool, int, float, str)
+    if typing.get_origin(hint) is Annotated:
+        hint = typing.get_args(hint)[0]
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        others = [each for each in parts if each is not type(None)]
+        return len(others) == 1 and _is_known(others[0])
+    if origin is Literal:
+        return all(isinstance(each, str) for each in parts)
+    if origin is list:
+        return bool(parts) and parts[0] in (bool, int, float, str)
+    return hint in (bool, int, float, str)

@@ -4,13 +4,14 @@ A module of an installed package needs no naming where the package says so itsel
 `lamella.plugins`.
 """
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -31,6 +32,7 @@ def load(names: Sequence[str], key: str = "plugins") -> tuple[str, ...]:
     Raises:
         ConfigError: one does not exist, does not import (its own traceback is in the message), or hides another.
     """
+    names = [names] if isinstance(names, str) else names
     return tuple(_file(name, key) if name.endswith(".py") else _module(name, key) for name in names)
 
 
@@ -68,28 +70,47 @@ def fingerprints(modules: Iterable[str]) -> dict[str, str]:
     return result
 
 
-def broken(name: str, key: str, error: Exception) -> ConfigError:
+def broken(name: str, key: str, error: BaseException) -> ConfigError:
     """The error for a plug-in that does not import, with the part of the traceback that is the plug-in's."""
+    return _told(f"{key} names {name!r}, which cannot be imported", error)
+
+
+def failed(name: str, error: BaseException) -> ConfigError:
+    """The error for a function of a user's own that raised another, with the part of the traceback that is theirs."""
+    return _told(f"{name} failed", error)
+
+
+def is_exit(error: BaseException) -> bool:
+    """Whether somebody's code called `sys.exit`, which would end the command as if all were well."""
+    return type(error) is SystemExit  # not one of ours, by which a signal ends a run
+
+
+def _told(problem: str, error: BaseException) -> ConfigError:
     told = traceback.TracebackException.from_exception(error)
-    ours = (__file__, importlib.__file__)
-    kept = [frame for frame in told.stack if frame.filename not in ours and not frame.filename.startswith("<frozen")]
-    told.stack = traceback.StackSummary.from_list(kept)
+    ours = str(Path(__file__).parents[1])
+    outside = [f for f in told.stack if not f.filename.startswith((ours, "<frozen", importlib.__path__[0]))]
+    told.stack = traceback.StackSummary.from_list(outside)
     told.__cause__ = told.__context__ = None
-    problem = f"{key} names {name!r}, which cannot be imported: {type(error).__name__}: {error}".splitlines()[0]
-    return ConfigError(problem, "".join(told.format()).rstrip())
+    *_, last = told.format_exception_only()
+    return ConfigError(f"{problem}: {last.splitlines()[0]}", "".join(told.format()).rstrip())
 
 
 def _module(name: str, key: str) -> str:
-    # Where the user stands comes last: what is there may add to what is installed, and hide nothing.
-    _search(Path.cwd())
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigError(f"{key} names {name!r}, which is neither a module nor a file that ends in .py")
+    # Where the user stands is looked at only for what is not installed, and only now: what else lies there stays out.
+    installed = importlib.util.find_spec(name.partition(".")[0]) is not None
     try:
-        importlib.import_module(name)
+        with contextlib.nullcontext() if installed else _searched(Path.cwd()):
+            importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and f"{name}.".startswith(f"{error.name}."):
             problem = f"{key} names {name!r}, and there is no such module"
             raise ConfigError(problem, f"A file is named by its path: {key}=[path/to/{name}.py].") from error
         raise broken(name, key, error) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and not is_exit(error):
+            raise
         raise broken(name, key, error) from error
     return name
 
@@ -105,29 +126,40 @@ def _file(name: str, key: str) -> str:
         raise ConfigError(problem, f"Rename the file, for example to {better}.py.")
     there: ModuleType | None = sys.modules.get(module)
     spec = there.__spec__ if there else importlib.util.find_spec(module)
-    if spec is not None and (spec.origin is None or Path(spec.origin).resolve() != path.resolve()):
-        problem = f"{key} names {name!r}, but {module} is {spec.origin or 'another module'} already"
+    if (there is not None and spec is None) or (
+        spec is not None and (spec.origin is None or Path(spec.origin).resolve() != path.resolve())
+    ):
+        problem = f"{key} names {name!r}, but {module} is {(spec and spec.origin) or 'another module'} already"
         raise ConfigError(problem, "Rename the file.")
     if there is None:
-        _search(path.parent)  # for what it imports from beside it, and for processes that load data
         spec = importlib.util.spec_from_file_location(module, path)
         assert spec is not None
         assert spec.loader is not None
         made = sys.modules[module] = importlib.util.module_from_spec(spec)
         try:
-            spec.loader.exec_module(made)
+            with _searched(path.parent):  # for what it imports from beside it
+                spec.loader.exec_module(made)
         except BaseException as error:
             del sys.modules[module]
-            if isinstance(error, Exception):
+            if isinstance(error, Exception) or is_exit(error):
                 raise broken(name, key, error) from error
             raise
     return module
 
 
-def _search(folder: Path) -> None:
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
-        importlib.invalidate_caches()
+@contextlib.contextmanager
+def _searched(folder: Path) -> Iterator[None]:
+    """Lets Python import from a folder, after all else, for as long as a plug-in is imported.
+
+    No longer: libraries try names that are not installed, and must not find them there.
+    """
+    sys.path.append(str(folder))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(str(folder))
 
 
 def _place(module: str) -> Path:

@@ -22,7 +22,8 @@ class Target:
     """A function by name, and the arguments it is to be called with. `lamella.config.check` makes it.
 
     Attributes:
-        home: of the kind of node: the package whose functions may be named; others are a user's own, of a plug-in.
+        home: of the kind of node: the package whose functions may be named.
+        plugins: of the kind: whether a user's own function may be named, too.
         positional: of the kind: how many arguments Lamella gives in front of the node's.
         offered: of the kind: what Lamella gives by name to a function that takes it.
         needed: of the kind: what a user's own function must take.
@@ -33,6 +34,7 @@ class Target:
     """
 
     home: ClassVar[str] = ""
+    plugins: ClassVar[bool] = True
     positional: ClassVar[int] = 0
     offered: ClassVar[tuple[str, ...]] = ()
     needed: ClassVar[tuple[str, ...]] = ()
@@ -74,12 +76,14 @@ class AugmentTarget(Target):
     """`augment`: an `Augmentation`."""
 
     home = "lamella.data"
+    plugins = False
 
 
 class InferenceTarget(Target):
     """`inference`: an `Inference`."""
 
     home = "lamella.inference"
+    plugins = False
 
 
 class CallbackTarget(Target):

@@ -61,7 +61,10 @@ def target_class(hint: Any) -> type[Target] | None:
 
 def kind_and_key(hint: Any) -> tuple[Any, Key]:
     """`Annotated[type, Key]` taken apart; a bare type has no bounds, a Literal is text with choices."""
-    kind, key = typing.get_args(hint)[:2] if typing.get_origin(hint) is Annotated else (hint, Key(""))
+    kind, key = hint, Key("")
+    if typing.get_origin(hint) is Annotated:
+        kind, *notes = typing.get_args(hint)
+        key = next((note for note in notes if isinstance(note, Key)), key)
     for each in (kind, *typing.get_args(kind)):
         if typing.get_origin(each) is Literal:
             text = str if each is kind else str | None

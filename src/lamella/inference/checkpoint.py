@@ -99,22 +99,36 @@ def load(path: Path, trust: Sequence[str] = ()) -> Trained:
             own["encoder_weights"] = None
         channels, scale, percentiles = (dataset[name] for name in ("in_channels", "scale", "percentiles"))
         names, dtype = tuple(content["class_names"]), content["dtype"]
-        chosen = OperatingPoint(**content["decided"]) if content.get("decided") else None  # older ones lack the key
+        decided = content.get("decided")  # older ones lack the key
+        chosen = OperatingPoint(**decided) if decided else None
+        if chosen and not all(isinstance(each, float | None) for each in chosen):
+            raise TypeError(f"no operating point: {decided}")
+        channels, scale, context = int(channels), float(scale), int(context)
+        stretched = None if percentiles is None else (float(percentiles[0]), float(percentiles[1]))
         of_model, of_inference = kept(own, ModelKeys, modules), kept(config["inference"], InferenceTarget)
     except ConfigError as error:
         raise StorageError(f"{path}: {error.problem}", error.remedy.replace("plugins=[", "trust=[")) from error
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError) as error:
         raise StorageError(f"{path} is damaged: what it says of its network is not whole ({error})") from error
-    network = build(of_model)
+    network: Any = build(of_model)
+    if not isinstance(network, torch.nn.Module):
+        raise StorageError(f"{path}: {of_model.target} makes no network today, but a {type(network).__name__}")
     try:
         state = saved["state_dict"]
         mean, std, low, high = (state[f"normalise.{name}"].flatten() for name in ("mean", "std", "low", "high"))
         normalise = Normalise(mean.tolist(), std.tolist(), float(low), float(high))
         network.load_state_dict({k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")})
-    except (KeyError, RuntimeError) as error:  # torch lists every weight; the first line says which network
+    except (
+        KeyError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:  # torch lists every weight; the first line says which network
         problem = f"the weights in {path} do not fit {model['name']}: {str(error).splitlines()[0]}"
         raise StorageError(problem, "It was written by another version of the network: train again.") from error
-    network = network.eval().to(memory_format=torch.channels_last)  # as in training: the same kernels, the same bits
+    # As in training: the same kernels, the same bits.
+    network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     segmenter = Segmenter.of(network, normalise, build(of_inference), context)
     return Trained(
         segmenter.at(chosen.threshold) if chosen else segmenter,
@@ -122,7 +136,7 @@ def load(path: Path, trust: Sequence[str] = ()) -> Trained:
         dtype,
         channels,
         scale,
-        None if percentiles is None else (percentiles[0], percentiles[1]),
+        stretched,
         chosen,
         content.get("precision", "32-true"),
         config,
@@ -155,7 +169,11 @@ def read(path: Path) -> dict[str, Any]:
             f"{path} has the format {format_}; this version of Lamella reads formats up to {FORMAT}",
             "A later version wrote it: install that one to use it.",
         )
-    content["config"] = OmegaConf.to_yaml(OmegaConf.create(translated(_config(content, path), format_)))
+    config = _config(content, path)
+    for name in ("data", "score", "trainer", "tracking", "dataset", "model"):
+        if not isinstance(config.get(name, {}), dict):
+            raise StorageError(f"{path} is damaged: {name} in its configuration is no group of keys")
+    content["config"] = OmegaConf.to_yaml(OmegaConf.create(translated(config, format_)))
     content["format"] = FORMAT
     return saved
 

@@ -32,7 +32,11 @@ def rehearse(task: SegmentationTask, own: Mapping[str, str], *, channels: int) -
     if {"optimizer", "scheduler"} & {*own}:
         # Not of the network itself: nothing of the rehearsal may be left in it.
         optimizer = task.make_optimizer([torch.nn.Parameter(torch.zeros(1))])
-        task.make_scheduler(optimizer, 100)
+        if isinstance(task.make_scheduler(optimizer, 100), torch.optim.lr_scheduler.ReduceLROnPlateau):
+            problem = (
+                f"{own.get('scheduler', 'scheduler')} waits for a score, but a schedule is stepped after every step"
+            )
+            raise ConfigError(problem, "Choose one that follows the number of steps.")
 
 
 def _network(task: SegmentationTask, name: str, channels: int, height: int, width: int) -> None:
@@ -54,8 +58,10 @@ def _network(task: SegmentationTask, name: str, channels: int, height: int, widt
         ) from error
     finally:
         network.train(training)
-    if not isinstance(logits, torch.Tensor) or logits.shape != wanted:
+    if not isinstance(logits, torch.Tensor) or logits.shape != wanted or not logits.is_floating_point():
         got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        if isinstance(logits, torch.Tensor) and not logits.is_floating_point():
+            got = f"{logits.dtype}"
         raise ConfigError(
             f"{name} must return logits of the shape {wanted} for {of}; it returned {got}",
             f"One logit a pixel stands for two classes, else one for each class ({task.num_classes} here).",
@@ -76,7 +82,9 @@ def _loss(task: SegmentationTask, name: str) -> None:
             f"It is given logits {tuple(logits.shape)}, class ids uint8 {tuple(target.shape)}, and which pixels count, "
             "bool of the same shape. debug=true shows where it failed.",
         ) from error
-    if not isinstance(value, torch.Tensor) or value.numel() != 1 or not value.requires_grad:
+    if not isinstance(value, torch.Tensor) or value.ndim > 0 or not value.requires_grad or not value.isfinite():
         got = f"{tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
-        gradient = ", which no gradient leads to" if isinstance(value, torch.Tensor) and value.numel() == 1 else ""
+        gradient = ""
+        if isinstance(value, torch.Tensor) and value.ndim == 0:
+            gradient = ", which no gradient leads to" if value.isfinite() else f", {value.item()}"
         raise ConfigError(f"{name} must return one number as a tensor with a gradient; it returned {got}{gradient}")
