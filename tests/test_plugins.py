@@ -123,17 +123,26 @@ def test_what_does_not_fit_is_said_before_a_run_is_opened(folder: Path, tmp_path
     text = "import torch\ndef net(in_channels, num_classes): return torch.nn.Conv2d(in_channels, 1, 2, stride=2)\n"
     (folder / "bad.py").write_text(text)
     (folder / "broken.py").write_text("1 / 0\n")
+    wells = FILES["my_data.py"].replace("ImageRef(image)", "image").replace("Path(root)", "Path('my/wells')")
+    (folder / "bad_data.py").write_text(wells)
+    (folder / "conf/dataset/bad.yaml").write_text(FILES["conf/dataset/wells.yaml"].replace("my_data", "bad_data"))
     keys = FILES["conf/model/my_net.yaml"].replace("my_net", "bad")
     (folder / "conf/model/bad.yaml").write_text(keys)
     store = f"tracking.uri=sqlite:///{tmp_path}/runs.db"
     small = ["--config-dir", "conf", "model=bad", *SMALL, *SHORT, f"paths.cache={tmp_path}/cache", store]
-    bad, broken, untold = called(
-        folder, [["train", *small, *plugin] for plugin in (["plugins=[bad.py]"], ["plugins=[broken.py]"], [])]
+    data = ["--config-dir", "conf", "dataset=bad", "recipe=folder", "augment=folder", *SHORT, store]
+    bad, broken, untold, odd = called(
+        folder,
+        [
+            *(["train", *small, *plugin] for plugin in (["plugins=[bad.py]"], ["plugins=[broken.py]"], [])),
+            ["train", *data, "plugins=[bad_data.py]"],
+        ],
     )
     for text, says in (
         (bad, "error: bad.net must return logits of the shape (1, 1, 32, 32) for an image of 3 x 32 x 32; it returned"),
         (broken, "error: plugins names 'broken.py', which cannot be imported: ZeroDivisionError: division by zero"),
         (untold, "error: model._target_ names 'bad.net', which is not Lamella's own"),
+        (odd, "error: bad_data.wells must put Samples with ImageRef(Path(...)) into its Dataset; one is Sample("),
     ):
         assert says in text
         assert "exit code 1" in text

@@ -56,3 +56,10 @@ def test_own_files_with_names_of_ours_are_refused(place: Path, name: str) -> Non
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {place}/conf/{name} has the name of a file of Lamella's own")
     assert len(done.stderr.splitlines()) == 2
+
+
+def test_overrides_on_both_sides_of_a_flag_are_one_sentence(main):
+    code, _, said = main("model=otsu", "--config-dir=conf", "seed=1")
+    assert code == 1
+    assert said.startswith("error: 'seed=1' stands apart from the other overrides, with a flag between them\n")
+    assert "Traceback" not in said

@@ -52,7 +52,12 @@ def read(arguments: Sequence[str]) -> Typed:
         parser.add_argument(*names)
     parser.add_argument("--info", "-i", nargs="?", const="all")
     parser.add_argument("overrides", nargs="*")
-    flags, unknown = parser.parse_known_args(arguments)  # which Hydra will refuse
+    flags, unknown = parser.parse_known_args(arguments)  # unknown flags Hydra will refuse
+    if apart := [word for word in unknown if not word.startswith("-")]:
+        raise ConfigError(
+            f"{apart[0]!r} stands apart from the other overrides, with a flag between them",
+            "Write all overrides in one block, the flags before or behind it.",
+        )
     if flags.experimental_rerun is not None:
         raise ConfigError("--experimental-rerun reads a pickle, which may run anything", "Type the overrides again.")
     if flags.config_path is not None:

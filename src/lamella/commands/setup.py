@@ -21,8 +21,8 @@ from lamella.data.io.intensity import intensity_stats
 from lamella.data.io.read import header
 from lamella.data.loaders.augment import Augmentation, window_size
 from lamella.data.prepared import PreparedData
-from lamella.data.types import Dataset, Split
-from lamella.errors import ConfigError
+from lamella.data.types import Dataset, DatasetCard, ImageRef, Sample, Split
+from lamella.errors import ConfigError, DataError
 from lamella.hardware import Hardware
 from lamella.models import weights
 from lamella.splits import require_sound
@@ -75,6 +75,8 @@ def load(cfg: Config, out: Console) -> PreparedData:
 def inspect(cfg: Config | PrepareData, out: Console) -> PreparedData:
     """As `load`, but nothing is raised for faults of the files: they are left in the report."""
     dataset = made(cfg.dataset, Dataset)
+    if is_foreign(cfg.dataset):
+        _require_samples(dataset, cfg.dataset.target)
     card = dataset.card
     for key, found in (("in_channels", card.channels), ("num_classes", len(card.class_names))):
         wanted = getattr(cfg.dataset, key)
@@ -90,6 +92,20 @@ def inspect(cfg: Config | PrepareData, out: Console) -> PreparedData:
     with counting(out, "reading the data") as progress:
         report = audit(dataset, split, store, allow=cfg.dataset.allow, progress=progress)
     return PreparedData(dataset, split, store, report)
+
+
+def _require_samples(dataset: Dataset, name: str) -> None:
+    """Raises DataError where what a user's own function put into a data set is none of that."""
+    if not isinstance(dataset.card, DatasetCard):
+        raise DataError(f"{name} must put a DatasetCard into its Dataset; it put a {type(dataset.card).__name__}")
+    if not isinstance(dataset.samples, list | tuple):
+        raise DataError(f"{name} must put a list of samples into its Dataset, not a {type(dataset.samples).__name__}")
+    for sample in dataset.samples:
+        refs = (sample.image, sample.mask) if isinstance(sample, Sample) else (None,)
+        if not all(isinstance(ref, ImageRef) and isinstance(ref.path, Path) for ref in refs):
+            raise DataError(
+                f"{name} must put Samples with ImageRef(Path(...)) into its Dataset; one is {sample!r:.99}"
+            )
 
 
 def assemble(cfg: Config, data: PreparedData, hardware: Hardware) -> "tuple[SegmentationTask, SegmentationDataModule]":
