@@ -103,9 +103,7 @@ def _require_samples(dataset: Dataset, name: str) -> None:
     for sample in dataset.samples:
         refs = (sample.image, sample.mask) if isinstance(sample, Sample) else (None,)
         if not all(isinstance(ref, ImageRef) and isinstance(ref.path, Path) for ref in refs):
-            raise DataError(
-                f"{name} must put Samples with ImageRef(Path(...)) into its Dataset; one is {sample!r:.99}"
-            )
+            raise DataError(f"{name} must put Samples with ImageRef(Path(...)) into its Dataset; one is {sample!r:.99}")
 
 
 def assemble(cfg: Config, data: PreparedData, hardware: Hardware) -> "tuple[SegmentationTask, SegmentationDataModule]":
