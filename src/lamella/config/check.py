@@ -133,13 +133,7 @@ def kept(node: Any, schema: type[Target], modules: Sequence[str] = ()) -> Target
     checker = _Checker(tuple(modules))
     function = checker.function(node.get("_target_"), "", schema)
     own = checker.keys(function, str(node["_target_"]), "", schema)
-    there = {name: value for name, value in node.items() if name in own}
-    if str(node["_target_"]).startswith("lamella."):
-        arguments = checker.values(there, {name: each.annotation for name, each in own.items()}, "")
-    else:
-        values = {name: checker.foreign(there, each, name) for name, each in own.items()}
-        arguments = {name: value for name, value in values.items() if value is not _LEFT}
-    return Target(str(node["_target_"]), arguments, function=function)
+    return Target(node["_target_"], checker.arguments(node, own, node["_target_"], ""), function=function)
 
 
 def plain(node: Any) -> Any:
@@ -178,9 +172,8 @@ def targets(cfg: Any) -> dict[str, Target]:
         if isinstance(node, Target):
             found[path] = node
         if dataclasses.is_dataclass(node):
-            node = {name: value for name, value in vars(node).items() if name != "arguments"} | getattr(
-                node, "arguments", {}
-            )
+            node = dict(vars(node))
+            node |= node.pop("arguments", {})
         if isinstance(node, list):
             node = dict(enumerate(node))
         if isinstance(node, dict):
@@ -273,16 +266,19 @@ class _Checker:
         shared = {key: hint for key, hint in hints_of(schema).items() if key not in of_target}
         own = self.keys(function, name, f"{path}.", schema)
         rest = {key: value for key, value in node.items() if key != "_target_"}
+        # What a user's own function takes of the keys that every such node has (a name), it is given, too.
+        self._nothing_else(rest, shared | own, path)
+        values = self.values({key: rest[key] for key in shared if key in rest}, shared, path)
+        return schema(name, self.arguments(rest, own, name, path), function=function, **values)
+
+    def arguments(self, node: Mapping[str, Any], own: Mapping[str, Parameter], name: str, path: str) -> dict[str, Any]:
+        """The arguments of a function, held to its signature: of ours all must be there, others have defaults."""
+        place = f"{path}." if path else ""
         if name.startswith("lamella."):
-            values = self.values(rest, shared | {key: each.annotation for key, each in own.items()}, path)
-            arguments = {key: values[key] for key in own}
-        else:
-            # What its function takes of the keys that every such node has (a name), it is given, too.
-            self._nothing_else(rest, shared | own, path)
-            values = self.values({key: rest[key] for key in shared if key in rest}, shared, path)
-            arguments = {key: self.foreign(rest, each, f"{path}.{key}") for key, each in own.items()}
-            arguments = {key: value for key, value in arguments.items() if value is not _LEFT}
-        return schema(name, arguments, function=function, **{key: values[key] for key in shared})
+            there = {key: node[key] for key in own if key in node}
+            return self.values(there, {key: each.annotation for key, each in own.items()}, path)
+        values = {key: self.foreign(node, each, f"{place}{key}") for key, each in own.items()}
+        return {key: value for key, value in values.items() if value is not _LEFT}
 
     def made(self, node: Any, made: Any, path: str) -> Target:
         """One mapping with a `_target_` that must return what is asked for: a loss among the parts of a sum."""
