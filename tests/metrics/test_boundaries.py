@@ -10,6 +10,7 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from lamella.metrics.boundaries import (
+    Gaps,
     GapTable,
     gaps,
     hausdorff95,
@@ -166,6 +167,18 @@ def test_the_percentile_of_counted_distances_is_that_of_the_distances(seed):
         assert float(hausdorff95_of(GapTable(distances, some))) == pytest.approx(hausdorff95(one), nan_ok=True)
     whole = float(hausdorff95_of(GapTable(distances, pixels.sum(axis=0))))
     assert whole == pytest.approx(hausdorff95(pool(measured)))
+
+
+def test_many_distances_are_taken_together():
+    rng = np.random.default_rng(0)
+    measured = [Gaps(rng.gamma(2, 3, 4000), rng.gamma(2, 4, 5000), 0) for _ in range(3)]
+    distances, pixels = tabulate(measured, 500)
+    assert len(distances) <= 500
+    assert (pixels.sum(axis=-1) == [[4000, 5000]] * 3).all()
+    assert (np.diff(distances) > 0).all()
+    assert hausdorff95_of(GapTable(distances, pixels.sum(axis=0))) == pytest.approx(
+        hausdorff95(pool(measured)), rel=0.01
+    )
 
 
 def test_what_is_not_valid_counts_nowhere():

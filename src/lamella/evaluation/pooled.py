@@ -23,9 +23,8 @@ from lamella.statistics import interval_of
 
 Floats = npt.NDArray[np.float64]
 
-# An interval of HD95 costs as much as there are distances that differ. If there are more, they are rounded for it (not
-# for the score itself), to tenths of a pixel.
-_MOST_DISTANCES = 2000
+_MOST_DISTANCES = 500
+"""Distances that differ, for the interval of HD95, whose cost grows with them; the score itself is of all."""
 
 
 class _Pooled(NamedTuple):

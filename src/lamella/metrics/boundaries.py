@@ -98,16 +98,19 @@ def tabulate(measured: Sequence[Gaps], most: int) -> GapTable:
 
     Args:
         measured: the images.
-        most: distances that may differ. If there are more, they are rounded to tenths.
+        most: distances that may differ. If there are more, neighbouring ones are taken together, each time a `most`-th
+            of all pixels, as their mean.
     """
     parts = [each for found in measured for each in found[:2]]
-    values = np.concatenate(parts)
-    distances, place = np.unique(values, return_inverse=True)
+    distances, place, pixels = np.unique(np.concatenate(parts), return_inverse=True, return_counts=True)
     if len(distances) > most:
-        distances, place = np.unique(np.round(values, 1), return_inverse=True)
+        before = pixels.cumsum() - pixels
+        together = np.unique(before * most // pixels.sum(), return_inverse=True)[1]
+        distances = np.bincount(together, distances * pixels) / np.bincount(together, pixels)
+        place = together[place]
     row = np.repeat(np.arange(len(parts)), [len(each) for each in parts])
-    pixels = np.bincount(row * len(distances) + place, minlength=len(parts) * len(distances))
-    return GapTable(distances, pixels.reshape(len(measured), 2, len(distances)).astype(np.float64))
+    table = np.bincount(row * len(distances) + place, minlength=len(parts) * len(distances))
+    return GapTable(distances, table.reshape(len(measured), 2, len(distances)).astype(np.float64))
 
 
 def outline(mask: Mask, valid: Mask) -> Mask:
