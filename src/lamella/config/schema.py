@@ -177,6 +177,9 @@ class ScoreKeys:
     tolerance_nm: Annotated[float, Key("the same in nanometres, where a pixel's size is known", least=0)]
     min_cell_size: Annotated[int, Key("regions of fewer pixels are no cell", least=1)]
     split_neck: Annotated[float, Key("pixels a region is narrower in between where two cells touch", above=0)]
+    failure: Annotated[
+        float, Key("images with a lower Dice are counted as failures; changes no score", least=0, most=1)
+    ]
     seen: Annotated[bool, Key("also score the training images, logged under seen/")]
     resized: Annotated[
         int | None, Key("also score soft predictions resized to this square, as some papers do; null: no", least=16)

@@ -25,6 +25,7 @@ _SAME = {
     "data.workers",
     "dataset.root",
     "score.seen",
+    "score.failure",
     "plugins",
     "trainer.accelerator",  # the device is part of the protocol
 }
