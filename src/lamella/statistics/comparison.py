@@ -104,38 +104,40 @@ class Error:
     def p(self, difference: npt.ArrayLike) -> Values:
         """How likely chance makes a difference as far from 0 (two-sided).
 
-        Student's t with the degrees of freedom of F. E. Satterthwaite (1946, Biometrics Bulletin 2:110), at most those
-        of the images, and at most four times those of the seeds: what their share is, is but estimated. With fewer than
-        four of the seeds that is still too bold, and p is the mean of that of the images and that of the seeds,
-        weighted by their shares of the variance.
+        Student's t with the degrees of freedom of F. E. Satterthwaite (1946, Biometrics Bulletin 2:110). Far out, where
+        many pairs are corrected for, a few images have heavier tails than it gives them: p is never less than theirs
+        times their share of the variance. That share is but estimated, too: the degrees of freedom are at most four
+        times those of the seeds; and with fewer than four of those p is the mean of that of the images and that of the
+        seeds, weighted by their shares.
         """
         far = np.abs(np.asarray(difference, np.float64)) / self.size
+        by_images = 2 * stats.t.sf(far, self.images_freedom)
         if self.seeds_freedom < _FEW:
-            share = self.seeds / (self.images + self.seeds)
-            by_images, by_seeds = (2 * stats.t.sf(far, f) for f in (self.images_freedom, self._least_freedom))
-            return np.asarray((1 - share) * by_images + share * by_seeds)
-        return np.asarray(2 * stats.t.sf(far, self._freedom))
+            by_seeds = 2 * stats.t.sf(far, self.seeds_freedom)
+            return np.asarray(self._share * by_images + (1 - self._share) * by_seeds)
+        return np.asarray(np.maximum(2 * stats.t.sf(far, self._freedom), self._share * by_images))
 
     def reach(self, p: float) -> float:
         """The difference to each side that chance makes with the likelihood p."""
         if self.seeds_freedom >= _FEW:
-            return float(self.size * stats.t.isf(p / 2, self._freedom))
-        most = float(self.size * stats.t.isf(p / 2, self._least_freedom))
-        return float(optimize.brentq(lambda far: float(self.p(far)) - p, 0, most * (1 + 1e-9) + 1e-300, xtol=1e-12))
+            by_images = stats.t.isf(min(0.5, p / 2 / self._share), self.images_freedom)
+            return float(self.size * np.maximum(stats.t.isf(p / 2, self._freedom), by_images))
+        most = float(self.size * stats.t.isf(p / 2, min(self.seeds_freedom, self.images_freedom)))
+        return float(optimize.brentq(lambda far: float(self.p(far)) - p, 0, most * (1 + 1e-9), xtol=1e-12))
 
     def shown(self, p: float) -> float:
         """The lead of which such a comparison finds p or less in 4 of 5 cases (`POWER`)."""
         return self.reach(p) + float(self.size * stats.t.ppf(POWER, self._freedom))
 
     @property
-    def _least_freedom(self) -> float:
-        return min(self.seeds_freedom, self.images_freedom)
+    def _share(self) -> Values:
+        """The images' share of the variance."""
+        return np.asarray(self.images / (self.images + self.seeds))
 
     @property
     def _freedom(self) -> Values:
         parts = self.images**2 / self.images_freedom + self.seeds**2 / self.seeds_freedom
-        found = (self.images + self.seeds) ** 2 / parts
-        return np.asarray(np.minimum(found, min(self.images_freedom, _TIMES * self.seeds_freedom)))
+        return np.asarray(np.minimum((self.images + self.seeds) ** 2 / parts, _TIMES * self.seeds_freedom))
 
 
 def seed_variances(variances: npt.ArrayLike, freedoms: Sequence[float]) -> Values:
