@@ -1,10 +1,10 @@
 """How often the 95 % intervals of `lamella.statistics` hold the truth: simulated scores, as a table.
 
-    python tools/simulate_intervals.py                # 4,000 samples a cell; about ten minutes
+    python tools/simulate_intervals.py                # 1,000 samples a cell; a quarter of an hour
     python tools/simulate_intervals.py draws=500
 
-Of one mean: for new images. Of a difference of two methods: for new images and new seeds. Of pooled Dice: for new images
-of unlike size. The last rows of the first table are what no interval of few images can know: failures that are rare.
+Of one mean: for new images. Of a difference of two methods: for new images and new seeds. Of pooled Dice: for new
+images of unlike size. The last rows of the first table are what no interval of few images can know: failures that are rare.
 """
 
 import sys
@@ -79,7 +79,7 @@ def _row(name: str, draws: int, holds: Callable[[np.random.Generator, int], bool
 
 
 def main(arguments: list[str]) -> None:
-    draws = int(dict(each.split("=") for each in arguments).get("draws", 4000))
+    draws = int(dict(each.split("=") for each in arguments).get("draws", 1000))
     print(f"{draws:,} samples a cell; standard error of 95 %: {100 * (0.05 * 0.95 / draws) ** 0.5:.2f} %")
     print(f"\n{'ONE MEAN, over new images':44}" + "".join(f"{f'n={n}':>7}" for n in IMAGES))
     for name, (draw, truth) in SCORES.items():

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, stats
 
-from lamella.statistics.intervals import ROUNDING, Groups, Values, by_group
+from lamella.statistics.intervals import ROUNDING, Groups, Values, by_group, freedom_of
 
 CERTAIN = 0.05
 """A verdict is wrong in at most this share of cases."""
@@ -316,7 +316,7 @@ def _over_images(differences: Values, groups: Groups | None) -> tuple[float, flo
         return np.nan, np.nan
     mean = sums[:, 0].sum() / sums[:, 1].sum()
     away = sums[:, 0] - mean * sums[:, 1]
-    return float(n / (n - 1) * (away**2).sum() / sums[:, 1].sum() ** 2), n - 1.0
+    return float(n / (n - 1) * (away**2).sum() / sums[:, 1].sum() ** 2), freedom_of(sums[:, 1])
 
 
 def _alone(first: str, second: str, difference: float, error: Error) -> Comparison:

@@ -87,7 +87,8 @@ def interval(
 
     Args:
         values: (N,) one score an image; NaN where it is not defined, which is left out.
-        groups: (N,) names; groups, not images, are drawn, and n is the number of groups.
+        groups: (N,) names; groups, not images, are drawn, and n is the number of groups; where some are larger than
+            others, the degrees of freedom are fewer (`freedom_of`).
         bounds: the least and the greatest value that the score can have; Student's interval is cut to them.
         resamples: bootstrap samples.
         seed: decides them.
@@ -131,6 +132,7 @@ def interval_of(
     count = len(np.asarray(rows))
     totals = np.ascontiguousarray(sums.T).sum(axis=1)
     estimate = float(statistic(totals)) if n else np.nan
+    freedom = freedom_of(by_group(np.ones((count, 1)), groups)[:, 0])
     unknown = Interval(estimate, np.nan, np.nan, count, n, "")
     if n < 2 or np.isnan(estimate):
         return unknown
@@ -139,11 +141,11 @@ def interval_of(
         return unknown
     if n < FEWEST:
         error = float(np.sqrt((n - 1) / n * ((without_each - without_each.mean()) ** 2).sum()))
-        reach = error * float(stats.t.ppf(0.975, n - 1))
+        reach = error * float(stats.t.ppf(0.975, freedom))
         low, high = np.clip([estimate - reach, estimate + reach], *bounds).tolist()
         return Interval(estimate, low, high, count, n, "Student's t")
     resampled = np.concatenate([statistic(weights @ sums) for weights in _weights(n, resamples, seed)])
-    reach = float(np.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1))
+    reach = float(np.sqrt(n / (n - 1)) * stats.t.ppf(0.975, freedom))
     ends = bca(resampled[~np.isnan(resampled)], estimate, without_each, reach)
     return Interval(estimate, *ends, count, n, "BCa bootstrap")
 
@@ -207,6 +209,15 @@ def by_group(rows: npt.ArrayLike, groups: Groups | None) -> Values:
         return array
     place = np.unique(np.asarray(_as_many(groups, array)), return_inverse=True)[1]
     return np.stack([np.bincount(place, column) for column in array.T], axis=1)
+
+
+def freedom_of(sizes: Values) -> float:
+    """The degrees of freedom of a mean over groups of so many images: as of as many equal groups, less one.
+
+    A few large groups among small ones decide the mean alone; it is as sure as one of (sum of sizes)^2 / sum of squared
+    sizes groups (L. Kish 1965, Survey Sampling, section 8.2). Equal groups count in full.
+    """
+    return float(sizes.sum() ** 2 / (sizes**2).sum()) - 1 if len(sizes) else np.nan
 
 
 def _as_many(groups: Groups, values: Values) -> Groups:
