@@ -10,18 +10,18 @@ import pytest
 from lamella.data.types import ImageRef, Sample
 from lamella.evaluation import scores as scoring
 from lamella.evaluation.image_scores import ImageScores, ScoreSettings, score_image
-from lamella.metrics.boundaries import Gaps, gaps, hausdorff95, pool, surface_dice, surface_distance
+from lamella.metrics.boundaries import Gaps
 from lamella.metrics.neurites import THRESHOLDS
 from lamella.metrics.pixels import ImageTable
 from support.tiny import CPU, as_logits, batch
 
 SETTINGS = ScoreSettings(
     num_classes=2, objects="", spacing_nm=None, tolerance=1.0, tolerance_nm=4.0, min_cell_size=1, split_neck=2.0,
-    resized=None,
+    resized=None, failure=0.5,
 )  # fmt: skip
 
 
-NOWHERE = Gaps(np.zeros(0), np.zeros(0), None)
+NOWHERE = Gaps(np.zeros(0), np.zeros(0), 0)
 
 
 def measure(probability, predicted, truth, valid, temperature=1.0, **changed):
@@ -114,37 +114,137 @@ def test_the_challenges_pixel_error_by_hand():
     assert found["test/v_rand/oracle"] <= 1
 
 
+NOTHING = ImageScores({}, (NOWHERE,), {}, (), (), np.empty((0, 4), np.int64))
+NAMES = ("ground", "cell")
+
+
+def summarised(scored, names=NAMES, **changed):
+    """What is logged of images; none of it is NaN."""
+    found = scoring.columns(scored, names, None)
+    ones = np.ones(len(scored.table.ids))  # where a test has no outlines
+    found = {"boundary/surface_dice": ones, "boundary/imputed": 0 * ones} | found
+    values = scoring.summary(scored, found, names, dataclasses.replace(SETTINGS, **changed))
+    assert not np.isnan(list(values.values())).any()
+    return values
+
+
 def test_summaries_take_groups_as_one():
-    """Four patients with three images each, alike within a patient: there are four draws, not twelve."""
-    counts = [[[0, 0, 0, 0], [tp, 0, 10 - tp, 0]] for tp in np.repeat((1, 4, 6, 9), 3)]
-    measured = [ImageScores({}, (NOWHERE,), {}, (), (), np.empty((0, 4), np.int64))] * 12
-    alone = scored(measured, counts)
-    grouped = scoring.TestScores(alone.table, np.repeat(("a", "b", "c", "d"), 3).tolist(), alone.resized, measured, 1.0)
-    values = [
-        scoring.summary(each, scoring.columns(each, ("no", "yes"), None), ("no", "yes"), 1.0)
-        for each in (alone, grouped)
-    ]
-    width = [value["test/recall/high"] - value["test/recall/low"] for value in values]
-    assert values[0]["test/recall"] == values[1]["test/recall"] == pytest.approx(0.5)
-    assert width[1] > width[0] > 0
-    assert values[0]["test/pooled/recall"] == pytest.approx(0.5)
+    """Seven patients with three images each, alike within a patient: there are seven draws, not 21."""
+    counts = [[[0, 0, 0, 0], [tp, 0, 10 - tp, 0]] for tp in np.repeat((1, 2, 4, 5, 6, 8, 9), 3)]
+    alone = scored([NOTHING] * 21, counts)
+    grouped = scoring.TestScores(alone.table, np.repeat([*"abcdefg"], 3).tolist(), alone.resized, alone.images, 1.0)
+    values = [summarised(each) for each in (alone, grouped)]
+    for name in ("test/recall", "test/pooled/recall"):
+        width = [value[f"{name}/high"] - value[f"{name}/low"] for value in values]
+        assert values[0][name] == values[1][name] == pytest.approx(0.5)
+        assert width[1] > width[0] > 0
+    # Six images have a Dice under one half; its bounds are known only where each image is by itself.
+    assert values[0]["test/failures"] == values[1]["test/failures"] == pytest.approx(6 / 21)
+    assert values[0]["test/failures/low"] < 6 / 21 < values[0]["test/failures/high"]
+    assert "test/failures/low" not in values[1]
+    assert summarised(alone, failure=0.0)["test/failures"] == 0
 
 
-def test_pooled_outlines_by_hand():
-    """One image a pixel off, and one whose cell was missed: its outline is the picture's diagonal away."""
+def test_a_mean_is_over_the_images_that_have_the_score():
+    """Four images, of which two have no foreground, in one of which some was found; a fifth without a valid pixel."""
+    counts = [(8, 0, 2, 90), (4, 0, 6, 90), (0, 0, 0, 100), (0, 30, 0, 70), (0, 0, 0, 0)]
+    rows = [[[tn, fn, fp, tp], [tp, fp, fn, tn]] for tp, fp, fn, tn in counts]
+    values = summarised(scored([NOTHING] * 5, rows))
+    assert values["test/recall"] == pytest.approx((0.8 + 0.4) / 2)
+    assert values["test/recall/images"] == 2
+    assert values["test/accuracy"] == pytest.approx((0.98 + 0.94 + 1 + 0.7) / 4)
+    assert values["test/accuracy/images"] == 4
+    assert values["test/pooled/recall"] == 12 / 20
+    assert values["test/pooled/precision"] == 12 / 42  # what was found where nothing is counts here
+    assert values["test/failures"] == 0
+    assert values["test/absent/images"] == 2
+    assert values["test/absent/empty"] == 0.5
+    assert values["test/absent/fp"] == 15
+    first, second = (summarised(scored([NOTHING] * 2, some)) for some in (rows[:2], rows[2:4]))
+    assert not any("images" in name or "absent" in name for name in first)
+    assert not any(name in second for name in ("test/dice", "test/failures", "test/pooled/dice", "test/dice/low"))
+    assert second["test/dice/images"] == 0
+    assert second["test/pooled/accuracy"] == pytest.approx(0.85)
+
+
+def test_of_several_classes_each_has_its_own_images():
+    """Class 1 is in the first image, class 2 in none; both were found a little in the second."""
+    rows = [[[90, 0, 0, 10], [10, 0, 0, 90], [0, 0, 0, 100]], [[92, 0, 8, 0], [0, 3, 0, 97], [0, 5, 0, 95]]]
+    values = summarised(scored([NOTHING] * 2, rows), ("ground", "a", "b/c"))
+    assert (values["test/dice"], values["test/dice/images"]) == (1, 1)
+    assert (values["test/class/a/dice"], values["test/class/a/dice/images"]) == (1, 1)
+    assert "test/class/b_c/dice" not in values
+    assert values["test/class/b_c/dice/images"] == 0
+    assert values["test/macro/dice"] == pytest.approx((1 + 184 / 192) / 2)
+    assert values["test/pooled/class/a/precision"] == 10 / 13
+    assert values["test/pooled/class/a/recall"] == 1
+    assert values["test/pooled/class/a/dice"] == 20 / 23
+    assert values["test/pooled/class/a/iou"] == 10 / 13
+    assert not any(name.startswith("test/pooled/class/b_c") for name in values)
+    absent = {name: value for name, value in values.items() if "absent" in name}
+    assert absent == {
+        "test/class/a/absent/images": 1, "test/class/a/absent/empty": 0, "test/class/a/absent/fp": 3,
+        "test/class/b_c/absent/images": 2, "test/class/b_c/absent/empty": 0.5, "test/class/b_c/absent/fp": 2.5,
+    }  # fmt: skip
+
+
+def test_distances_that_were_imputed_are_counted():
+    """One image a pixel off, one whose cell was missed, one without a cell."""
     everywhere = np.ones((20, 20), bool)
-    truth, lower, nothing = square(20, 5, 5, 2) > 0, square(20, 6, 5, 2) > 0, np.zeros((20, 20), bool)
-    off, missed = gaps(lower, truth, everywhere), gaps(nothing, truth, everywhere)
-    both = pool([off, missed])
+    truth, lower, nothing = square(20, 5, 5, 2), square(20, 6, 5, 2), np.zeros((20, 20), np.uint8)
+    pairs = ((lower, truth), (nothing, truth), (lower, nothing))
+    measured = [measure(found[None].astype(np.float32), found, there, everywhere) for found, there in pairs]
+    assert [each.columns["boundary/imputed"] for each in measured] == [0, 1, 0]
     diagonal = float(np.hypot(20, 20))
-    assert both.to_truth.tolist() == [0, 0, 1, 1]
-    assert both.to_predicted.tolist() == [1, 1, 0, 0, *[diagonal] * 4]
-    assert surface_dice(both, 1.0) == 8 / 12
-    assert surface_distance(both) == pytest.approx((4 + 4 * diagonal) / 12)
-    assert hausdorff95(both) == pytest.approx(diagonal)
-    assert hausdorff95(missed) == surface_distance(missed) == pytest.approx(diagonal)
-    assert surface_dice(missed, 1.0) == 0
-    assert pool([NOWHERE, NOWHERE])[2] is None
+    assert [each.columns["boundary/hd95"] for each in measured] == pytest.approx([1, diagonal, np.nan], nan_ok=True)
+    assert [each.columns["boundary/surface_dice"] for each in measured[:2]] == [1, 0]
+    values = summarised(scored(measured, [[[396, 0, 0, 4], [4, 0, 0, 396]]] * 3))
+    assert values["test/boundary/hd95"] == pytest.approx((1 + diagonal) / 2)
+    assert values["test/boundary/hd95/images"] == 2
+    assert values["test/boundary/imputed"] == 1
+    # Pooled: eight outline pixels of the first image, half of them a pixel off, and four of the second.
+    assert values["test/pooled/boundary/surface_dice"] == 8 / 12
+    assert values["test/pooled/boundary/surface_distance"] == pytest.approx((4 + 4 * diagonal) / 12)
+    assert values["test/pooled/boundary/hd95"] == pytest.approx(diagonal)
+    assert "test/pooled/boundary/surface_dice/low" in values
+    assert "test/pooled/boundary/hd95/low" not in values
+    without = summarised(scored(measured[2:], [[[396, 4, 0, 0], [0, 4, 0, 396]]]))
+    assert not any("boundary" in name and not name.endswith("/images") for name in without)
+
+
+def test_an_image_without_a_valid_pixel_has_no_score_of_any_kind():
+    truth, nowhere = square(20, 5, 5, 8), np.zeros((20, 20), bool)
+    share = np.where(truth, 0.9, 0.1)[None].astype(np.float32)
+    for objects in ("cells", "neurites"):
+        got = measure(share, truth, truth, nowhere, objects=objects, spacing_nm=(4.0, 4.0))
+        assert np.isnan(list(got.columns.values())).all()
+        assert np.isnan([each.v_rand for each in got.neurites]).all()
+
+
+def test_what_is_ignored_is_no_neurites():
+    """Two neurites, and between them ignored pixels in place of the membrane: they count nowhere."""
+    truth = np.zeros((5, 9), np.uint8)
+    share = np.zeros((1, 5, 9), np.float32)
+    share[:, :, 4] = 1
+    valid = np.ones((5, 9), bool)
+    valid[:, 4] = False
+    parted, whole = (
+        measure(share, (share[0] > 0.5).astype(np.uint8), truth, each, objects="neurites").neurites[5]
+        for each in (valid, valid | True)
+    )
+    assert parted.v_rand == 1
+    assert whole.v_rand < 1
+
+
+def test_cells_where_there_are_none():
+    """No cell and none found, and one found: only the count is defined."""
+    empty, one = np.zeros((20, 20), np.uint8), square(20, 5, 5, 8)
+    shares = [f"{way}cells/{name}" for way in ("", "watershed/") for name in ("f1", "pq", "aji")]
+    for found in (empty, one):
+        share = found[None].astype(np.float32)
+        columns = measure(share, found, empty, np.ones((20, 20), bool), objects="cells").columns
+        assert (columns["count/true"], columns["count/error"]) == (0, found.max())
+        assert np.isnan([columns[name] for name in shares]).all()
 
 
 @pytest.mark.parametrize(("bytes_", "most"), [(0, 0), (2 * 7 * 20 * 20, 2), (2**40, 5)])

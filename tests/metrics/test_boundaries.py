@@ -9,7 +9,14 @@ from monai import metrics as reference
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from lamella.metrics.boundaries import gaps, hausdorff95, outline, surface_dice, surface_distance
+from lamella.metrics.boundaries import (
+    gaps,
+    hausdorff95,
+    outline,
+    pool,
+    surface_dice,
+    surface_distance,
+)
 
 seeds = st.integers(0, 2**32 - 1)
 often = settings(max_examples=60, deadline=None)
@@ -90,14 +97,53 @@ def test_a_far_speck_by_hand():
     assert dice == pytest.approx(2 / 3)
 
 
+UNDEFINED = pytest.approx((np.nan,) * 3, nan_ok=True)
+
+
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (4.0, 4.0)])
 def test_empty_and_full(spacing):
+    """Without an outline in the truth nothing is defined; with one that was missed, the diagonal is imputed."""
     empty = np.zeros((3, 4), bool)
     full, some = ~empty, mask("....", ".##.", "....")
-    diagonal = 5 * spacing[0]
-    assert scores(empty, empty, spacing=spacing) == scores(full, full, spacing=spacing) == (0, 0, 1)
-    for predicted, truth in ((empty, full), (full, empty), (empty, some), (some, empty), (full, some), (some, full)):
-        assert scores(predicted, truth, spacing=spacing, tolerance=100) == (diagonal, diagonal, 0)
+    for predicted in (empty, full, some):
+        assert scores(predicted, empty, spacing=spacing) == UNDEFINED
+        assert scores(predicted, full, spacing=spacing) == UNDEFINED
+    for predicted in (empty, full):
+        assert scores(predicted, some, spacing=spacing, tolerance=100) == (5 * spacing[0], 5 * spacing[0], 0)
+    assert scores(some, some, spacing=spacing) == (0, 0, 1)
+
+
+def test_a_truth_that_fills_the_picture_has_no_distance_whatever_was_missed():
+    full, missed = mask("####", "####", "####"), mask("####", "##.#", "####")
+    found = gaps(missed, full, everywhere(full))
+    assert (hausdorff95(found), surface_distance(found), surface_dice(found, 2)) == UNDEFINED
+    assert found.imputed == 0
+    # The other way round there is a hole, whose outline was missed.
+    assert scores(full, missed) == (5, 5, 0)
+
+
+def test_imputed_distances_are_counted():
+    some, empty = mask("....", ".##.", "...."), np.zeros((3, 4), bool)
+    assert [gaps(*pair, everywhere(some)).imputed for pair in ((some, some), (empty, some), (some, empty))] == [0, 1, 0]
+    missed = gaps(empty, some, everywhere(some))
+    assert missed.to_predicted.tolist() == [5, 5]
+    assert missed.to_truth.tolist() == []
+
+
+def test_pooled_by_hand():
+    """One image a pixel off, one whose region was missed, one without the class, which is left out."""
+    some, off, empty = mask("....", ".##.", "...."), mask("....", "....", ".##."), np.zeros((3, 4), bool)
+    parts = [gaps(found, there, everywhere(some)) for found, there in ((off, some), (empty, some), (some, empty))]
+    both = pool(parts)
+    assert (both.to_truth.tolist(), both.to_predicted.tolist(), both.imputed) == ([1, 1], [1, 1, 5, 5], 1)
+    assert surface_distance(both) == (4 + 10) / 6
+    assert surface_dice(both, 1) == 4 / 6
+    assert hausdorff95(both) == pytest.approx(5)
+    assert (
+        hausdorff95(pool(parts[2:])),
+        surface_distance(pool(parts[2:])),
+        surface_dice(pool(parts[2:]), 1),
+    ) == UNDEFINED
 
 
 def test_what_is_not_valid_counts_nowhere():
@@ -105,8 +151,9 @@ def test_what_is_not_valid_counts_nowhere():
     valid = mask("###.", "###.")
     assert scores(mask("##.#", "##.."), truth, valid) == (0, 0, 1)
     assert scores(mask("##.#", "##.."), truth)[0] > 0
-    # Without one valid pixel nothing is wrong.
-    assert scores(~truth, truth, valid & False) == (0, 0, 1)
+    # All that is valid is of the class, or nothing is valid: there is no outline.
+    assert scores(truth, truth, mask("##..", "##..")) == UNDEFINED
+    assert scores(~truth, truth, valid & False) == UNDEFINED
 
 
 def test_what_does_not_fit_is_refused():
@@ -135,14 +182,19 @@ def test_equals_all_pairs_of_pixels(seed, spacing):
 @often
 def test_symmetric_bounded_and_perfect_for_the_same(seed):
     predicted, truth, valid = random_masks(seed)
-    found = scores(predicted, truth, valid)
-    assert found == pytest.approx(scores(truth, predicted, valid))
+    found, turned = scores(predicted, truth, valid), scores(truth, predicted, valid)
+    if not outline(truth, valid).any():
+        assert found == UNDEFINED
+        return
+    assert turned == (pytest.approx(found) if outline(predicted, valid).any() else UNDEFINED)
     hausdorff, mean, dice = found
     assert 0 <= mean <= np.hypot(*truth.shape) + 1e-9
     assert 0 <= hausdorff <= np.hypot(*truth.shape) + 1e-9
     assert 0 <= dice <= 1
     assert scores(truth, truth, valid) == (0, 0, 1)
-    assert scores(predicted, np.where(valid, predicted, truth), valid) == (0, 0, 1)
+    assert scores(predicted, np.where(valid, predicted, truth), valid) == (
+        (0, 0, 1) if outline(predicted, valid).any() else UNDEFINED
+    )
 
 
 @given(seeds, st.floats(0, 5), st.floats(0, 5))
@@ -150,7 +202,7 @@ def test_symmetric_bounded_and_perfect_for_the_same(seed):
 def test_more_tolerance_never_lowers_the_score(seed, one, other):
     predicted, truth, valid = random_masks(seed)
     found = gaps(predicted, truth, valid)
-    assert surface_dice(found, min(one, other)) <= surface_dice(found, max(one, other))
+    assert not surface_dice(found, min(one, other)) > surface_dice(found, max(one, other))
 
 
 @given(seeds, st.sampled_from([(1.0, 1.0), (1.0, 2.5)]), st.sampled_from([1.0, 1.7, 2.5]))
@@ -176,14 +228,19 @@ def test_monai_counts_the_frame(seed):
 
 @pytest.mark.filterwarnings("ignore:the (ground truth|prediction) of class 0 is all 0:UserWarning")
 def test_monai_has_no_number_where_a_mask_is_empty():
-    """Ours are the picture's diagonal and 0, so that a mean over images stays a number and misses cost."""
+    """Ours are the picture's diagonal and 0 where all was missed: a mean over images stays a number, and misses cost.
+
+    Where the truth is empty, MONAI's distances and ours are no numbers; its surface Dice is 0 there where something was
+    found, ours is left out, so that two methods always lose the same images.
+    """
     some, empty = mask("....", ".##.", "...."), np.zeros((3, 4), bool)
     for pair in ((some, empty), (empty, some)):
         assert not np.isfinite(monai_scores(*pair, 1.0)[:2]).any()
         assert monai_scores(*pair, 1.0)[2] == 0
-        assert scores(*pair) == (5, 5, 0)
+    assert scores(empty, some) == (5, 5, 0)
+    assert scores(some, empty) == UNDEFINED
     assert np.isnan(monai_scores(empty, empty, 1.0)).all()
-    assert scores(empty, empty) == (0, 0, 1)
+    assert scores(empty, empty) == UNDEFINED
 
 
 def close(expected):

@@ -11,6 +11,7 @@ from sklearn.metrics import brier_score_loss, log_loss
 import lamella.torchvision_ops  # noqa: F401 - before torchmetrics, which imports torchvision
 from lamella.metrics.calibration import (
     TEMPERATURES,
+    Histogram,
     LogitSample,
     brier,
     curve,
@@ -86,10 +87,10 @@ def test_empty_and_full(probability, truth, expected):
 
 
 @pytest.mark.filterwarnings("error")
-def test_without_one_valid_pixel_nothing_is_wrong():
+def test_without_one_valid_pixel_nothing_is_known():
     truth = np.zeros((2, 2), np.uint8)
     found = histogram(np.ones((1, 2, 2), np.float32), truth, ~all_valid(truth))
-    assert ece(found) == brier(found) == 0
+    assert np.isnan([ece(found), brier(found)]).all()
     assert np.isnan(curve(found).right).all()
 
 
@@ -121,6 +122,17 @@ def test_images_pooled_are_one_large_image(seed, classes):
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
     assert ece(whole) == pytest.approx(ece(parts))
+
+
+@given(seeds)
+@often
+def test_rows_of_images_add_up_to_their_pool(seed):
+    found = [histogram(*random_image(seed + i)) for i in range(3)]
+    rows = np.stack([each.row() for each in found])
+    whole, each = Histogram.of(rows.sum(axis=0)), Histogram.of(rows)
+    for score in (ece, brier):
+        np.testing.assert_allclose(score(whole), score(pool(found)), rtol=1e-12)
+        np.testing.assert_array_equal(score(each), [score(one) for one in found])
 
 
 # --- temperature -----------------------------------------------------------------------------------------

@@ -100,7 +100,9 @@ def test_every_score_that_a_run_logs_has_an_entry(logged):
     for name in (
         "test/watershed/cells/f1",
         "test/boundary/hd95_nm",
-        "test/class/class 2/dice/low",
+        "test/class/class 2/dice",
+        "test/pooled/class/class 2/recall",
+        "test/failures",
         "test/v_rand/oracle",
     ):
         assert name in names  # the runs were of all kinds
@@ -112,7 +114,8 @@ def test_a_metric_knows_the_column_it_sums_up(logged):
     for metrics, columns in logged.values():
         assert all(lookup(name).column == name for name in columns)
         summed = {lookup(name).column for name in metrics} - {None}
-        assert summed == {name for name in columns if lookup(name).kind != "count"}
+        # Of what is only counted, images whose distances were imputed have a metric of their own.
+        assert summed == {name for name in columns if lookup(name).kind != "count" or name == "boundary/imputed"}
 
 
 @pytest.mark.slow
@@ -136,11 +139,35 @@ def test_headings_by_hand():
         "watershed/cells/f1": "cell F1, watershed",
         "test/pooled/watershed/cells/pq": "PQ, watershed, pooled",
         "test/dice/low": "Dice, lower end of the 95 % interval",
+        "test/dice/images": "Dice, images",
+        "test/pooled/dice/high": "Dice, pooled, upper end of the 95 % interval",
+        "test/pooled/class/nucleus/recall": "recall, nucleus, pooled",
+        "test/absent/images": "images without it",
+        "test/class/nucleus/absent/images": "images without it, nucleus",
+        "test/class/nucleus/absent/fp": "false positives in these, nucleus",
+        "test/class/nucleus/dice/images": "Dice, nucleus, images",
         "tp_2": "true positives, class 2",
         "boundary/hd95_nm": "HD95, nm",
     }
     assert {name: lookup(name).heading for name in headings} == headings
     assert lookup("class/nucleus/dice").meaning == "2 TP / (2 TP + FP + FN), for nucleus"
+    assert lookup("class/nucleus/absent/empty").meaning == (
+        "share predicted empty, among images without any, for nucleus"
+    )
+
+
+def test_bounds_by_hand():
+    bounds = {
+        "test/dice": (0, 1),
+        "test/pooled/mcc": (-1, 1),
+        "calibration/brier_tempered": (0, 2),
+        "test/boundary/hd95": (0, np.inf),
+        "watershed/count/mae": (0, np.inf),
+        "test/count/bias": (-np.inf, np.inf),
+        "count/error": (-np.inf, np.inf),
+        "tp": (0, np.inf),
+    }
+    assert {name: lookup(name).bounds for name in bounds} == bounds
 
 
 def test_directions_by_hand():
@@ -165,6 +192,9 @@ def test_columns_and_parts_by_hand():
         "test/class/nucleus/dice": "class/nucleus/dice",
         "test/watershed/count/bias": "watershed/count/error",
         "test/pooled/dice": None,
+        "test/dice/images": None,
+        "test/class/nucleus/absent/fp": None,
+        "test/boundary/imputed": "boundary/imputed",
         "test/macro/dice": None,
         "test/v_rand/oracle": None,
         "test/v_rand/threshold": None,
@@ -179,7 +209,17 @@ def test_columns_and_parts_by_hand():
 
 def test_what_the_terminal_shows():
     shown = ("test/dice", "test/pooled/iou", "test/class/nucleus/dice", "test/count/mae", "test/threshold", "seen/dice")
-    hidden = ("test/dice/low", "test/mcc", "test/pooled/mcc", "test/watershed/cells/f1", "test/macro/dice", "val/dice")
+    shown += ("test/failures", "test/absent/empty", "test/boundary/imputed", "test/class/nucleus/absent/images")
+    hidden = (
+        "test/dice/low",
+        "test/dice/images",
+        "test/pooled/class/nucleus/dice",
+        "test/mcc",
+        "test/pooled/mcc",
+        "test/watershed/cells/f1",
+        "test/macro/dice",
+        "val/dice",
+    )
     assert all(lookup(name).shown for name in shown)
     assert not any(lookup(name).shown for name in hidden)
     assert not lookup("test/watershed/count/mae").shown

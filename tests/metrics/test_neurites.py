@@ -331,19 +331,22 @@ def test_best_threshold():
     assert best_threshold({0.2: 0.7, 0.4: 0.9, 0.8: 0.8}) == 0.4
     assert best_threshold({0.0: 0.9, 0.6: 0.9, 0.9: 0.9}) == 0.6  # nearest 0.5
     assert best_threshold({0.7: 0.9, 0.3: 0.9}) == 0.3  # equally near: the lower
-    with pytest.raises(ValueError, match="no threshold"):
+    assert best_threshold({0.2: np.nan, 0.4: 0.9, 0.8: 0.8}) == 0.4
+    with pytest.raises(ValueError, match="no threshold to choose"):
         best_threshold({})
+    with pytest.raises(ValueError, match="has a mean"):
+        best_threshold({0.2: np.nan})
 
 
 # --- what is refused -------------------------------------------------------------------------------------
 
 
-def test_a_truth_without_interior_is_refused():
+def test_a_truth_without_interior_has_no_score():
     nothing = np.zeros((2, 3), dtype=np.bool_)
-    with pytest.raises(ValueError, match="no interior"):
-        compare(nothing, np.ones((2, 3), dtype=np.int32))
-    with pytest.raises(ValueError, match="no interior"):
-        scores_at(np.ones((2, 3), dtype=np.float32), nothing, [0.5])
+    assert np.isnan(compare(nothing, np.ones((2, 3), dtype=np.int32))).all()
+    found = scores_at(np.ones((2, 3), dtype=np.float32), nothing, [0.5, 0.7])
+    assert len(found) == 2
+    assert np.isnan(found).all()
 
 
 @pytest.mark.parametrize(

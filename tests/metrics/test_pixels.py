@@ -15,6 +15,7 @@ from lamella.metrics.pixels import (
     choose_threshold,
     count,
     count_at,
+    defined_mean,
     dice,
     iou,
     mcc,
@@ -30,6 +31,7 @@ from lamella.metrics.pixels import (
 from torchmetrics.functional import classification as reference  # isort: skip
 
 seeds = st.integers(0, 2**32 - 1)
+NAN = float("nan")
 
 
 def ids(rows):
@@ -107,21 +109,49 @@ def test_scores_by_hand():
     assert pixel_error(counts) == pytest.approx(3 / 8)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("predicted", "truth", "expected"),
     [
-        (0, 0, [1, 1, 1, 1, 1, 1, 1, 0]),  # nothing there, nothing said
-        (0, 1, [0, 0, 0, 0, 0, 0, -1, 1]),
-        (1, 0, [0, 0, 0, 0, 0, 0, -1, 1]),
-        (1, 1, [1, 1, 1, 1, 1, 1, 1, 0]),
+        # Dice, IoU, accuracy, precision, recall, specificity, MCC, pixel error
+        (0, 0, [NAN, NAN, 1, NAN, NAN, 1, NAN, 0]),  # nothing there: undefined, whatever was said
+        (1, 0, [NAN, NAN, 0, NAN, NAN, 0, NAN, 1]),
+        (0, 1, [0, 0, 0, 0, 0, NAN, -1, 1]),  # all is of the class: nothing to leave out
+        (1, 1, [1, 1, 1, 1, 1, NAN, 1, 0]),
     ],
 )
 def test_empty_and_full(predicted, truth, expected):
     truth, predicted = (torch.full((1, 3, 3), v, dtype=torch.uint8) for v in (truth, predicted))
     scores = table(predicted, truth, all_valid(truth))
-    assert [scores.per_image(name)[0] for name in ALL_SCORE_NAMES] == expected
-    assert [scores.pooled(name) for name in ALL_SCORE_NAMES] == expected
-    assert [scores.of_class(name, 1)[0] for name in ALL_SCORE_NAMES] == expected
+    for found in (
+        [scores.per_image(name)[0] for name in ALL_SCORE_NAMES],
+        [scores.pooled(name) for name in ALL_SCORE_NAMES],
+        [scores.of_class(name, 1)[0] for name in ALL_SCORE_NAMES],
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ((4, 0, 2, 3), {"dice": 8 / 10, "iou": 4 / 6, "precision": 1, "recall": 4 / 6, "specificity": 1}),
+        # There and nothing said: 0, precision, too.
+        ((0, 0, 2, 7), {"dice": 0, "iou": 0, "precision": 0, "recall": 0, "specificity": 1, "mcc": 0}),
+        # Not there and something said: undefined, but for what judges the background.
+        ((0, 3, 0, 6), {"dice": NAN, "iou": NAN, "precision": NAN, "recall": NAN, "specificity": 6 / 9, "mcc": NAN}),
+        # All of the class, half of it found.
+        ((4, 0, 4, 0), {"dice": 8 / 12, "precision": 1, "recall": 1 / 2, "specificity": NAN, "mcc": 0}),
+        # All of the class, all found.
+        ((8, 0, 0, 0), {"dice": 1, "precision": 1, "recall": 1, "specificity": NAN, "mcc": 1, "accuracy": 1}),
+        ((0, 0, 0, 0), dict.fromkeys(ALL_SCORE_NAMES, NAN)),
+    ],
+)
+def test_what_is_undefined_by_hand(counts, expected):
+    # As an image of two classes: what is false for one is false for the other.
+    tp, fp, fn, tn = counts
+    scores = ImageTable(["a"], np.array([[[tn, fn, fp, tp], counts]]))
+    found = {name: scores.per_image(name)[0] for name in expected}
+    assert found == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +160,6 @@ def test_empty_and_full(predicted, truth, expected):
         ([2, 2, 0, 0], 0),  # all was called foreground
         ([0, 0, 2, 2], 0),  # nothing was
         ([2, 0, 2, 0], 0),  # all is foreground
-        ([0, 0, 0, 0], 1),
         ([3_000_000_000, 0, 0, 7_000_000_000], 1),  # the product of four sums would overflow
     ],
 )
@@ -138,10 +167,41 @@ def test_correlation_where_a_row_or_column_is_empty(counts, expected):
     assert mcc(np.array(counts)) == expected
 
 
-def test_an_image_without_one_valid_pixel_scores_1():
+@pytest.mark.filterwarnings("error")
+def test_an_image_without_one_valid_pixel_has_no_score():
     truth = torch.ones(1, 2, 2, dtype=torch.uint8)
     scores = table(1 - truth, truth, torch.zeros_like(truth, dtype=torch.bool))
-    assert [scores.per_image(name)[0] for name in ALL_SCORE_NAMES] == [1] * 7 + [0]
+    assert np.isnan([scores.per_image(name)[0] for name in ALL_SCORE_NAMES]).all()
+    assert np.isnan([scores.pooled(name) for name in ALL_SCORE_NAMES]).all()
+
+
+def test_what_is_ignored_can_take_a_class_away():
+    truth, predicted = ids([[1, 0, 0, 0]]), ids([[1, 1, 0, 0]])
+    valid = torch.tensor([[[False, True, True, True]]])
+    assert table(predicted, truth, all_valid(truth)).per_image("dice") == pytest.approx([2 / 3])
+    scores = table(predicted, truth, valid)
+    assert np.isnan(scores.per_image("dice")).all()
+    assert scores.per_image("accuracy") == pytest.approx([2 / 3])
+    assert scores.per_image("specificity") == pytest.approx([2 / 3])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_class_that_is_not_there_is_left_out_of_an_images_mean():
+    """Three images of three classes: with both kinds of foreground, with the first alone, with none."""
+    truth = torch.tensor([[[0, 1, 2, 2]], [[0, 1, 1, 0]], [[0, 0, 0, 0]]], dtype=torch.uint8)
+    predicted = torch.tensor([[[0, 1, 2, 1]], [[0, 1, 2, 0]], [[0, 2, 0, 0]]], dtype=torch.uint8)
+    scores = table(predicted, truth, all_valid(truth), 3)
+    first, second = 2 / 3, 2 / 3
+    np.testing.assert_allclose(scores.of_class("dice", 1), [first, 2 / 3, NAN])
+    np.testing.assert_allclose(scores.of_class("dice", 2), [second, NAN, NAN])  # though found in all
+    np.testing.assert_allclose(scores.per_image("dice"), [(first + second) / 2, 2 / 3, NAN])
+    np.testing.assert_allclose(scores.macro("dice"), [(1 + first + second) / 3, (1 + 2 / 3) / 2, 6 / 7])
+    np.testing.assert_allclose(scores.per_image("specificity"), [(2 / 3 + 1) / 2, (1 + 3 / 4) / 2, (1 + 3 / 4) / 2])
+    # Pooled: class 1 with TP 2, FP 1, FN 1; class 2 with TP 1, FP 2, FN 1.
+    assert scores.pooled("dice") == pytest.approx((4 / 6 + 2 / 5) / 2)
+    nowhere = table(predicted[2:], truth[2:], all_valid(truth[2:]), 3)
+    assert np.isnan(nowhere.pooled("dice"))
+    assert nowhere.pooled("accuracy") == 3 / 4
 
 
 def test_pooled_is_not_the_mean_over_images():
@@ -152,6 +212,15 @@ def test_pooled_is_not_the_mean_over_images():
     assert scores.pooled("dice") == pytest.approx(10 / 14)
     assert scores.pooled("recall") == pytest.approx(5 / 9)
     assert scores.pooled("accuracy") == pytest.approx(5 / 9)
+
+
+def test_a_mean_of_what_is_defined_is_numpys_to_the_last_bit():
+    values = np.random.default_rng(0).random((3, 1001))
+    assert (defined_mean(values) == values.mean(axis=-1)).all()
+    assert (defined_mean(values, axis=0) == values.mean(axis=0)).all()
+    assert defined_mean([NAN, 0.25, 0.75]) == 0.5
+    assert np.isnan(defined_mean([NAN, NAN]))
+    assert np.isnan(defined_mean([]))
 
 
 def test_a_table_holds_each_image_once():
@@ -200,10 +269,12 @@ def test_more_classes_equal_torchmetrics(seed):
 
 
 def test_where_torchmetrics_has_another_rule_for_nothing():
+    """It says 0 where the class is not there, whether found or not: a mean over images falls with each such image."""
     empty = torch.zeros(1, 3, 3, dtype=torch.uint8)
-    assert reference.binary_f1_score(empty, empty, multidim_average="samplewise") == 0
-    assert reference.binary_jaccard_index(empty, empty) == 0
-    assert table(empty, empty, all_valid(empty)).per_image("dice") == 1
+    for predicted in (empty, 1 - empty):
+        assert reference.binary_f1_score(predicted, empty, multidim_average="samplewise") == 0
+        assert reference.binary_jaccard_index(predicted, empty) == 0
+        assert np.isnan(table(predicted, empty, all_valid(empty)).per_image("dice")).all()
 
 
 @given(seeds, st.integers(1, 5), st.randoms(use_true_random=False))
@@ -217,8 +288,8 @@ def test_batch_size_and_order_change_nothing(seed, batch, random):
     counts = torch.cat([count(predicted[p], truth[p], valid[p], 3) for p in parts])
     again = ImageTable([str(i) for i in order], counts.numpy())
     for name in ALL_SCORE_NAMES:
-        assert again.pooled(name) == whole.pooled(name)
-        assert (again.per_image(name) == whole.per_image(name)[order]).all()
+        np.testing.assert_array_equal(again.pooled(name), whole.pooled(name))
+        np.testing.assert_array_equal(again.per_image(name), whole.per_image(name)[order])
 
 
 @given(seeds)
@@ -231,14 +302,14 @@ def test_the_two_classes_seen_from_the_other_side(seed):
     swapped = table(truth, predicted, valid)
     for name in ("dice", "iou", "accuracy", "mcc"):
         np.testing.assert_allclose(scores.per_image(name), swapped.per_image(name))
-    assert (abs(scores.per_image("mcc")) <= 1).all()
+    assert not (abs(scores.per_image("mcc")) > 1).any()
 
 
 def test_macro_takes_the_background_in():
-    counts = np.array([[[6, 0, 2, 0], [0, 2, 0, 6]]])  # background missed in 2 of 8 pixels, called class 1
+    counts = np.array([[[6, 0, 2, 1], [1, 2, 0, 6]]])  # background missed in 2 of 8 pixels, called class 1
     scores = ImageTable(["a"], counts)
-    assert scores.per_image("iou") == pytest.approx([0])
-    assert scores.macro("iou") == pytest.approx([(6 / 8 + 0) / 2])
+    assert scores.per_image("iou") == pytest.approx([1 / 3])
+    assert scores.macro("iou") == pytest.approx([(6 / 8 + 1 / 3) / 2])
 
 
 # --- the threshold ---------------------------------------------------------------------------------------
@@ -279,8 +350,16 @@ def test_the_chosen_threshold_has_the_best_mean():
     assert choose_threshold(np.array([[large, [10, 490, 490, 10]], [small, [0, 0, 5, 95]]]), (0.3, 0.4)) == 0.3
 
 
+def test_images_without_foreground_choose_no_threshold():
+    # The first image is best at 0.4; the second has no foreground, and would vote for 0.3 with all its pixels.
+    counts = np.array([[[4, 2, 0, 94], [4, 0, 0, 96]], [[0, 0, 0, 100], [0, 50, 0, 50]]])
+    assert choose_threshold(counts, (0.3, 0.4)) == 0.4
+    with pytest.raises(ValueError, match="has a mean"):
+        choose_threshold(counts[1:], (0.3, 0.4))
+
+
 def test_without_a_better_one_it_is_a_half():
-    assert choose_threshold(np.zeros((3, 99, 4), np.int64)) == 0.5
+    assert choose_threshold(np.ones((3, 99, 4), np.int64)) == 0.5
 
 
 # --- soft scores -----------------------------------------------------------------------------------------
@@ -294,7 +373,10 @@ def test_soft_scores_by_hand():
     assert sums[0, 0] == pytest.approx([1.0, 1.5, 2])
     assert soft_dice(sums) == pytest.approx([2 / 3.5])
     assert soft_iou(sums) == pytest.approx([1 / 2.5])
-    assert soft_dice(soft_sums(probability, truth, valid & False).numpy()) == [1]
+    for sums in (soft_sums(probability, truth, valid & False), soft_sums(probability, truth * 0, valid)):
+        assert np.isnan([soft_dice(sums.numpy()), soft_iou(sums.numpy())]).all()
+    # Of two classes besides background one is not there.
+    assert soft_dice(np.array([[1.0, 1.5, 2.0], [0.0, 0.7, 0.0]])) == pytest.approx(2 / 3.5)
 
 
 @given(seeds)

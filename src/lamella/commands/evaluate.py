@@ -73,8 +73,8 @@ def run(cfg: DictConfig) -> None:
         tracked.log_metrics(scores)
         tracked.log_folder(folder)
         shutil.rmtree(folder)  # kept where anything above failed
-    images = len(data.split.test)
-    print_scores(out, scores, heading=heading, images=images, run_id=tracked.run_id, experiment=own.tracking.experiment)
+    tested, name = data.split.test, own.tracking.experiment
+    print_scores(out, scores, heading=heading, samples=tested, run_id=tracked.run_id, experiment=name)
     out.print(_against(parent, scores, json.loads(tags["lamella.protocol"])), highlight=False)
 
 
@@ -118,6 +118,7 @@ def _configuration(wanted: Evaluate, trained: checkpoint.Trained) -> dict[str, A
     for name in ("accelerator", "precision"):
         if getattr(wanted, name) is not None:
             own["trainer"][name] = getattr(wanted, name)
+    own.get("score", {}).setdefault("failure", 0.5)  # older runs do not say; it changes no score
     own["plugins"] = [*wanted.plugins, *wanted.trust]  # never what the file says
     own["trainer"]["callbacks"] = {}  # nothing is trained
     return own

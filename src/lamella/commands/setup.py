@@ -233,6 +233,7 @@ def test(
         min_cell_size=keys.min_cell_size,
         split_neck=keys.split_neck,
         resized=keys.resized,
+        failure=keys.failure,
     )
     shown = cfg.tracking.figures
     with counting(out, "scoring the test images") as say:

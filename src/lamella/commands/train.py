@@ -1,6 +1,7 @@
 """The command `train`: one run from start to end, from files to scores in MLflow."""
 
 import shutil
+from math import isnan, nan
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -20,6 +21,7 @@ from lamella.evaluation.operating_point import select
 from lamella.inference import checkpoint
 from lamella.inference.segmenter import Segmenter
 from lamella.inference.whole_images import count_images
+from lamella.metrics.pixels import defined_mean
 from lamella.models.classical.base import Classical
 from lamella.plots import run as figures
 from lamella.tracking.provenance import describe
@@ -124,9 +126,9 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
         tracked.log_metrics(scores)
         tracked.log_folder(folder)
         shutil.rmtree(folder)  # kept where anything above failed
-    images = len(data.split.test)
-    print_scores(out, scores, heading=heading, images=images, run_id=tracked.run_id, experiment=cfg.tracking.experiment)
-    return scores["test/dice"]
+    tested, name = data.split.test, cfg.tracking.experiment
+    print_scores(out, scores, heading=heading, samples=tested, run_id=tracked.run_id, experiment=name)
+    return scores.get("test/dice", nan)  # none of them may have foreground
 
 
 def seen(data: PreparedData, segmenter: Segmenter, machine: hardware.Hardware) -> dict[str, float]:
@@ -135,4 +137,5 @@ def seen(data: PreparedData, segmenter: Segmenter, machine: hardware.Hardware) -
     ids = [sample.id for sample in samples]
     batches = whole(samples, data.store, ahead=machine.device.type == "cuda")
     table = count_images(segmenter, batches, machine, ids=ids, num_classes=len(names), tta=tta)
-    return {f"seen/{name}": float(table.per_image(name).mean()) for name in ("dice", "pixel_error")}
+    values = {f"seen/{name}": float(defined_mean(table.per_image(name))) for name in ("dice", "pixel_error")}
+    return {name: value for name, value in values.items() if not isnan(value)}

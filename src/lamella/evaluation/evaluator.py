@@ -59,7 +59,7 @@ def evaluate_test(
         segmenter, batches, hardware, settings, samples=samples, temperature=temperature, each=each
     )
     found = scores.columns(scored, names, operating_point.neurite_threshold)
-    values = scores.summary(scored, found, names, settings.tolerance)
+    values = scores.summary(scored, found, names, settings)
     values["time/test_images_per_s"] = scored.images_per_s
     values["model/parameters"] = sum(p.numel() for p in segmenter.network.parameters())
     values["test/threshold"] = operating_point.threshold
@@ -104,13 +104,17 @@ def confusion_of(truth: Bytes, predicted: Bytes, num_classes: int) -> npt.NDArra
 def _draw(
     data: PreparedData, dice: scores.Column, predictions: dict[int, Bytes], folder: Path, heading: str, shown: int
 ) -> None:
-    """Writes some test images, from the worst to the best."""
-    order = np.argsort(dice)
+    """Writes some test images, from the worst to the best; those without foreground, which have no Dice, at the end."""
+    order, having = np.argsort(dice), int((~np.isnan(dice)).sum())
     places = np.unique(np.linspace(0, len(order) - 1, min(shown, len(order))).round().astype(int))
     for rank, place in enumerate(places, 1):
         case = int(order[place])
         sample = data.split.test[case]
-        standing = f"Dice {dice[case]:.4f}, number {place + 1} of {len(order)} from the worst"
+        standing = (
+            f"Dice {dice[case]:.4f}, number {place + 1} of {having} from the worst"
+            if place < having
+            else "no foreground in the truth"
+        )
         figures.prediction(
             folder / f"prediction_{rank}.png",
             image=data.store.full_image(sample),

@@ -1,9 +1,10 @@
 """One predicted image -> every score beyond pixel counts: outlines, cells, neurites, calibration."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isnan, nan
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,26 @@ from lamella.metrics import boundaries, calibration, cells, instances, neurites
 from lamella.metrics.pixels import count_at
 
 Mask = npt.NDArray[np.bool_]
+
+CELL_SCORES: dict[str, Callable[[cells.CellCounts], Any]] = {
+    "count/true": lambda counts: counts.truth,
+    "count/found": lambda counts: counts.predicted,
+    "count/error": cells.count_error,
+    "cells/precision": cells.precision,
+    "cells/recall": cells.recall,
+    "cells/f1": cells.f1,
+    "cells/ap50": lambda counts: cells.average_precision(counts, 0.5),
+    "cells/ap": cells.average_precision,
+    "cells/aji": cells.aggregated_jaccard,
+    "cells/pq": cells.panoptic_quality,
+}
+"""Every score of cell counts, of one image's or of arrays of them."""
+
+CALIBRATION_SCORES: dict[str, Callable[[calibration.Histogram], Any]] = {
+    "calibration/ece": calibration.ece,
+    "calibration/brier": calibration.brier,
+}
+"""Every score of a calibration histogram, of one image's or of arrays of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +50,7 @@ class ScoreSettings:
         min_cell_size: regions of fewer pixels are no cell.
         split_neck: pixels by which a region must be narrower in between for it to be two cells.
         resized: side of the square that prediction and truth are resized to for the soft scores; None: none.
+        failure: an image whose Dice is below it is counted as a failure.
     """
 
     num_classes: int
@@ -39,13 +61,14 @@ class ScoreSettings:
     min_cell_size: int
     split_neck: float
     resized: int | None
+    failure: float
 
 
 class ImageScores(NamedTuple):
     """The scores of one image, and the counts behind them, which add up over images to pooled scores.
 
     Attributes:
-        columns: score -> value.
+        columns: score -> value; NaN where it is undefined.
         outlines: distances between outlines in pixels, of each class but the background.
         cells: prefix ("" or "watershed/") -> counts; empty where regions are no cells.
         calibration: pixels by probability, as predicted and at the temperature; empty for masks without probabilities.
@@ -81,7 +104,7 @@ def score_image(
     """
     ids = range(1, settings.num_classes)
     gaps = tuple(boundaries.gaps(predicted == each, truth == each, valid) for each in ids)
-    columns = outline_scores(gaps, settings.tolerance)
+    columns = outline_scores(gaps, settings.tolerance) | {"boundary/imputed": sum(each.imputed for each in gaps)}
     if settings.spacing_nm is not None:
         spaced = [boundaries.gaps(predicted == each, truth == each, valid, settings.spacing_nm) for each in ids]
         columns |= {f"{name}_nm": value for name, value in outline_scores(spaced, settings.tolerance_nm).items()}
@@ -97,45 +120,46 @@ def score_image(
     interior = np.empty((0, 4), np.int64)
     if settings.objects == "neurites":
         share = 1 - probability[0]  # class 1 is membrane
-        found = tuple(neurites.scores_at(share, truth == 0, neurites.THRESHOLDS))
-        batch, there, counts_where = (torch.from_numpy(each)[None] for each in (share[None], truth == 0, valid))
+        inside = (truth == 0) & valid  # what is ignored is no neurite's
+        found = tuple(neurites.scores_at(share, inside, neurites.THRESHOLDS))
+        batch, there, counts_where = (torch.from_numpy(each)[None] for each in (share[None], inside, valid))
         interior = count_at(batch, there, counts_where, neurites.THRESHOLDS)[0].numpy()
+    if not valid.any():  # not even counts of cells say anything
+        columns = dict.fromkeys(columns, nan)
     return ImageScores(columns, gaps, counted, histograms, found, interior)
 
 
 def outline_scores(gaps: Sequence[boundaries.Gaps], tolerance: float) -> dict[str, float]:
-    """The scores of the outlines of each class but the background, of one image or pooled: means over classes."""
+    """The scores of the outlines of each class but the background, of one image or pooled: means over the classes.
+
+    Classes without an outline in the truth are left out; NaN without any.
+    """
     return {
-        "boundary/hd95": fmean(boundaries.hausdorff95(each) for each in gaps),
-        "boundary/surface_distance": fmean(boundaries.surface_distance(each) for each in gaps),
-        "boundary/surface_dice": fmean(boundaries.surface_dice(each, tolerance) for each in gaps),
+        "boundary/hd95": _mean([boundaries.hausdorff95(each) for each in gaps]),
+        "boundary/surface_distance": _mean([boundaries.surface_distance(each) for each in gaps]),
+        "boundary/surface_dice": _mean([boundaries.surface_dice(each, tolerance) for each in gaps]),
     }
 
 
 def cell_scores(prefix: str, counts: cells.CellCounts) -> dict[str, float]:
     """The scores of cell counts, of one image or pooled."""
-    return {
-        f"{prefix}count/true": counts.truth,
-        f"{prefix}count/found": counts.predicted,
-        f"{prefix}count/error": cells.count_error(counts),
-        f"{prefix}cells/precision": cells.precision(counts),
-        f"{prefix}cells/recall": cells.recall(counts),
-        f"{prefix}cells/f1": cells.f1(counts),
-        f"{prefix}cells/ap50": cells.average_precision(counts, 0.5),
-        f"{prefix}cells/ap": cells.average_precision(counts),
-        f"{prefix}cells/aji": cells.aggregated_jaccard(counts),
-        f"{prefix}cells/pq": cells.panoptic_quality(counts),
-    }
+    return {f"{prefix}{name}": float(score(counts)) for name, score in CELL_SCORES.items()}
 
 
 def calibration_scores(found: calibration.Histogram, tempered: calibration.Histogram) -> dict[str, float]:
     """The scores of calibration histograms, of one image or pooled."""
+    of_both = {"": found, "_tempered": tempered}
     return {
-        "calibration/ece": calibration.ece(found),
-        "calibration/brier": calibration.brier(found),
-        "calibration/ece_tempered": calibration.ece(tempered),
-        "calibration/brier_tempered": calibration.brier(tempered),
+        f"{name}{end}": float(score(each))
+        for end, each in of_both.items()
+        for name, score in CALIBRATION_SCORES.items()
     }
+
+
+def _mean(scores: Sequence[float]) -> float:
+    """Of those that are defined."""
+    defined = [score for score in scores if not isnan(score)]
+    return fmean(defined) if defined else nan
 
 
 def _cells(predicted: Mask, truth: Mask, valid: Mask, settings: ScoreSettings) -> dict[str, cells.CellCounts]:

@@ -5,13 +5,14 @@ from collections.abc import Iterable
 import numpy as np
 
 from lamella.data.types import Batch
+from lamella.errors import DataError
 from lamella.hardware import Hardware
 from lamella.inference.segmenter import Segmenter
 from lamella.inference.settings import OperatingPoint
 from lamella.inference.whole_images import predict_images
 from lamella.metrics import calibration, neurites
 from lamella.metrics.pixels import choose_threshold as best_threshold
-from lamella.metrics.pixels import count_at
+from lamella.metrics.pixels import count_at, defined_mean
 
 
 def select(
@@ -28,6 +29,9 @@ def select(
 
     Returns:
         The operating point, and the metrics it was chosen by.
+
+    Raises:
+        DataError: no validation image has what a threshold is to be chosen by.
     """
     counts, samples, rand = [], [], []
     for there, probability, _ in predict_images(segmenter, batches, hardware, tta=segmenter.inference.tta):
@@ -37,15 +41,27 @@ def select(
         if segmenter.gives_probabilities and choose_threshold:
             counts.append(count_at(probability, there.mask, there.valid)[0].cpu().numpy())
         if objects == "neurites":
-            rand.append([s.v_rand for s in neurites.scores_at(1 - map_[0], truth == 0, neurites.THRESHOLDS)])
+            inside = (truth == 0) & valid
+            rand.append([s.v_rand for s in neurites.scores_at(1 - map_[0], inside, neurites.THRESHOLDS)])
     threshold, neurite_threshold, temperature = segmenter.inference.threshold, None, 1.0
     values: dict[str, float] = {}
     if counts:
+        if not any((each[:, 0] + each[:, 2]).any() for each in counts):
+            raise _nothing("pixel of foreground", "a threshold")
         threshold = best_threshold(np.stack(counts))
     if samples:
         temperature = calibration.fit_temperature(samples)
     if rand:
-        mean = np.mean(rand, axis=0)
+        mean = defined_mean(rand, axis=0)
+        if np.isnan(mean).all():
+            raise _nothing("neurite", "V_rand's threshold")
         neurite_threshold = neurites.best_threshold(dict(zip(neurites.THRESHOLDS, mean.tolist(), strict=True)))
         values["val/v_rand"] = float(mean.max())
     return OperatingPoint(threshold, temperature, neurite_threshold), values
+
+
+def _nothing(what: str, chosen: str) -> DataError:
+    return DataError(
+        f"no validation image has a {what}, so there is nothing to choose {chosen} by",
+        "Choose a split (dataset/split=...) whose validation images have some.",
+    )

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -15,26 +16,30 @@ import torch.nn.functional as F
 
 from lamella.data.io.read import Bytes
 from lamella.data.types import IGNORE, Batch, Sample
-from lamella.evaluation.image_scores import (
-    ImageScores,
-    ScoreSettings,
-    calibration_scores,
-    cell_scores,
-    outline_scores,
-    score_image,
-)
+from lamella.evaluation.image_scores import ImageScores, ScoreSettings, score_image
+from lamella.evaluation.pooled import pooled_scores
 from lamella.hardware import Hardware, processors
 from lamella.inference.segmenter import Segmenter
 from lamella.inference.whole_images import predict_images
-from lamella.metrics import boundaries, calibration, cells, neurites
+from lamella.metrics import calibration, cells, neurites
 from lamella.metrics.catalogue import beside, lookup
 from lamella.metrics.image_counts import ImageCounts
-from lamella.metrics.pixels import ALL_SCORE_NAMES, ImageTable, count, dice, soft_dice, soft_iou, soft_sums
-from lamella.statistics import agreement, interval
+from lamella.metrics.pixels import (
+    ALL_SCORE_NAMES,
+    ImageTable,
+    count,
+    defined_mean,
+    dice,
+    soft_dice,
+    soft_iou,
+    soft_sums,
+)
+from lamella.statistics import agreement, interval, share
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Column = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
 
 _MOST_WAITING = 2 * 2**30
 """Bytes of predicted images that wait to be scored, or are: a large one is half a GB, and a GPU may be faster."""
@@ -141,10 +146,9 @@ def columns(scored: TestScores, class_names: Sequence[str], neurite_threshold: f
         chosen = neurites.THRESHOLDS.index(neurite_threshold)
         for name in ("v_rand", "v_info"):
             found[name] = np.array([getattr(each.neurites[chosen], name) for each in scored.images])
-    for class_id, class_name in enumerate(class_names) if len(class_names) > 2 else ():
-        plain = re.sub(r"[^\w .-]", "_", class_name)  # what MLflow allows in a metric's name
+    for class_id, of in _classes(class_names):
         for name in ("dice", "iou"):
-            found[f"class/{plain}/{name}"] = table.of_class(name, class_id)
+            found[f"{of}/{name}"] = table.of_class(name, class_id)
     if scored.resized.size:
         found |= {"resized/soft_dice": soft_dice(scored.resized), "resized/soft_iou": soft_iou(scored.resized)}
     for name in scored.images[0].columns:
@@ -153,15 +157,20 @@ def columns(scored: TestScores, class_names: Sequence[str], neurite_threshold: f
 
 
 def summary(
-    scored: TestScores, found: dict[str, Column], class_names: Sequence[str], tolerance: float
+    scored: TestScores, found: dict[str, Column], class_names: Sequence[str], settings: ScoreSettings
 ) -> dict[str, float]:
-    """Means over images with 95 % intervals, and pooled scores, under `test/`.
+    """Means over images and pooled scores with 95 % intervals, failures, and what images without a class say.
+
+    What is undefined or not known is left out: none is NaN.
 
     Args:
         scored: the images.
         found: their `columns`.
-        class_names: for more than two there is a macro average, the background included.
-        tolerance: of the pooled surface Dice, in pixels.
+        class_names: for more than two there are scores a class, and a macro average, the background included.
+        settings: the tolerance of outlines, and what a failure is.
+
+    Returns:
+        Names under `test/`. A mean that stands on fewer images than there are has their number as `NAME/images`.
     """
     values: dict[str, float] = {}
     table, groups = scored.table, scored.groups
@@ -173,22 +182,50 @@ def summary(
     if len(class_names) > 2:
         for name in ("dice", "iou"):
             values |= with_interval(f"test/macro/{name}", table.macro(name), groups)
-    pooled = {name: table.pooled(name) for name in ALL_SCORE_NAMES}
-    by_class = zip(*(each.outlines for each in scored.images), strict=True)
-    pooled |= outline_scores([boundaries.pool(of_class) for of_class in by_class], tolerance)
-    for key in scored.images[0].cells:
-        scores = cell_scores(key, cells.pool(each.cells[key] for each in scored.images))
-        pooled |= {name: value for name, value in scores.items() if lookup(name).kind == "score"}
-    if histograms := scored.histograms():
-        pooled |= calibration_scores(*histograms)
-    return values | {f"test/pooled/{name}": value for name, value in pooled.items()}
+        for class_id, of in _classes(class_names):
+            values |= _absent(f"test/{of}/absent", table.counts[:, class_id])
+    else:
+        values |= _absent("test/absent", table.counts[:, 1])
+    if not np.isnan(found["boundary/surface_dice"]).all():
+        values["test/boundary/imputed"] = int((found["boundary/imputed"] > 0).sum())
+    values |= _failures(found["dice"], groups, settings.failure)
+    return values | pooled_scores(
+        table, scored.images, groups, classes=_classes(class_names), tolerance=settings.tolerance
+    )
+
+
+def _classes(class_names: Sequence[str]) -> list[tuple[int, str]]:
+    """Id and `class/NAME` of each class that has scores of its own: none of two, where they are the image's."""
+    # What MLflow allows in a metric's name.
+    plain = [re.sub(r"[^\w .-]", "_", name) for name in class_names]
+    return [(class_id, f"class/{name}") for class_id, name in enumerate(plain)] if len(plain) > 2 else []
+
+
+def _absent(name: str, counts: Counts) -> dict[str, float]:
+    """Of the images without a class: how many, the share in which none was found, and the pixels wrongly found."""
+    tp, fp, fn, tn = counts.T
+    fp = fp[(tp + fn == 0) & (fp + tn > 0)]
+    if not fp.size:
+        return {}
+    return {f"{name}/images": len(fp), f"{name}/empty": float((fp == 0).mean()), f"{name}/fp": float(fp.mean())}
+
+
+def _failures(column: Column, groups: Sequence[str], least: float) -> dict[str, float]:
+    """The share of images with a Dice below `least`, and its exact bounds: known where each image is by itself."""
+    defined = column[~np.isnan(column)]
+    if not defined.size:
+        return {}
+    found = share(int((defined < least).sum()), len(defined))
+    grouped = len(set(groups)) < len(groups)
+    return {"test/failures": found.share} | ({} if grouped else _ends("test/failures", found.low, found.high))
 
 
 def cell_rows(scored: TestScores) -> list[dict[str, Any]]:
     """The table of how well cells are found: one row for each way of cutting regions apart and each IoU threshold.
 
     Returns:
-        `cells` ("components" or "watershed"), `iou`, then precision, recall, F1 and AP: means over images, and pooled.
+        `cells` ("components" or "watershed"), `iou`, then precision, recall, F1 and AP: means over the images with
+        cells, and pooled.
     """
     scores = {"precision": cells.precision, "recall": cells.recall, "f1": cells.f1, "ap": cells.average_precision}
     result = []
@@ -197,20 +234,21 @@ def cell_rows(scored: TestScores) -> list[dict[str, Any]]:
         together = cells.pool(counts)
         for iou in cells.IOU_THRESHOLDS:
             row: dict[str, Any] = {"cells": prefix.strip("/") or "components", "iou": iou}
-            row |= {name: float(np.mean([of(each, iou) for each in counts])) for name, of in scores.items()}
-            result.append(row | {f"pooled_{name}": of(together, iou) for name, of in scores.items()})
+            row |= {name: float(defined_mean([of(each, iou) for each in counts])) for name, of in scores.items()}
+            result.append(row | {f"pooled_{name}": float(of(together, iou)) for name, of in scores.items()})
     return result
 
 
 def _count_errors(name: str, error: Column, groups: Sequence[str]) -> dict[str, float]:
     """Of counts: mean absolute error, bias, and the limits within which 95 % of the errors lie."""
     limits = agreement(error, np.zeros_like(error))
-    return {
+    values = {
         **with_interval(beside(name, "mae"), np.abs(error), groups),
         **with_interval(beside(name, "bias"), error, groups),
-        beside(name, "agreement_from"): limits.low,
-        beside(name, "agreement_to"): limits.high,
     }
+    if not isnan(limits.low):
+        values |= {beside(name, "agreement_from"): limits.low, beside(name, "agreement_to"): limits.high}
+    return values
 
 
 def oracle(scored: TestScores) -> dict[str, float]:
@@ -224,14 +262,23 @@ def oracle(scored: TestScores) -> dict[str, float]:
     best = {"test/pixel_error/isbi2012": 1 - float(dice(interior).max())}
     for name in ("v_rand", "v_info"):
         at_thresholds = [[getattr(s, name) for s in each.neurites] for each in scored.images]
-        best[f"test/{name}/oracle"] = float(np.mean(at_thresholds, axis=0).max())
-    return best
+        best[f"test/{name}/oracle"] = float(defined_mean(at_thresholds, axis=0).max())
+    return {name: value for name, value in best.items() if not isnan(value)}
 
 
 def with_interval(name: str, column: Column, groups: Sequence[str]) -> dict[str, float]:
-    """The mean and its 95 % interval, {name, name/low, name/high}; the images of a group are drawn as one."""
-    found = interval(column, groups=groups)
-    return {name: found.mean, f"{name}/low": found.low, f"{name}/high": found.high}
+    """The mean over the images that have a score, and its 95 % interval, {name, name/low, name/high, name/images}.
+
+    The mean is left out where no image has the score, the ends where they are not known, the number of images where
+    all have it. The images of a group are drawn as one.
+    """
+    found = interval(column, groups=groups, bounds=lookup(name).bounds)
+    values = {} if isnan(found.mean) else {name: found.mean, **_ends(name, found.low, found.high)}
+    return values if found.images == len(column) else {**values, f"{name}/images": found.images}
+
+
+def _ends(name: str, low: float, high: float) -> dict[str, float]:
+    return {} if isnan(low) else {f"{name}/low": low, f"{name}/high": high}
 
 
 def rows(scored: TestScores, found: dict[str, Column]) -> list[dict[str, Any]]:

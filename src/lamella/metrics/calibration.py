@@ -2,7 +2,7 @@
 
 Two classes: the probability is the foreground's, and a pixel is "right" where it is foreground. More classes: the
 probability is that of the likeliest class, and a pixel is right where that class is the true one. Each image leaves
-one small histogram; histograms add up (`pool`), and all scores derive from them.
+one small histogram; histograms add up (`pool`), and all scores derive from them. Without a valid pixel they are NaN.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,16 +32,26 @@ class Histogram(NamedTuple):
     """Pixels by probability, in bins of equal width over [0, 1]; a bin holds its lower edge, the last one also 1.
 
     Attributes:
-        pixels: (B,) valid pixels.
-        probability: (B,) the sum of their probabilities.
-        right: (B,) how many are right.
-        squared: sum over pixels of the squared error of the probabilities, summed over classes for more than two.
+        pixels: (..., B) valid pixels.
+        probability: (..., B) the sum of their probabilities.
+        right: (..., B) how many are right.
+        squared: (...) sum over pixels of the squared error of the probabilities, summed over classes for more than two.
     """
 
     pixels: Floats
     probability: Floats
     right: Floats
-    squared: float
+    squared: float | Floats
+
+    def row(self) -> Floats:
+        """The numbers of one image in one row (3 B + 1,), which add up over images."""
+        return np.concatenate([self.pixels, self.probability, self.right, [self.squared]])
+
+    @classmethod
+    def of(cls, rows: Floats) -> "Histogram":
+        """Histograms from (sums of) rows (..., 3 B + 1)."""
+        pixels, probability, right = np.split(rows[..., :-1], 3, axis=-1)
+        return cls(pixels, probability, right, rows[..., -1])
 
 
 class Curve(NamedTuple):
@@ -92,22 +102,22 @@ def curve(found: Histogram) -> Curve:
         return Curve(found.probability / found.pixels, found.right / found.pixels, found.pixels)
 
 
-def ece(found: Histogram) -> float:
+def ece(found: Histogram) -> Floats:
     """The expected calibration error, in [0, 1], 0 is best: |right - probability|, a mean over pixels by bins.
 
     M. Naeini et al. 2015, AAAI; C. Guo et al. 2017, ICML (arXiv:1706.04599). It depends on the number of bins, and
-    over- and underconfidence within a bin cancel; Brier's score has neither weakness. Without a valid pixel it is 0.
+    over- and underconfidence within a bin cancel; Brier's score has neither weakness.
     """
-    return float(np.abs(found.right - found.probability).sum() / max(found.pixels.sum(), 1))
+    return _mean(np.abs(found.right - found.probability).sum(axis=-1), found)
 
 
-def brier(found: Histogram) -> float:
-    """The mean squared error of the probabilities; 0 is best. Without a valid pixel it is 0.
+def brier(found: Histogram) -> Floats:
+    """The mean squared error of the probabilities; 0 is best.
 
     G. Brier 1950, Monthly Weather Review 78:1. For two classes it is the foreground's, in [0, 1]: half of what
     Brier wrote. For more it is summed over classes, as he wrote it, in [0, 2].
     """
-    return found.squared / max(float(found.pixels.sum()), 1)
+    return _mean(np.asarray(found.squared), found)
 
 
 class LogitSample(NamedTuple):
@@ -185,6 +195,11 @@ def tempered(probability: Probability, temperature: float) -> Probability:
     if len(limited) == 1:
         return np.asarray(expit((np.log(limited) - np.log1p(-limited)) / np.float32(temperature)))
     return np.asarray(softmax(np.log(limited) / np.float32(temperature), axis=0))
+
+
+def _mean(total: Floats, found: Histogram) -> Floats:
+    pixels = found.pixels.sum(axis=-1)
+    return np.where(pixels > 0, total / np.where(pixels > 0, pixels, 1), np.nan)
 
 
 def _squared(errors: npt.NDArray[np.float32]) -> float:

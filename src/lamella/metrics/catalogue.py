@@ -2,14 +2,16 @@
 
 A name is one of `SCORES`, and around it what a run logs of it:
 
-    [train/ val/ test/ seen/]  [pooled/ macro/]  [class/NAME/]  score  [/low /high]
+    [train/ val/ test/ seen/]  [pooled/ macro/]  [class/NAME/]  score  [/low /high /images]
 
-`test/class/nucleus/dice/low` is the lower end of the 95 % interval of the Dice of nuclei on the test images.
+`test/class/nucleus/dice/low` is the lower end of the 95 % interval of the Dice of nuclei on the test images, and
+`test/class/nucleus/dice/images` the number of images that its mean stands on, where not all have nuclei.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
+from math import inf
 from typing import Literal
 
 # The rules of what is undefined; part of every run's protocol, so that scores by unlike rules never stand in one table.
@@ -39,6 +41,7 @@ class Score:
         order: tables show low ones first, equal ones in the order in which they are found.
         part: of which images it is, as the beginning of its name says; "seen" are those of the training.
         column: the column of `scores/test.csv` that it sums up; None where there is none.
+        share_of: the least and the greatest value of a number without a unit.
     """
 
     name: str
@@ -52,6 +55,14 @@ class Score:
     order: int = 0
     part: Part = ""
     column: str | None = None
+    share_of: tuple[float, float] = (0.0, 1.0)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the greatest value that it can have at all."""
+        if self.kind == "signed error":
+            return -inf, inf
+        return (0.0, inf) if self.unit or self.kind != "score" else self.share_of
 
     @property
     def lower_is_better(self) -> bool:
@@ -104,7 +115,7 @@ _COLUMNS = (
     Score("precision", "precision", "TP / (TP + FP)", shown=True),
     Score("recall", "recall", "TP / (TP + FN)", shown=True),
     Score("specificity", "specificity", "TN / (TN + FP)"),
-    Score("mcc", "MCC", "Matthews' correlation of prediction and truth"),
+    Score("mcc", "MCC", "Matthews' correlation of prediction and truth", share_of=(-1.0, 1.0)),
     Score("pixel_error", "pixel error", "share of pixels that are wrong", "lower", shown=True),
     Score("interior/dice", "interior Dice", "Dice of what is not membrane"),
     Score("v_rand", "V_rand", "ISBI-2012's foreground-restricted Rand score after thinning", shown=True),
@@ -116,6 +127,9 @@ _COLUMNS = (
     Score("boundary/surface_distance", "surface distance, px", "mean distance between outlines, in pixels",
           "lower", "px", 2, shown=True),
     Score("boundary/surface_dice", "surface Dice", "share of outlines within a tolerance of each other", shown=True),
+    Score("boundary/imputed", "outlines not found",
+          "images in which nothing was found: the picture's diagonal was taken for their distances",
+          "none", "", 0, "count", shown=True),
     Score("boundary/hd95_nm", "HD95, nm", "the same in nanometres", "lower", "nm", 2, shown=True),
     Score("boundary/surface_distance_nm", "surface distance, nm", "the same in nanometres",
           "lower", "nm", 2, shown=True),
@@ -123,9 +137,11 @@ _COLUMNS = (
     *_CELLS,
     *map(_cut, _CELLS),
     Score("calibration/ece", "ECE", "expected calibration error, 15 bins", "lower"),
-    Score("calibration/brier", "Brier", "mean squared error of the probabilities", "lower", shown=True),
+    Score("calibration/brier", "Brier", "mean squared error of the probabilities", "lower",
+          shown=True, share_of=(0.0, 2.0)),
     Score("calibration/ece_tempered", "ECE, tempered", "the same with the temperature fitted on validation", "lower"),
-    Score("calibration/brier_tempered", "Brier, tempered", "the same with that temperature", "lower", shown=True),
+    Score("calibration/brier_tempered", "Brier, tempered", "the same with that temperature", "lower",
+          shown=True, share_of=(0.0, 2.0)),
     Score("tp", "true positives", "foreground that was found, pixels", "none", "px", 0, "count"),
     Score("fp", "false positives", "background taken for foreground, pixels", "none", "px", 0, "count"),
     Score("fn", "false negatives", "foreground that was missed, pixels", "none", "px", 0, "count"),
@@ -134,7 +150,15 @@ _COLUMNS = (
 
 # What a run logs beside: no columns.
 _OTHERS = (
-    Score("loss", "loss", "what training makes smaller; mean over crops or images", "lower"),
+    Score("loss", "loss", "what training makes smaller; mean over crops or images", "lower", share_of=(-inf, inf)),
+    Score("failures", "failures", "share of the images whose Dice is below score.failure", "lower", shown=True),
+    Score("absent/images", "images without it", "test images whose truth has none of the foreground",
+          "none", "", 0, "count", shown=True),
+    Score("absent/empty", "predicted empty, of these",
+          "share predicted empty, among images without any of the foreground", shown=True),
+    Score("absent/fp", "false positives in these",
+          "mean number of pixels wrongly found, in images without any of the foreground",
+          "lower", "px", 1, shown=True),
     Score("threshold", "threshold", "probability above which a pixel is foreground",
           "none", "", 2, "setting", shown=True),
     Score("v_rand/threshold", "V_rand's threshold", "interior above it; the best on validation",
@@ -175,6 +199,7 @@ _PARTS: dict[str, tuple[Part, str]] = {
     "seen": ("seen", "{}, images of the training"),
 }
 _ENDS = {"low": "lower", "high": "upper"}
+_OF_TWO = ("absent/images", "absent/empty", "absent/fp")  # a class's scores whose names have two parts
 
 
 @cache
@@ -188,6 +213,11 @@ def lookup(name: str) -> Score:
     first, _, rest = name.partition("/")
     stem, _, last = name.rpartition("/")
     count, _, number = name.partition("_")
+    if last == "images" and not stem.endswith("absent") and (base := lookup(stem)).meaning:
+        return replace(
+            base, name=name, heading=f"{base.heading}, images", meaning=f"images that have it: {base.meaning}",
+            direction="none", unit="", decimals=0, kind="count", shown=False, column=None,
+        )  # fmt: skip
     if last in _ENDS and (base := lookup(stem)).meaning:
         end = f"{_ENDS[last]} end of the 95 % interval"
         return replace(base, name=name, heading=f"{base.heading}, {end}", meaning=f"{end}: {base.meaning}", shown=False)
@@ -201,10 +231,13 @@ def lookup(name: str) -> Score:
     if first == "macro" and (base := lookup(rest)).meaning:
         heading, meaning = f"{base.heading}, macro", f"{_of_any(base)}; mean over all classes, the background included"
         return replace(base, name=name, heading=heading, meaning=meaning, shown=False, column=None)
-    if first == "class" and (base := lookup(last)).meaning:
-        of, order = rest.removesuffix(f"/{last}"), SCORES["interior/dice"].order
-        heading, meaning = f"{base.heading}, {of}", f"{_of_any(base)}, for {of}"
-        return replace(base, name=name, heading=heading, meaning=meaning, shown=True, order=order, column=name)
+    if first == "class":
+        last = next((each for each in _OF_TWO if name.endswith(f"/{each}")), last)
+        if (base := lookup(last)).meaning:
+            of, order = rest.removesuffix(f"/{last}"), SCORES["interior/dice"].order
+            heading, meaning = f"{base.heading}, {of}", f"{_of_any(base)}, for {of}"
+            column = None if last in _OF_TWO else name
+            return replace(base, name=name, heading=heading, meaning=meaning, shown=True, order=order, column=column)
     if count in ("tp", "fp", "fn", "tn") and number.isdigit():
         base, order = lookup(count), SCORES["tp"].order  # a table has them class by class
         heading, meaning = f"{base.heading}, class {number}", f"{base.meaning}, of class {number}"

@@ -18,7 +18,8 @@ halves of one region can, whichever is taken. With TP pairs, FP instances and FN
     aggregated_jaccard  N. Kumar et al. 2017, IEEE TMI 36:1550
     panoptic_quality    A. Kirillov et al. 2019, CVPR (arXiv:1801.00868), pairs of IoU > 0.5
 
-Where there is no cell and none is found, all are 1; where only one of the two is so, all are 0.
+Where there is no cell, all are NaN, whatever was found; where there are cells and none was found, all are 0. Scores are
+of the counts of one image, or of arrays of (summed) counts, one score each.
 """
 
 from collections.abc import Iterable
@@ -29,6 +30,8 @@ import numpy.typing as npt
 from scipy import sparse
 
 Integers = npt.NDArray[np.integer[Any]]
+Numbers = npt.NDArray[Any]
+Scores = npt.NDArray[np.float64]
 
 IOU_THRESHOLDS: tuple[float, ...] = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
@@ -36,23 +39,36 @@ IOU_THRESHOLDS: tuple[float, ...] = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85,
 class CellCounts(NamedTuple):
     """How many cells of one image were found, and how well: what all its cell scores are made of.
 
+    All are single numbers, or arrays (...) of the counts of many.
+
     Attributes:
         truth: cells.
         predicted: instances.
-        hits: (10,) pairs at each of IOU_THRESHOLDS.
+        hits: (..., 10) pairs at each of IOU_THRESHOLDS.
         pairs: pairs of an IoU above one half.
         quality: the sum of those pairs' IoU.
         shared: pixels that each cell shares with the instance of the best IoU, summed over cells.
         joined: pixels of each cell united with that instance, summed, and of the instances that are no cell's best.
     """
 
-    truth: int
-    predicted: int
-    hits: npt.NDArray[np.int64]
-    pairs: int
-    quality: float
-    shared: int
-    joined: int
+    truth: int | Numbers
+    predicted: int | Numbers
+    hits: Numbers
+    pairs: int | Numbers
+    quality: float | Numbers
+    shared: int | Numbers
+    joined: int | Numbers
+
+    def row(self) -> Scores:
+        """The counts of one image in one row (16,), which add up over images."""
+        others = (self.truth, self.predicted, self.pairs, self.quality, self.shared, self.joined)
+        return np.concatenate([np.array(others, np.float64), self.hits])
+
+    @classmethod
+    def of(cls, rows: Scores) -> "CellCounts":
+        """Counts from (sums of) rows (..., 16)."""
+        truth, predicted, pairs, quality, shared, joined = np.moveaxis(rows[..., :6], -1, 0)
+        return cls(truth, predicted, rows[..., 6:], pairs, quality, shared, joined)
 
 
 def compare(predicted: Integers, truth: Integers) -> CellCounts:
@@ -104,35 +120,35 @@ def pool(counts: Iterable[CellCounts]) -> CellCounts:
     return CellCounts(*total)
 
 
-def count_error(counts: CellCounts) -> int:
+def count_error(counts: CellCounts) -> int | Numbers:
     """Instances found minus cells there: above 0 where too many were found."""
     return counts.predicted - counts.truth
 
 
-def precision(counts: CellCounts, iou: float = 0.5) -> float:
+def precision(counts: CellCounts, iou: float = 0.5) -> Scores:
     """The share of the instances that are a cell."""
     return _ratio(_hits(counts, iou), counts.predicted, counts)
 
 
-def recall(counts: CellCounts, iou: float = 0.5) -> float:
+def recall(counts: CellCounts, iou: float = 0.5) -> Scores:
     """The share of the cells that are found."""
     return _ratio(_hits(counts, iou), counts.truth, counts)
 
 
-def f1(counts: CellCounts, iou: float = 0.5) -> float:
+def f1(counts: CellCounts, iou: float = 0.5) -> Scores:
     """The harmonic mean of precision and recall."""
     return _ratio(2 * _hits(counts, iou), counts.predicted + counts.truth, counts)
 
 
-def average_precision(counts: CellCounts, iou: float | None = None) -> float:
+def average_precision(counts: CellCounts, iou: float | None = None) -> Scores:
     """TP / (TP + FP + FN) at one IoU threshold; its mean over all ten where none is given."""
     if iou is None:
-        return float(np.mean([average_precision(counts, each) for each in IOU_THRESHOLDS]))
+        return np.asarray(np.stack([average_precision(counts, each) for each in IOU_THRESHOLDS], axis=-1).mean(axis=-1))
     hits = _hits(counts, iou)
     return _ratio(hits, counts.predicted + counts.truth - hits, counts)
 
 
-def aggregated_jaccard(counts: CellCounts) -> float:
+def aggregated_jaccard(counts: CellCounts) -> Scores:
     """Pixels shared by each cell and its best instance over their unions and all instances that are no cell's best.
 
     Of instances with an equal IoU the larger is a cell's best, of equally large ones the one that starts higher up,
@@ -142,29 +158,29 @@ def aggregated_jaccard(counts: CellCounts) -> float:
     return _ratio(counts.shared, counts.joined, counts)
 
 
-def panoptic_quality(counts: CellCounts) -> float:
+def panoptic_quality(counts: CellCounts) -> Scores:
     """Sum of the IoU of pairs / (TP + FP / 2 + FN / 2), the product of the two below."""
     return _ratio(counts.quality, (counts.predicted + counts.truth) / 2, counts)
 
 
-def segmentation_quality(counts: CellCounts) -> float:
+def segmentation_quality(counts: CellCounts) -> Scores:
     """The mean IoU of pairs: how well the cells that were found are outlined."""
     return _ratio(counts.quality, counts.pairs, counts)
 
 
-def recognition_quality(counts: CellCounts) -> float:
+def recognition_quality(counts: CellCounts) -> Scores:
     """TP / (TP + FP / 2 + FN / 2), the F1 of pairs of IoU > 0.5: how well cells are found."""
     return _ratio(counts.pairs, (counts.predicted + counts.truth) / 2, counts)
 
 
-def _hits(counts: CellCounts, iou: float) -> int:
-    return int(counts.hits[IOU_THRESHOLDS.index(iou)])
+def _hits(counts: CellCounts, iou: float) -> Numbers:
+    return np.asarray(counts.hits[..., IOU_THRESHOLDS.index(iou)])
 
 
-def _ratio(part: float, whole: float, counts: CellCounts) -> float:
-    if counts.truth == counts.predicted == 0:
-        return 1.0
-    return float(part / whole) if whole else 0.0
+def _ratio(part: float | Numbers, whole: float | Numbers, counts: CellCounts) -> Scores:
+    part, whole, truth = np.asarray(part), np.asarray(whole), np.asarray(counts.truth)
+    share = np.where(whole > 0, part / np.where(whole > 0, whole, 1), 0.0)
+    return np.where(truth > 0, share, np.nan)
 
 
 def _renumbered(labels: Integers) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:

@@ -29,12 +29,11 @@ not stand in one table.
 
 Differences from Fiji, all out of reach of the challenge's own data: a section that is one neurite, proposed
 as one segment without border, has V_info 1 here and 0 there; neurites and segments that share no information
-have V_info 0 here and may have NaN there; a truth without interior is an error here and NaN there; more than
-65,535 segments in a section are still told apart here.
+have V_info 0 here and may have NaN there; more than 65,535 segments in a section are still told apart here.
 """
 
 from collections.abc import Mapping, Sequence
-from math import fsum, log
+from math import fsum, isnan, log, nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,7 +51,7 @@ _WAITING = -1
 
 
 class NeuriteScores(NamedTuple):
-    """The scores of one section at one threshold. All in [0, 1], 1 is best, never NaN.
+    """The scores of one section at one threshold. All in [0, 1], 1 is best; NaN where the truth has no interior.
 
     Attributes:
         v_rand: harmonic mean of the two below.
@@ -69,6 +68,9 @@ class NeuriteScores(NamedTuple):
     v_info: float
     info_precision: float
     info_recall: float
+
+
+_UNDEFINED = NeuriteScores(nan, nan, nan, nan, nan, nan)
 
 
 class _Overlap(NamedTuple):
@@ -130,15 +132,16 @@ def compare(truth_interior: npt.NDArray[np.bool_], labels: npt.NDArray[np.intege
         and the other of the two is 0 unless both hold.
 
     Raises:
-        ValueError: shapes or types do not fit, an id is negative, or the truth has no interior at all:
-            then there is nothing to score.
+        ValueError: shapes or types do not fit, or an id is negative.
     """
     _check_mask("truth_interior", truth_interior)
     if labels.shape != truth_interior.shape or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
             f"labels must be integers of shape {truth_interior.shape}, as the truth, not {labels.dtype} {labels.shape}"
         )
-    return _scores(_overlap(_neurites(truth_interior), labels))
+    if not truth_interior.any():
+        return _UNDEFINED
+    return _scores(_overlap(_components(truth_interior)[0], labels))
 
 
 def scores_at(
@@ -169,11 +172,13 @@ def scores_at(
         raise ValueError(
             f"interior_probability has shape {interior_probability.shape}, the truth {truth_interior.shape}"
         )
-    neurites = _neurites(truth_interior)
     if not (interior_probability.min() >= 0 and interior_probability.max() <= 1):
         raise ValueError("interior_probability must lie in [0, 1], without NaN")
     if not all(0 <= threshold <= 1 for threshold in thresholds):
         raise ValueError(f"thresholds must lie in [0, 1], not {list(thresholds)}")
+    if not truth_interior.any():
+        return [_UNDEFINED for _ in thresholds]
+    neurites, _ = _components(truth_interior)
     return [_scores(_overlap(neurites, thin(_above(interior_probability, each)))) for each in thresholds]
 
 
@@ -181,17 +186,18 @@ def best_threshold(mean_v_rand: Mapping[float, float]) -> float:
     """The threshold with the highest mean V_rand over sections.
 
     Args:
-        mean_v_rand: threshold -> mean V_rand over the sections to choose on.
+        mean_v_rand: threshold -> mean V_rand over the sections to choose on; NaN where it is undefined.
 
     Returns:
         The best threshold; of equals the one nearest 0.5, of two equally near the lower.
 
     Raises:
-        ValueError: there is no threshold to choose from.
+        ValueError: there is no threshold to choose from, or none has a mean.
     """
-    if not mean_v_rand:
-        raise ValueError("there is no threshold to choose from")
-    best = max(mean_v_rand.values())
+    known = [mean for mean in mean_v_rand.values() if not isnan(mean)]
+    if not known:
+        raise ValueError("there is no threshold to choose from" if not mean_v_rand else "no threshold has a mean")
+    best = max(known)
     equals = [threshold for threshold, mean in mean_v_rand.items() if mean == best]
     # Rounded: 0.3 and 0.7 are not equally far from 0.5 in floating point.
     return min(equals, key=lambda threshold: (round(abs(threshold - 0.5), 9), threshold))
@@ -201,13 +207,6 @@ def _above(probability: npt.NDArray[np.float32], threshold: float) -> npt.NDArra
     # Fiji compares 32-bit pixels with a 64-bit threshold; a Python float would be rounded to 32 bits first.
     limit = np.float64(min(threshold, np.nextafter(1.0, 0.0)))
     return np.asarray(probability.astype(np.float32, copy=False) > limit)
-
-
-def _neurites(truth_interior: npt.NDArray[np.bool_]) -> Labels:
-    neurites, found = _components(truth_interior)
-    if found == 0:
-        raise ValueError("the truth has no interior pixel: V_rand and V_info are not defined")
-    return neurites
 
 
 def _components(mask: npt.NDArray[np.bool_]) -> tuple[Labels, int]:

@@ -3,6 +3,10 @@
 For every image and class the pixels are counted once: true and false positives, false and true negatives.
 All scores, per image or pooled, derive from that table, so batch size and order can never change one. The same
 holds for the counts at a grid of thresholds, and for the sums of probabilities behind the soft scores.
+
+A score is undefined (NaN), whatever was predicted, where the truth gives it nothing to measure: Dice, IoU, precision,
+recall and MCC of a class that is not there, specificity where all is the class, every score without a valid pixel. So
+two methods always lose the same images. Means are over what is defined.
 """
 
 from collections.abc import Sequence
@@ -84,9 +88,13 @@ def choose_threshold(counts: Counts, thresholds: Sequence[float] = THRESHOLDS, s
         score: one of ALL_SCORE_NAMES.
 
     Returns:
-        The best threshold; of equals the one nearest 0.5, of two equally near the lower.
+        The best threshold; of equals the one nearest 0.5, of two equally near the lower. Images in which the score is
+        undefined have no say.
+
+    Raises:
+        ValueError: it is undefined in all of them.
     """
-    means = _FUNCTIONS[score](counts).mean(axis=0)
+    means = defined_mean(_FUNCTIONS[score](counts), axis=0)
     if score == "pixel_error":
         means = -means
     return best_threshold(dict(zip(thresholds, means.tolist(), strict=True)))
@@ -116,33 +124,33 @@ def soft_sums(probability: torch.Tensor, truth: torch.Tensor, valid: torch.Tenso
 def soft_dice(sums: Scores) -> Scores:
     """Dice of probabilities without a threshold, 2 sum(p t) / (sum p + sum t): never to be compared with Dice.
 
-    The "Dice" of the notebooks of Depto et al. (2021), their function `dice_coef2`; mean over classes. 1 where there
-    is neither truth nor probability, which is 0 / 0 there. (..., K, 3), see `soft_sums`, -> (...).
+    The "Dice" of the notebooks of Depto et al. (2021), their function `dice_coef2`; mean over the classes that are
+    there, NaN without any. (..., K, 3), see `soft_sums`, -> (...).
     """
     both, said, true = np.moveaxis(sums, -1, 0)
-    return np.asarray(_ratio(2 * both, said + true).mean(axis=-1))
+    return defined_mean(_where(true > 0, _ratio(2 * both, said + true)))
 
 
 def soft_iou(sums: Scores) -> Scores:
     """IoU of probabilities, sum(p t) / sum(p + t - p t): the "Jaccard" of the same notebooks, `jaccard_index2`."""
     both, said, true = np.moveaxis(sums, -1, 0)
-    return np.asarray(_ratio(both, said + true - both).mean(axis=-1))
+    return defined_mean(_where(true > 0, _ratio(both, said + true - both)))
 
 
 def dice(counts: Counts) -> Scores:
-    """Dice, 2 TP / (2 TP + FP + FN); 1 where the class is neither there nor predicted. (..., 4) -> (...)."""
+    """Dice, 2 TP / (2 TP + FP + FN); NaN where the truth lacks the class. (..., 4) -> (...)."""
     tp, fp, fn, _ = np.moveaxis(counts, -1, 0)
-    return _ratio(2 * tp, 2 * tp + fp + fn)
+    return _where(tp + fn > 0, _ratio(2 * tp, 2 * tp + fp + fn))
 
 
 def iou(counts: Counts) -> Scores:
-    """IoU, TP / (TP + FP + FN), the Jaccard index; 1 where the class is neither there nor predicted."""
+    """IoU, TP / (TP + FP + FN), the Jaccard index; NaN where the truth lacks the class."""
     tp, fp, fn, _ = np.moveaxis(counts, -1, 0)
-    return _ratio(tp, tp + fp + fn)
+    return _where(tp + fn > 0, _ratio(tp, tp + fp + fn))
 
 
 def accuracy(counts: Counts) -> Scores:
-    """The share of pixels that are right, (TP + TN) / all, the class against the rest."""
+    """The share of pixels that are right, (TP + TN) / all, the class against the rest; NaN without a pixel."""
     tp, fp, fn, tn = np.moveaxis(counts, -1, 0)
     return _ratio(tp + tn, tp + fp + fn + tn)
 
@@ -150,38 +158,35 @@ def accuracy(counts: Counts) -> Scores:
 def precision(counts: Counts) -> Scores:
     """The share of what was predicted that is right, TP / (TP + FP).
 
-    Nothing predicted: 1 where nothing was to be found, else 0.
+    Nothing predicted: 0. NaN where the truth lacks the class.
     """
     tp, fp, fn, _ = np.moveaxis(counts, -1, 0)
-    return np.where(tp + fp > 0, _ratio(tp, tp + fp), (fn == 0).astype(np.float64))
+    return _where(tp + fn > 0, np.where(tp + fp > 0, _ratio(tp, tp + fp), 0.0))
 
 
 def recall(counts: Counts) -> Scores:
-    """The share of what is there that was found, TP / (TP + FN).
-
-    Nothing to be found: 1 where nothing was predicted, else 0.
-    """
-    tp, fp, fn, _ = np.moveaxis(counts, -1, 0)
-    return np.where(tp + fn > 0, _ratio(tp, tp + fn), (fp == 0).astype(np.float64))
+    """The share of what is there that was found, TP / (TP + FN); NaN where the truth lacks the class."""
+    tp, _, fn, _ = np.moveaxis(counts, -1, 0)
+    return _ratio(tp, tp + fn)
 
 
 def specificity(counts: Counts) -> Scores:
-    """The recall of all that is not the class, TN / (TN + FP). Nothing to leave out: 1 where all was taken, else 0."""
+    """The recall of all that is not the class, TN / (TN + FP); NaN where all is the class."""
     return recall(counts[..., ::-1])
 
 
 def mcc(counts: Counts) -> Scores:
     """Matthews' correlation: (TP TN - FP FN) / sqrt((TP + FP)(TP + FN)(TN + FP)(TN + FN)), in [-1, 1].
 
-    B. W. Matthews 1975, BBA 405:442. Where the denominator is 0: 1 if nothing is wrong, -1 if nothing is right, else 0
-    (D. Chicco, G. Jurman 2020, BMC Genomics 21:6). For more than two classes it is that of one class against the
-    rest; Gorodkin's R_K, which torchmetrics reports then, is another number.
+    B. W. Matthews 1975, BBA 405:442. NaN where the truth lacks the class. Where the denominator is 0: 1 if nothing is
+    wrong, -1 if nothing is right, else 0 (D. Chicco, G. Jurman 2020, BMC Genomics 21:6). For more than two classes it
+    is that of one class against the rest; Gorodkin's R_K, which torchmetrics reports then, is another number.
     """
     tp, fp, fn, tn = (part.astype(np.float64) for part in np.moveaxis(counts, -1, 0))
     # Two roots, for the product of all four overflows; a rounded root can exceed its bound by the last bit.
     scale = np.sqrt((tp + fp) * (tn + fn)) * np.sqrt((tp + fn) * (tn + fp))
     value = np.clip((tp * tn - fp * fn) / np.where(scale > 0, scale, 1), -1, 1)
-    return np.where(fp + fn == 0, 1.0, np.where(tp + tn == 0, -1.0, value))
+    return _where(tp + fn > 0, np.where(fp + fn == 0, 1.0, np.where(tp + tn == 0, -1.0, value)))
 
 
 def pixel_error(counts: Counts) -> Scores:
@@ -214,36 +219,60 @@ class ImageTable:
         return int(self.counts.shape[1])
 
     def per_image(self, name: str) -> Scores:
-        """One score per image (N,): of class 1 for two classes, else the mean over classes 1..K-1.
-
-        Accuracy is that of the whole image: the share of pixels given their right class; so is pixel error.
-        """
-        return self._score(name, self.counts)
+        """One score per image (N,), see `of_image`; NaN where it is undefined."""
+        return of_image(name, self.counts)
 
     def pooled(self, name: str) -> float:
-        """The score of all pixels of all images taken as one image."""
-        return float(self._score(name, self.counts.sum(axis=0)))
+        """The score of all pixels of all images taken as one image; NaN where no image has the class."""
+        return float(of_image(name, self.counts.sum(axis=0)))
 
     def macro(self, name: str) -> Scores:
-        """One score per image (N,): the mean over all classes, the background among them.
+        """One score per image (N,): the mean over all classes that the image has, the background among them.
 
         This is the "macro" average of most published tables for more than two classes; `per_image` leaves the
-        background out. A class that is neither in an image nor predicted there counts as `dice` says, with 1.
+        background out.
         """
-        return np.asarray(_FUNCTIONS[name](self.counts).mean(axis=-1))
+        return defined_mean(_FUNCTIONS[name](self.counts))
 
     def of_class(self, name: str, class_id: int) -> Scores:
         """One score per image (N,) for one class against the rest."""
-        return _FUNCTIONS[name](self.counts[:, class_id])
-
-    def _score(self, name: str, counts: Counts) -> Scores:
-        if name in ("accuracy", "pixel_error"):
-            # Every right pixel is the true positive of exactly one class.
-            right = _ratio(counts[..., 0].sum(axis=-1), counts[..., 0, :].sum(axis=-1))
-            return right if name == "accuracy" else 1 - right
-        return np.asarray(_FUNCTIONS[name](counts[..., 1:, :]).mean(axis=-1))
+        return of_class(name, self.counts, class_id)
 
 
-def _ratio(part: Counts | Scores, whole: Counts | Scores) -> Scores:
-    """part / whole, and 1 for 0 / 0: nothing was there and nothing was said."""
-    return np.where(whole > 0, part / np.where(whole > 0, whole, 1), 1.0)
+def of_image(name: str, counts: Counts) -> Scores:
+    """The score of an image, or of many pooled: of class 1 for two classes, else the mean over classes but background.
+
+    Classes in which it is undefined, as those that are not there, are left out. Accuracy is that of the whole image:
+    the share of pixels given their right class; so is pixel error.
+
+    Args:
+        name: one of ALL_SCORE_NAMES.
+        counts: (..., K, 4) -> (...).
+    """
+    if name in ("accuracy", "pixel_error"):
+        # Every right pixel is the true positive of exactly one class.
+        right = _ratio(counts[..., 0].sum(axis=-1), counts[..., 0, :].sum(axis=-1))
+        return right if name == "accuracy" else 1 - right
+    return defined_mean(_FUNCTIONS[name](counts[..., 1:, :]))
+
+
+def of_class(name: str, counts: Counts, class_id: int) -> Scores:
+    """The score of one class against the rest. (..., K, 4) -> (...)."""
+    return _FUNCTIONS[name](counts[..., class_id, :])
+
+
+def defined_mean(scores: npt.ArrayLike, axis: int = -1) -> Scores:
+    """The mean of the scores that are defined; NaN where none is. Where all are, it is numpy's mean to the last bit."""
+    scores = np.asarray(scores, np.float64)
+    defined = ~np.isnan(scores)
+    number, total = defined.sum(axis=axis), np.where(defined, scores, 0.0).sum(axis=axis)
+    return _ratio(total, number)
+
+
+def _ratio(part: Counts | Scores, whole: Counts | Scores | npt.NDArray[np.intp]) -> Scores:
+    """part / whole, and NaN for 0 / 0."""
+    return np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan)
+
+
+def _where(defined: npt.NDArray[np.bool_], scores: Scores) -> Scores:
+    return np.where(defined, scores, np.nan)

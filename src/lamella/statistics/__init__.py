@@ -1,22 +1,26 @@
 """How sure a mean over images is, and whether two methods differ by more than chance.
 
 Images are the sample: everything is said about the mean over images like these. Where images come in groups (a
-slide, a patient, a block) the groups are drawn, or flipped, as a whole, for images of one group are alike, and
-counting them one by one would promise too much.
+slide, a patient, a stack of sections) the groups are drawn, and counted, as a whole, for images of one group are
+alike, and counting them one by one would promise too much. NaN is a score that an image does not have.
 """
 
-from lamella.statistics.comparison import Comparison, best, compare, holm, in_order, paired
-from lamella.statistics.intervals import Agreement, Interval, agreement, interval
+from lamella.statistics.comparison import TWO_SEEDS_ERROR, Comparison, best, compare, holm, in_order, paired
+from lamella.statistics.intervals import Agreement, Interval, Share, agreement, interval, interval_of, share
 
 __all__ = [
+    "TWO_SEEDS_ERROR",
     "Agreement",
     "Comparison",
     "Interval",
+    "Share",
     "agreement",
     "best",
     "compare",
     "holm",
     "in_order",
     "interval",
+    "interval_of",
     "paired",
+    "share",
 ]

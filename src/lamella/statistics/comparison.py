@@ -1,23 +1,38 @@
-"""Whether two methods differ by more than chance: the chance of images, and that of runs."""
+"""Whether two methods differ by more than chance: that of images and that of seeds, in one test."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import optimize, stats
 
-from lamella.statistics.intervals import RESAMPLES, ROUNDING, Groups, Values, by_group, in_blocks, interval
+from lamella.statistics.intervals import ROUNDING, Groups, Values, by_group
 
-# Up to this many differences all ways to flip them are tried: 8192.
-_EXACT = 14
+CERTAIN = 0.05
+"""A verdict is wrong in at most this share of cases."""
 
-_CERTAIN = 0.05
+POWER = 0.8
+
+TWO_SEEDS_ERROR = 0.25
+"""The share of verdicts from two seeds that is wrong at worst, where one of twelve equal methods has seven times the
+deviation over seeds of the others: `tools/simulate_verdicts.py`. With equal deviations it is below 0.055."""
+
+# Of a method that seems to scatter more than the others: when its own variance begins to count. See `seed_variances`.
+_UNLIKE, _UNLIKE_MOST = 0.08, 4.0
+
+# Degrees of freedom of the seeds: below, Satterthwaite's approximation is too bold; it never gives more than so many
+# times as many.
+_FEW, _TIMES = 4, 4
 
 
 class Paired(NamedTuple):
-    """A mean difference on the same images, its 95 % interval, and how likely chance alone makes one as large."""
+    """A mean difference on the same images, its 95 % interval, and how likely chance alone makes one as large.
+
+    The last three are NaN where they cannot be known.
+    """
 
     difference: float
     low: float
@@ -26,113 +41,166 @@ class Paired(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Two methods on the same images.
+    """Two methods on the same images. What cannot be known is None: see `compare`.
 
     Attributes:
         first: a method.
         second: another one.
         difference: the mean score of `first` minus that of `second`, over runs and images.
-        low: lower end of its 95 % interval over images.
+        low: lower end of its interval for other images and other seeds. For one pair 95 %; of several it is as wide as
+            the correction for their number asks, so that it holds 0 exactly where neither is called better.
         high: upper end.
-        p_images: how likely images alone make it as large, see `flip_test`; not corrected.
-        noise: a difference up to this size is what runs with other seeds make (Welch's t, 95 %); None where a method
-            has one run, which cannot tell.
-        p_runs: how likely such runs make it as large; not corrected. None likewise.
-        p: the larger of the two, by Holm's correction for all pairs that could be tested. None likewise.
+        p_images: how likely other images alone make it as large; not corrected.
+        noise: a difference up to this size is what other seeds alone make (95 %).
+        p_runs: how likely other seeds alone make it as large, on these very images; not corrected.
+        p: how likely both together do, corrected for all pairs.
         better: the better method where p < 0.05, else None.
+        least: the lead that would be shown in 4 of 5 such comparisons, from these variances; a smaller one is likelier
+            missed.
+        least_images: the same with twice as many images (or groups).
+        least_runs: the same with twice as many seeds.
+        p_equal: how likely two that differ by `margin` or more look so alike; corrected for all pairs.
+        equal: p_equal < 0.05: they differ by less than the margin.
     """
 
     first: str
     second: str
     difference: float
-    low: float
-    high: float
-    p_images: float
+    low: float | None
+    high: float | None
+    p_images: float | None
     noise: float | None
     p_runs: float | None
     p: float | None
     better: str | None
+    least: float | None
+    least_images: float | None
+    least_runs: float | None
+    p_equal: float | None
+    equal: bool
 
 
-def paired(
-    first: npt.ArrayLike,
-    second: npt.ArrayLike,
-    *,
-    groups: Groups | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Paired:
-    """The mean of first minus second over the same images, with `interval` and `flip_test`.
+@dataclass(frozen=True)
+class Error:
+    """What chance makes of a mean difference: squared standard errors with their degrees of freedom, of any shape.
+
+    Attributes:
+        images: variance of the difference of images (or groups), over their number.
+        images_freedom: their number less one.
+        seeds: the same of runs; 0 where nothing is drawn at random.
+        seeds_freedom: of the seeds' variance; infinite where there is none.
+    """
+
+    images: Values
+    images_freedom: float
+    seeds: Values
+    seeds_freedom: float
+
+    @property
+    def size(self) -> Values:
+        """The standard error of the difference."""
+        return np.asarray(np.sqrt(self.images + self.seeds))
+
+    def p(self, difference: npt.ArrayLike) -> Values:
+        """How likely chance makes a difference as far from 0 (two-sided).
+
+        Student's t with the degrees of freedom of F. E. Satterthwaite (1946, Biometrics Bulletin 2:110). Far out, where
+        many pairs are corrected for, a few images have heavier tails than it gives them: p is never less than theirs
+        times their share of the variance. That share is but estimated, too: the degrees of freedom are at most four
+        times those of the seeds; and with fewer than four of those p is the mean of that of the images and that of the
+        seeds, weighted by their shares.
+        """
+        far = np.abs(np.asarray(difference, np.float64)) / self.size
+        by_images = 2 * stats.t.sf(far, self.images_freedom)
+        if self.seeds_freedom < _FEW:
+            by_seeds = 2 * stats.t.sf(far, self.seeds_freedom)
+            return np.asarray(self._share * by_images + (1 - self._share) * by_seeds)
+        return np.asarray(np.maximum(2 * stats.t.sf(far, self._freedom), self._share * by_images))
+
+    def reach(self, p: float) -> float:
+        """The difference to each side that chance makes with the likelihood p."""
+        if self.seeds_freedom >= _FEW:
+            by_images = stats.t.isf(np.minimum(0.5, p / 2 / self._share), self.images_freedom)
+            return float(self.size * np.maximum(stats.t.isf(p / 2, self._freedom), by_images))
+        most = float(self.size * stats.t.isf(p / 2, min(self.seeds_freedom, self.images_freedom)))
+        return float(optimize.brentq(lambda far: float(self.p(far)) - p, 0, most * (1 + 1e-9), xtol=1e-12))
+
+    def shown(self, p: float) -> float:
+        """The lead of which such a comparison finds p or less in 4 of 5 cases (`POWER`)."""
+        return self.reach(p) + float(self.size * stats.t.ppf(POWER, self._freedom))
+
+    @property
+    def _share(self) -> Values:
+        """The images' share of the variance."""
+        return np.asarray(self.images / (self.images + self.seeds))
+
+    @property
+    def _freedom(self) -> Values:
+        parts = self.images**2 / self.images_freedom + self.seeds**2 / self.seeds_freedom
+        return np.asarray(np.minimum((self.images + self.seeds) ** 2 / parts, _TIMES * self.seeds_freedom))
+
+
+def seed_variances(variances: npt.ArrayLike, freedoms: Sequence[float]) -> Values:
+    """The variance over seeds that each method is judged by: that of all methods together, or more.
+
+    A few runs say little about their own deviation, so all methods share one. A method that scatters more than the
+    others is not to profit from them: from three runs on, what its own variance has above L times that of the others
+    counts for it, widened as Student's t of its few runs is wider than the normal distribution. L is the F that its
+    variance exceeds by chance in 8 of 100 cases, at most 4. The numbers were chosen by simulation
+    (`tools/simulate_verdicts.py`): a method with seven times the deviation of the others then costs no false verdicts,
+    and where all scatter alike little is lost to one pooled variance.
 
     Args:
-        first: (N,) one score an image.
+        variances: (..., M) of each method's runs.
+        freedoms: M, their number less one.
+    """
+    own, weights = np.asarray(variances, np.float64), np.asarray(freedoms, np.float64)
+    total = (own * weights).sum(axis=-1)
+    pooled = total / weights.sum()
+    used = np.repeat(pooled[..., None], len(weights), axis=-1)
+    for method, freedom in enumerate(weights):
+        left = weights.sum() - freedom
+        if freedom < 2 or left == 0:
+            continue
+        others = (total - own[..., method] * freedom) / left
+        limit = min(_UNLIKE_MOST, float(stats.f.isf(_UNLIKE, freedom, left)))
+        wider = (stats.t.isf(0.025, freedom) / stats.norm.isf(0.025)) ** 2
+        used[..., method] = np.maximum(pooled, wider * (own[..., method] - limit * others))
+    return used
+
+
+def paired(first: npt.ArrayLike, second: npt.ArrayLike, *, groups: Groups | None = None) -> Paired:
+    """The mean of first minus second over the same images, with its 95 % interval and p, by Student's t.
+
+    Args:
+        first: (N,) one score an image; NaN where it is not defined, then for both.
         second: (N,) of the same images in the same order.
-        groups: (N,) names.
-        resamples: bootstrap samples, and flips where not all are tried.
-        seed: decides them.
+        groups: (N,) names; groups, not images, are counted.
 
     Raises:
-        ValueError: the two are not as long as each other.
+        ValueError: the two are not as long as each other, or not defined on the same images.
     """
-    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    if first.shape != second.shape:
-        raise ValueError(f"a paired difference needs the same images twice, not {len(first)} and {len(second)}")
-    difference = first - second
-    found = interval(difference, groups=groups, resamples=resamples, seed=seed)
-    return Paired(*found, flip_test(difference, groups=groups, resamples=resamples, seed=seed))
-
-
-def flip_test(
-    differences: npt.ArrayLike, *, groups: Groups | None = None, resamples: int = RESAMPLES, seed: int = 0
-) -> float:
-    """How likely a mean difference as far from 0 is, were it chance which method has which score (two-sided).
-
-    The sign-flip permutation test (R. A. Fisher 1935, The Design of Experiments, section 21): each image's
-    difference, or all of a group together, could as well have been the other way round. All ways are tried for up to
-    14 differences, so p is exact; for more, p = (1 + as far) / (1 + resamples) of random ones (B. Phipson, G. Smyth
-    2010, SAGMB 9:39). Below 6 images (or groups) no p can be under 0.05.
-
-    Args:
-        differences: (N,) one an image.
-        groups: (N,) names.
-        resamples: random flips where not all are tried.
-        seed: decides them.
-
-    Returns:
-        p; exactly 1 where there is no difference in any image.
-    """
-    sums, _ = by_group(differences, groups)
-    sums = sums[np.abs(sums) > ROUNDING]  # to flip nothing changes nothing
-    n = len(sums)
-    if n == 0:
-        return 1.0
-    # A flip of all of them is as far from 0, so the first can stay. The margin is for sums in another order.
-    limit = abs(sums.sum()) - ROUNDING * np.abs(sums).sum()
-    if n <= _EXACT:
-        signs = 1 - 2 * ((np.arange(2 ** (n - 1))[:, None] >> np.arange(n - 1)) & 1)
-        return float((np.abs(sums[0] + signs @ sums[1:]) >= limit).mean())
-    rng = np.random.default_rng(seed)
-
-    def flipped(count: int) -> Values:
-        return np.asarray((1 - 2 * rng.integers(0, 2, (count, n), dtype=np.int8)) @ sums)
-
-    as_far = int((np.abs(in_blocks(flipped, resamples, n)) >= limit).sum())
-    return (1 + as_far) / (1 + resamples)
+    tables = {"first": np.asarray([first], np.float64), "second": np.asarray([second], np.float64)}
+    found = compare(tables, groups=groups, deterministic=list(tables))[0]
+    unknown = (found.low, found.high, found.p)
+    return Paired(found.difference, *(np.nan if each is None else each for each in unknown))
 
 
 def holm(p_values: npt.ArrayLike) -> Values:
     """p-values corrected for how many there are (S. Holm 1979, Scandinavian Journal of Statistics 6:65).
 
     Args:
-        p_values: (M,) of all comparisons that are made together.
+        p_values: (..., M) of all comparisons that are made together.
 
     Returns:
-        (M,) in the same order; those below 0.05 are, with 95 % certainty, all true.
+        (..., M) in the same order; those below 0.05 are, with 95 % certainty, all true.
     """
     p = np.asarray(p_values, np.float64)
-    order = np.argsort(p, kind="stable")
+    order = np.argsort(p, axis=-1, kind="stable")
+    steps = np.arange(p.shape[-1], 0, -1)
     corrected = np.empty_like(p)
-    corrected[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    stepped = np.maximum.accumulate(np.take_along_axis(p, order, -1) * steps, axis=-1)
+    np.put_along_axis(corrected, order, np.minimum(1, stepped), -1)
     return corrected
 
 
@@ -142,51 +210,68 @@ def compare(
     groups: Groups | None = None,
     deterministic: Collection[str] = (),
     lower_is_better: bool = False,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    margin: float | None = None,
+    leader: bool = False,
 ) -> list[Comparison]:
-    """Compares every pair of methods, with a verdict that names no winner inside seed noise.
+    """Compares every pair of methods, each by one test of its lead against other images and other seeds together.
 
-    A method is called better only where its lead is too large for both kinds of chance at once, after Holm's
-    correction for all pairs:
+    The variance of a mean difference has two parts: that of the images' differences (mean over runs), over the number
+    of images; and that of each method's runs (mean over images), over the number of runs: see `seed_variances`. Both
+    go into one t-test (`Error.p`); Holm's correction for all pairs follows. The interval comes from the same error.
 
-    - other images: `flip_test` on the runs' mean score of each image;
-    - other seeds: Welch's t-test (B. L. Welch 1947, Biometrika 34:28) on each run's mean score over images. One run
-      of a trained method tells nothing about its seeds: then nobody is called better.
+    What cannot be known is None:
+
+    - one run of a method that draws at random says nothing about its seeds: no `noise`, `p_runs`, `p`;
+    - one group, or differences without spread, say nothing about other images: no `p_images`, `p`; `noise` and
+      `p_runs` then describe these very images;
+    - nobody is called better where `p` is not known.
 
     Args:
-        scores: name -> (runs, N), the scores of runs with different seeds on the same N images in the same order.
-        groups: (N,) names; see `interval`.
+        scores: name -> (runs, N), the scores of runs with different seeds on the same N images in the same order; NaN
+            where an image has no such score, which depends on its truth alone: it is left out.
+        groups: (N,) names: a slide, a patient, a stack of sections, which count once.
         deterministic: methods that draw nothing at random, for which one run is as good as many.
         lower_is_better: for errors and distances.
-        resamples: bootstrap samples and random flips.
-        seed: decides them.
+        margin: a difference below it does not matter: the two one-sided tests of D. J. Schuirmann (1987, Journal of
+            Pharmacokinetics and Biopharmaceutics 15:657) for `equal`. None: not asked.
+        leader: ask only whether the method of the best mean is better than all others. All of its pairs must then pass
+            at 5 %, and no correction is due (an intersection-union test, R. L. Berger 1982, Technometrics 24:295);
+            there is one entry for each of its pairs, `p` is the largest of them, and it is called better than all or
+            none.
 
     Returns:
         One entry for each pair, in the order of `scores`.
 
     Raises:
-        ValueError: a method has no run, or another number of images.
+        ValueError: a method has no run, another number of images, or other images without a score.
     """
-    tables = {name: np.asarray(runs, np.float64) for name, runs in scores.items()}
-    sound = all(table.ndim == 2 and len(table) for table in tables.values())
-    if not sound or len({table.shape[1:] for table in tables.values()}) > 1:
-        shapes = ", ".join(f"{name} {table.shape}" for name, table in tables.items())
-        raise ValueError(f"a comparison needs (runs, images), of the same images for each method, not {shapes}")
-    runs = {name: _mean_of_runs(table, name in deterministic) for name, table in tables.items()}
-    found = []
-    for first, second in combinations(tables, 2):
-        over_runs = tables[first].mean(axis=0), tables[second].mean(axis=0)
-        images = paired(*over_runs, groups=groups, resamples=resamples, seed=seed)
-        noise, p_runs = _welch(runs[first], runs[second])
-        found.append(Comparison(first, second, *images, noise, p_runs, None, None))
-    tested = [i for i, each in enumerate(found) if each.p_runs is not None]
-    corrected = holm([max(found[i].p_images, found[i].p_runs or 0) for i in tested])
-    for i, p in zip(tested, corrected.tolist(), strict=True):
-        first_leads = (found[i].difference > 0) != lower_is_better
-        better = (found[i].first if first_leads else found[i].second) if p < _CERTAIN else None
-        found[i] = found[i]._replace(p=p, better=better)
-    return found
+    tables, kept = _defined(scores, groups)
+    runs = {name: table.mean(axis=1) if table.size else np.full(len(table), np.nan) for name, table in tables.items()}
+    random = [name for name in tables if name not in deterministic and len(runs[name]) > 1]
+    freedoms = {name: len(runs[name]) - 1.0 for name in random}
+    used = dict.fromkeys(deterministic, 0.0)
+    if random:
+        own = [float(runs[name].var(ddof=1)) for name in random]
+        used |= dict(zip(random, seed_variances(own, list(freedoms.values())).tolist(), strict=True))
+    pairs = list(combinations(tables, 2))
+    if leader:
+        means = {name: float(each.mean()) * (-1 if lower_is_better else 1) for name, each in runs.items()}
+        first = max(means, key=lambda name: means[name])
+        pairs = [(first, name) for name in tables if name != first]
+    found, errors = [], []
+    for first, second in pairs:
+        over_runs = tables[first].mean(axis=0) - tables[second].mean(axis=0)
+        images, freedom = _over_images(over_runs, kept)
+        seeds, seeds_freedom = 0.0, np.inf
+        for name in (first, second):
+            seeds = seeds + used[name] / len(runs[name]) if name in used else np.nan
+        if {first, second} & freedoms.keys():
+            seeds_freedom = sum(freedoms.values())
+        error = Error(np.asarray(images), freedom, np.asarray(seeds), seeds_freedom)
+        difference = float(over_runs.mean()) if len(over_runs) else np.nan
+        found.append(_alone(first, second, difference, error))
+        errors.append(error)
+    return _together(found, errors, lower_is_better, margin, leader)
 
 
 def best(comparisons: Collection[Comparison]) -> str | None:
@@ -201,37 +286,106 @@ def in_order(comparisons: Iterable[Comparison], ranked: Sequence[str]) -> list[C
     place = {name: number for number, name in enumerate(ranked)}
     turned = []
     for pair in comparisons:
-        first, second, difference, low, high = pair[:5]
-        if place[first] > place[second]:
-            pair = pair._replace(first=second, second=first, difference=-difference, low=-high, high=-low)
+        if place[pair.first] > place[pair.second]:
+            low, high = (None if end is None else -end for end in (pair.high, pair.low))
+            pair = pair._replace(first=pair.second, second=pair.first, difference=-pair.difference, low=low, high=high)
         turned.append(pair)
     return sorted(turned, key=lambda each: (place[each.first], place[each.second]))
 
 
-class _Runs(NamedTuple):
-    """A method's mean over runs, its squared standard error, and that error's degrees of freedom."""
-
-    mean: float
-    squared_error: float
-    freedom: float
-
-
-def _mean_of_runs(table: Values, deterministic: bool) -> _Runs | None:
-    means = table.mean(axis=1)
-    if deterministic:
-        return _Runs(float(means.mean()), 0.0, np.inf)
-    if len(means) < 2:
-        return None
-    return _Runs(float(means.mean()), float(means.var(ddof=1)) / len(means), len(means) - 1)
+def _defined(scores: Mapping[str, npt.ArrayLike], groups: Groups | None) -> tuple[dict[str, Values], Groups | None]:
+    """Scores and groups of the images that have the score. Raises ValueError."""
+    tables = {name: np.asarray(runs, np.float64) for name, runs in scores.items()}
+    sound = all(table.ndim == 2 and len(table) for table in tables.values())
+    if not sound or len({table.shape[1:] for table in tables.values()}) > 1:
+        shapes = ", ".join(f"{name} {table.shape}" for name, table in tables.items())
+        raise ValueError(f"a comparison needs (runs, images), of the same images for each method, not {shapes}")
+    patterns = {row.tobytes(): ~row for table in tables.values() for row in np.isnan(table)}
+    if len(patterns) > 1:
+        raise ValueError("the methods have a score on different images: what is not defined depends on the truth alone")
+    there = next(iter(patterns.values()), np.empty(0, np.bool_))
+    kept = None if groups is None else np.asarray(groups)[there]
+    return {name: table[:, there] for name, table in tables.items()}, kept
 
 
-def _welch(first: _Runs | None, second: _Runs | None) -> tuple[float | None, float | None]:
-    """The noise, and the p of Welch's t-test. Without any spread, a difference of any size is beyond it."""
-    if first is None or second is None:
-        return None, None
-    lead, squared = abs(first.mean - second.mean), first.squared_error + second.squared_error
-    if squared < ROUNDING**2:
-        return 0.0, float(lead < ROUNDING)
-    freedom = squared**2 / sum(each.squared_error**2 / each.freedom for each in (first, second))
-    error = float(np.sqrt(squared))
-    return error * float(stats.t.ppf(1 - _CERTAIN / 2, freedom)), 2 * float(stats.t.sf(lead / error, freedom))
+def _over_images(differences: Values, groups: Groups | None) -> tuple[float, float]:
+    """The squared standard error of the mean over images, and its degrees of freedom; NaN for fewer than two groups."""
+    sums = by_group(np.stack([differences, np.ones_like(differences)], axis=1), groups)
+    n = len(sums)
+    if n < 2:
+        return np.nan, np.nan
+    mean = sums[:, 0].sum() / sums[:, 1].sum()
+    away = sums[:, 0] - mean * sums[:, 1]
+    return float(n / (n - 1) * (away**2).sum() / sums[:, 1].sum() ** 2), n - 1.0
+
+
+def _alone(first: str, second: str, difference: float, error: Error) -> Comparison:
+    """A pair by itself: what images alone and seeds alone make of it."""
+    nothing = np.zeros(())
+    p_images = noise = p_runs = None
+    if error.images > ROUNDING**2:
+        p_images = float(replace(error, seeds=nothing, seeds_freedom=np.inf).p(difference))
+    if not np.isnan(error.seeds):
+        if error.seeds > ROUNDING**2:
+            of_seeds = replace(error, images=error.seeds, images_freedom=error.seeds_freedom, seeds=nothing)
+            of_seeds = replace(of_seeds, seeds_freedom=np.inf)
+            noise, p_runs = of_seeds.reach(CERTAIN), float(of_seeds.p(difference))
+        else:
+            noise, p_runs = 0.0, float(abs(difference) < ROUNDING)
+    return Comparison(
+        first, second, difference, None, None, p_images, noise, p_runs, None, None, None, None, None, None, False
+    )
+
+
+def _together(
+    found: Sequence[Comparison], errors: Sequence[Error], lower_is_better: bool, margin: float | None, leader: bool
+) -> list[Comparison]:
+    """The pairs with what depends on how many there are: p, verdicts, intervals, what could have been seen."""
+    tested = [i for i, e in enumerate(errors) if e.images > ROUNDING**2 and not np.isnan(e.seeds)]
+    result = list(found)
+    if not tested or (leader and len(tested) < len(found)):
+        return result
+    alone = np.array([float(errors[i].p(found[i].difference)) for i in tested])
+    p = np.full(len(alone), alone.max()) if leader else holm(alone)
+    levels = _levels(alone, p, leader)
+    first_step = CERTAIN / (1 if leader else len(tested))
+    # The likelihood that the two are a margin apart, and yet so alike.
+    p_equal = None
+    if margin is not None:
+        near = [margin - abs(found[i].difference) for i in tested]
+        one_sided = [float(errors[i].p(n)) / 2 for i, n in zip(tested, near, strict=True)]
+        p_equal = holm([half if n > 0 else 1 - half for half, n in zip(one_sided, near, strict=True)])
+    for place, i in enumerate(tested):
+        error, difference = errors[i], found[i].difference
+        reach, least = error.reach(levels[place]), error.shown(first_step)
+        leads = found[i].first if (difference > 0) != lower_is_better else found[i].second
+        more_images = replace(error, images=error.images / 2, images_freedom=2 * error.images_freedom + 1)
+        more_runs = replace(error, seeds=error.seeds / 2, seeds_freedom=2 * error.seeds_freedom)
+        result[i] = found[i]._replace(
+            low=difference - reach,
+            high=difference + reach,
+            p=float(p[place]),
+            better=leads if p[place] < CERTAIN else None,
+            least=least,
+            # What is estimated of the one part can hide what more of the other would bring.
+            least_images=min(least, more_images.shown(first_step)),
+            least_runs=min(least, more_runs.shown(first_step)),
+            p_equal=None if p_equal is None else float(p_equal[place]),
+            equal=p_equal is not None and bool(p_equal[place] < CERTAIN),
+        )
+    return result
+
+
+def _levels(alone: Values, p: Values, leader: bool) -> list[float]:
+    """The level at which each pair was tested: its interval at that level excludes 0 exactly where p < 0.05."""
+    if leader:
+        most = float(alone.max())
+        return [CERTAIN if most < CERTAIN else CERTAIN * min(1.0, float(each) / most) for each in alone]
+    order = np.argsort(alone, kind="stable")
+    levels = [CERTAIN] * len(alone)
+    step = len(alone)
+    for rank, place in enumerate(order):
+        if rank == 0 or p[order[rank - 1]] < CERTAIN:  # Holm stops at the first that fails; the rest share its step
+            step = len(alone) - rank
+        levels[place] = CERTAIN / step
+    return levels

@@ -1,6 +1,7 @@
 """The LightningModule: a network, a loss and counts, and what happens to one batch."""
 
 from collections.abc import Sequence
+from math import isnan
 from typing import Any
 
 import torch
@@ -9,12 +10,13 @@ from torch import nn
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
 from lamella.data.loaders.augment import Augmentation, augment
 from lamella.data.types import Batch
+from lamella.errors import DataError
 from lamella.inference.segmenter import Segmenter
 from lamella.inference.tiling import classes, to_probability
 from lamella.inference.whole_images import size_of
 from lamella.losses import Loss
 from lamella.metrics.image_counts import CropScores, ImageCounts, ImageMean
-from lamella.metrics.pixels import ImageTable, count
+from lamella.metrics.pixels import ImageTable, count, defined_mean
 from lamella.training.optim import MakeOptimizer, MakeScheduler
 
 import pytorch_lightning as pl  # isort: skip
@@ -113,8 +115,18 @@ class SegmentationTask(pl.LightningModule):
 
 
 def validation_scores(table: ImageTable) -> dict[str, float]:
-    """What every epoch reports of the validation images: means over images, under `val/`."""
-    return {f"val/{name}": float(table.per_image(name).mean()) for name in ("dice", "iou", "accuracy")}
+    """What every epoch reports of the validation images: means over the images that have the score, under `val/`.
+
+    Raises:
+        DataError: no image has a pixel of foreground: then no epoch could be told from another.
+    """
+    values = {f"val/{name}": float(defined_mean(table.per_image(name))) for name in ("dice", "iou", "accuracy")}
+    if isnan(values["val/dice"]):
+        raise DataError(
+            "no validation image has a pixel of foreground, so no epoch is better than another",
+            "Choose a split (dataset/split=...) whose validation images have some.",
+        )
+    return values
 
 
 def _log_odds(probability: torch.Tensor) -> torch.Tensor:

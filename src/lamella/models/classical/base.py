@@ -114,7 +114,7 @@ class Classical(nn.Module):
         raise NotImplementedError
 
     def fit_on_validation(self, images: Iterable[tuple[npt.NDArray[Any], npt.NDArray[np.integer]]]) -> str:
-        """Settles on the candidate with the best Dice, mean over labelled images; the first one of equals.
+        """Settles on the candidate with the best Dice, mean over images with foreground; the first one of equals.
 
         Args:
             images: pairs, each looked at once: the image as `forward` takes it, (C, H, W), and class ids (H, W);
@@ -124,7 +124,7 @@ class Classical(nn.Module):
             What was chosen, in one line.
 
         Raises:
-            ValueError: something is to be chosen, and there is no image.
+            ValueError: something is to be chosen, and there is no image with foreground.
         """
         if len(self.candidates) == 1:
             return f"{self.candidates[0]}, as configured"
@@ -132,9 +132,10 @@ class Classical(nn.Module):
         for image, truth in images:
             known: Known = {}
             levels = np.asarray(image, np.float32)
-            dice.append([_dice(self.segment(levels, choice, known) > 0, truth) for choice in self.candidates])
+            if (truth == 1).any():  # without foreground, Dice is undefined
+                dice.append([_dice(self.segment(levels, choice, known) > 0, truth) for choice in self.candidates])
         if not dice:
-            raise ValueError("there is no image to choose by")
+            raise ValueError("there is no image with foreground to choose by")
         mean = np.mean(dice, axis=0)
         best = int(mean.argmax())
         self.choice.copy_(torch.tensor(self.candidates[best]))
@@ -160,7 +161,6 @@ class Classical(nn.Module):
 
 
 def _dice(predicted: npt.NDArray[np.bool_], truth: npt.NDArray[np.integer]) -> float:
-    """2 TP / (2 TP + FP + FN) over pixels of class 0 or 1; 1 where there is nothing and nothing was said."""
+    """2 TP / (2 TP + FP + FN) over pixels of class 0 or 1, of an image with foreground."""
     there, said = truth == 1, predicted & (truth <= 1)
-    total = int(there.sum() + said.sum())
-    return 2 * int((there & said).sum()) / total if total else 1.0
+    return 2 * int((there & said).sum()) / int(there.sum() + said.sum())
