@@ -28,8 +28,12 @@ def test_a_comparison_is_printed_written_and_kept(uri, runs, composed, root, cap
     both = np.mean([run.scores().dice.mean() for run in runs[:2]])
     assert table.set_index("method").dice["unet"] == pytest.approx(both)
     assert table.set_index("method").seeds["unet"] == 2
+    assert (table.dice_images == 4).all()
+    assert (table.failed_below == 0.5).all()
+    assert "Rare failures are in none of these intervals" in printed
     pairs = pd.read_csv(page.parent / "phantom_blood" / "pairs.csv")
     assert len(pairs) == 1
+    assert pairs.p_equal.isna().all()
     for name in ("table.md", "table.tex", "pairs.md"):
         assert "unet" in (page.parent / "phantom_blood" / name).read_text()
     kept = tracking.finished(uri)[-1]
@@ -37,6 +41,27 @@ def test_a_comparison_is_printed_written_and_kept(uri, runs, composed, root, cap
     assert kept.fetch("report.html").read_text() == text
     comparing.run(composed("compare", f"runs=[{runs[0].run_id},{runs[1].run_id}]", "cases=1", "metric=boundary/hd95"))
     assert "nothing to compare it with" in capsys.readouterr().out
+
+
+def test_what_is_asked_beside_is_answered_and_kept(uri, runs, composed, root, capsys):
+    asked = ["margin=0.9", "leader=true", "failure=0.99", "cases=0"]
+    comparing.run(composed("compare", "experiment=smears", *asked))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "equal" in printed
+    assert "Dice below 0.99" in printed
+    kept = tracking.finished(uri)[-1]
+    assert {name: kept.params[name] for name in ("margin", "leader", "failure")} == {
+        "margin": "0.9", "leader": "True", "failure": "0.99",
+    }  # fmt: skip
+    table = pd.read_csv(kept.fetch("phantom_blood/table.csv"))
+    assert (table.failed_below == 0.99).all()
+    assert pd.read_csv(kept.fetch("phantom_blood/pairs.csv")).p_equal.notna().all()
+
+
+def test_a_margin_is_above_0_and_a_failure_a_dice(composed, root):
+    for override, message in (("margin=0", "margin"), ("failure=2", "failure")):
+        with pytest.raises(ConfigError, match=message):
+            comparing.run(composed("compare", "experiment=smears", override))
 
 
 def test_a_comparison_that_cannot_be_meant_is_refused(uri, composed, root):

@@ -88,7 +88,7 @@ def cohort(store):
 def test_a_cohort_by_hand(cohort):
     assert cohort.ids == ("image 0", "image 1")
     assert cohort.groups == cohort.ids
-    assert cohort.protocol == {"data": "p"}
+    assert cohort.protocol == {"data": "p", "rules of undefined scores": "older rules"}
     assert cohort.card == {"data set": "Smears"}
     otsu, unet = cohort.methods
     assert (otsu.label, otsu.deterministic, unet.label, unet.deterministic) == ("otsu", True, "unet", False)
@@ -110,8 +110,9 @@ def test_one_row_a_method_by_hand(cohort):
     assert rows.dice_seed_sd[0] == pytest.approx(abs(0.85 - 0.75) / math.sqrt(2))
     assert math.isnan(rows.dice_seed_sd[1])
     assert (rows.dice_low <= rows.dice).all()
+    assert (rows.dice_low >= 0).all()
     assert (rows.dice <= rows.dice_high).all()
-    assert rows.dice_low[0] >= 0.7  # over images, of their mean over seeds
+    assert rows.dice_interval[0] == "Student's t"  # over images, of their mean over seeds
     assert rows.dice_difference[1] == pytest.approx(-0.05)
     assert math.isnan(rows.dice_published[0])
     assert rows.train_s.tolist() == [90, 60]
@@ -127,21 +128,47 @@ def test_no_winner_is_named_between_two_images(cohort):
     assert pair.difference == pytest.approx(-0.2)
     said = " ".join(report.verdict(cohort, report.summary(cohort, "dice", {}), [pair], "dice"))
     assert "unet has the best mean Dice, 0.8000" in said
-    assert "not told apart from otsu" in said
-    assert "With 2 independent test images and 0 pairs" not in said  # one seed: there was no test to fail
+    assert "Against otsu nothing can be said: the differences on all images are the same" in said
     assert "2 test images are few" in said
 
 
-def test_where_no_lead_could_be_told_from_chance_that_is_said(empty):
-    for seed in (1, 2, 3):
-        empty.run("unet", seed, [0.9 + seed / 1000] * 5)
-        empty.run("fpn", seed, [0.1 + seed / 1000] * 5)
+def test_images_without_a_score_are_left_out_and_counted(empty):
+    nan = float("nan")
+    for seed, dice in ((1, 0.8), (2, 0.9)):
+        empty.run(
+            "unet", seed, [nan, dice, 0.5], columns={"boundary/hd95": [nan, 3, 9], "boundary/imputed": [nan, 0, 1]}
+        )
+    empty.run("otsu", 1, [nan, 0.4, 0.2], columns={"boundary/hd95": [nan] * 3, "boundary/imputed": [nan, 0, 0]})
     (cohort,), _ = report.cohorts(empty.finished())
-    compared = report.pairs(cohort, "dice")
-    assert compared[0].p_images == 2 / 2**5  # all five one way: the least there is
-    assert compared[0].better is None
-    said = " ".join(report.verdict(cohort, report.summary(cohort, "dice", {}), compared, "dice"))
-    assert "With 5 independent test images and 1 pair no lead could be told from chance" in said
+    rows = report.summary(cohort, "dice", {})
+    assert list(rows.method) == ["unet", "otsu"]
+    assert rows.dice.tolist() == pytest.approx([(0.85 + 0.5) / 2, 0.3])
+    assert rows.dice_images.tolist() == [2, 2]
+    assert rows.images.tolist() == [3, 3]
+    assert rows.dice_seed_sd[0] == pytest.approx(0.05 / math.sqrt(2))
+    assert rows["boundary/hd95_images"].tolist() == [2, 0]
+    assert rows["boundary/hd95_imputed"].tolist() == [2, 0]  # one in each of two runs
+    assert rows.failed.tolist() == [0, 2]
+    by_hd95 = report.summary(cohort, "boundary/hd95", {})
+    assert list(by_hd95.method) == ["unet", "otsu"]  # what has no score is never first
+    with pytest.raises(StorageError, match="image image 1 has a score boundary/hd95 by one of"):
+        report.pairs(cohort, "boundary/hd95")
+    assert cohort.methods[0].median.seed == 1
+    section = report.section(cohort, "dice", {}, notes=[], k=3)
+    assert [case.id for _, cases in section.gallery for case in cases] == ["image 2", "image 1"]
+    assert report.heading(section) == "blood: 3 test images, full resolution; mean (95 % over images, Student's t)"
+
+
+def test_a_score_that_no_image_has_is_never_compared(empty):
+    for seed in (1, 2):
+        empty.run("unet", seed, [float("nan")] * 2, columns={"precision": [0.5, 0.7]})
+    empty.run("otsu", 1, [float("nan")] * 2, columns={"precision": [0.5, 0.6]})
+    (cohort,), _ = report.cohorts(empty.finished())
+    section = report.section(cohort, "dice", {}, notes=[], k=3)
+    assert section.comparisons == []
+    assert section.gallery == ()
+    assert section.verdict == ["No test image has this score (Dice): by it nothing is compared."]
+    assert "– for a score: no test image has it." in section.notes
 
 
 def test_a_lead_beyond_images_and_seeds_is_a_win_and_one_seed_never_is(empty):
@@ -153,7 +180,7 @@ def test_a_lead_beyond_images_and_seeds_is_a_win_and_one_seed_never_is(empty):
     compared = report.pairs(cohort, "dice")
     assert [pair.better for pair in compared] == ["unet"]
     said = report.verdict(cohort, report.summary(cohort, "dice", {}), compared, "dice")
-    assert said[0].startswith("unet is better than every other method")
+    assert said[0].startswith("unet is better than fpn: mean Dice 0.9")
     (single,), _ = report.cohorts([run for run in runs if run.params["seed"] == "1"])
     compared = report.pairs(single, "dice")
     assert [pair.better for pair in compared] == [None]

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from lamella.reporting.gallery import Case, Panel
 from lamella.reporting.page import page
-from lamella.statistics.comparison import Comparison
 from support.html import Html, can_be_heard, links_lead_somewhere, needs_nothing_else
-from support.report_pages import UNET, changed, method, panel, picture, section
+from support.report_pages import UNET, changed, compared, method, one_seed, panel, picture, section
 
 EVIL = "<script>alert('a')</script>&\"b\" --> ]]>"
 
@@ -32,7 +32,7 @@ def test_order_of_a_section():
     text = page("Comparison", (changed(section(), phantom=True),), "lamella 1")
     main = text[text.index("<main") :]
     places = [main.index(f">{words}") for words in (
-        "blood (phantom)<", "Phantom images:", "Verdict<", "Scores<", "Figures<", "Pairs<",
+        "blood (phantom)<", "Phantom images:", "Verdict<", "Rare failures<", "Scores<", "Figures<", "Pairs<",
         "Images<", "Other scores<", "Protocol<", "Data<", "Runs<", "Measures<",
     )]  # fmt: skip
     assert places == sorted(places)
@@ -41,14 +41,69 @@ def test_order_of_a_section():
 
 def test_main_table_by_hand():
     html = Html(page("Comparison", (section(),), "lamella 1"))
-    assert html.row("method") == [
+    head, unet_, otsu = (cells for cells in html.cells if len(cells) == 7)
+    assert head == [
         "method", "seeds", "Dice", "Dice|published, ours minus it", "parameters", "training|time", "testing|images / s",
     ]  # fmt: skip
     unet = ["unet", "2", "0.8875|0.8600 to 0.9000|± 0.0530", "0.9000|−0.0125", "7.76 M", "1.5 h", "12.5"]
-    assert html.row("unet") == unet
-    assert html.row("otsu") == ["otsu", "1|not random", "0.6500|0.5000 to 0.8000", "–", "0", "–", "2 k"]
+    assert unet_ == unet
+    assert otsu == ["otsu", "1|not random", "0.6500|0.5000 to 0.8000", "–", "0", "–", "2 k"]
     assert "4 test images of 2 groups" in html.text
     assert "A note." in html.text
+
+
+def test_failures_stand_beside_the_verdict():
+    html = Html(page("Comparison", (section(),), "lamella 1"))
+    assert html.row("method") == [
+        "method", "images with a Dice below 0.5", "mean Dice of the worst tenth", "worst images, with their Dice",
+    ]  # fmt: skip
+    assert html.row("unet") == ["unet", "0 of 4: up to 60 %", "0.8500", "image 2 (0.8500), image 1 (0.9000)"]
+    assert html.row("otsu") == ["otsu", "1 of 4: 1 % to 81 %", "0.5000", "image 1 (0.5000)"]
+    assert "is below 0.5" in html.text
+    assert "Rare failures are not in the intervals of means." in html.text
+
+
+def test_what_is_undefined_unknown_or_imputed_is_said():
+    shown = section()
+    some = shown.summary.assign(
+        dice_images=3, dice_low=np.nan, dice_high=np.nan, dice_interval="", dice_imputed=[2, 0],
+        iou=[0.5, np.nan], iou_low=[0.4, np.nan], iou_high=[0.6, np.nan], iou_seed_sd=np.nan, iou_images=[4, 0],
+        absent_images=1, absent_empty=[0.5, 1], absent_fp=[12.5, 0],
+    )  # fmt: skip
+    html = Html(page("Comparison", (replace(shown, summary=some),), "lamella 1"))
+    unet = next(cells for cells in html.cells if cells[0] == "unet" and cells[1] == "2")
+    assert unet[2] == "0.8875|–|± 0.0530|in 3 of 4 images|2 imputed"
+    otsu = next(cells for cells in html.cells if cells[0] == "otsu" and cells[1].startswith("1|"))
+    assert otsu[2] == "0.6500|–|in 3 of 4 images"
+    assert "–|in 0 of 4 images" in otsu
+    assert [cells[1:] for cells in html.cells if cells[0] in ("unet", "otsu") and len(cells) == 4][2:] == [
+        ["1", "0.5", "12.5"], ["1", "1", "0"],
+    ]  # fmt: skip
+    assert "Images without foreground" in html.text
+
+
+def test_pooled_scores_are_those_of_the_median_run():
+    shown = section()
+    unet, otsu = shown.cohort.methods
+    logged = {"test/pooled/dice": 0.9, "test/pooled/dice/low": 0.8, "test/pooled/dice/high": 0.95}
+    runs = (replace(unet.runs[0], metrics=logged), unet.runs[1])
+    html = Html(page("One", (changed(shown, methods=(replace(unet, runs=runs), otsu)),), "lamella 1"))
+    assert html.row("Dice, pooled")[1:] == ["0.9000|0.8000 to 0.9500", "–"]
+
+
+def test_the_protocol_card_says_conventions_and_older_rules_are_called_so():
+    first = section()
+    new = changed(first, protocol={"rules of undefined scores": "2"})
+    old = changed(first, protocol={"rules of undefined scores": "older rules"})
+    html = Html(page("Comparison", (new, old), "lamella 1"))
+    assert html.row("rules of undefined scores") == ["rules of undefined scores", "2", "older rules"]
+    assert html.text.count("has no Dice, IoU, recall") == 1
+    assert html.text.count("BCa bootstrap (Efron 1987), expanded as Hesterberg 2015") == 2
+    assert "over groups: from 6 groups on" in html.text
+    outlined = changed(section(), protocol=new.cohort.protocol)
+    for run in (run for each in outlined.cohort.methods for run in each.runs):
+        run.scores["boundary/hd95"] = 3.0
+    assert "the frame of the picture is no outline" in Html(page("Comparison", (outlined,), "lamella 1")).text
 
 
 def test_other_scores_by_hand():
@@ -73,9 +128,11 @@ def test_runs_by_hand():
 
 def test_pairs_by_hand():
     pairs = (
-        Comparison("otsu", "unet", -0.2375, -0.3, -0.1, 0.0002, 0.05, 0.004, 0.012, "unet"),
-        Comparison("otsu", "fcn", -0.01, -0.02, 0.01, 0.4, None, None, None, None),
-        Comparison("unet", "fcn", 0.01, -0.01, 0.02, 0.4, 0.05, 0.5, 0.5, None),
+        compared(
+            "otsu", "unet", -0.2375, "unet", low=-0.3, high=-0.1, p_images=0.0002, noise=0.05, p_runs=0.004, p=0.012
+        ),
+        one_seed("otsu", "fcn", -0.01),
+        compared("unet", "fcn", 0.01, low=-0.01, high=0.02, p_images=0.4, noise=0.05, p_runs=0.5, p=0.5),
     )
     two = section(comparisons=pairs)
     unet, otsu = two.summary[:1], two.summary[1:]
@@ -86,9 +143,11 @@ def test_pairs_by_hand():
     assert html.row("unet|− otsu")[1:] == [
         "unet is better", "+0.2375", "+0.1000 to +0.3000", "± 0.0500", "< 0.001", "0.004", "0.012",
     ]  # fmt: skip
-    assert html.row("unet|− fcn")[1:4] == ["not told apart", "+0.0100", "−0.0100 to +0.0200"]
+    assert html.row("unet|− fcn")[1:4] == [
+        "not told apart: p 0.500 (groups alone 0.400, seeds alone 0.500)", "+0.0100", "−0.0100 to +0.0200",
+    ]  # fmt: skip
     assert html.row("fcn|− otsu")[1:] == [
-        "one seed: cannot tell", "+0.0100", "−0.0100 to +0.0200", "–", "0.400", "–", "–",
+        "one seed: cannot tell", "+0.0100", "–", "–", "0.020", "–", "–",
     ]  # fmt: skip
     assert "above 0 the first one leads" in html.text
 
@@ -96,19 +155,20 @@ def test_pairs_by_hand():
 def test_a_lower_score_that_is_better_is_said_so():
     shown = section()
     summary = shown.summary.rename(columns=lambda name: name.replace("dice", "boundary/hd95"))
+    summary = summary.drop(columns="failed")
     for each in shown.cohort.methods:
         for run in each.runs:
             run.scores["boundary/hd95"] = run.scores["dice"] * 30
     html = Html(page("Comparison", (replace(shown, score="boundary/hd95", summary=summary),), "lamella 1"))
     assert "below 0 the first one leads" in html.text
-    assert "HD95, px|lower is better" in html.row("method")
+    assert any("HD95, px|lower is better" in cells for cells in html.cells)
     assert html.row("Dice")[1] == "0.8875|± 0.0530"  # now one of the others
     assert "95th percentile of the distance between outlines, in pixels; lower is better" in html.text
 
 
 def test_phantom_is_said_wherever_scores_stand():
     html = Html(page("Comparison", (changed(section(), phantom=True),), "lamella 1"))
-    assert html.text.count("Phantom: ") == 5  # four tables and the gallery
+    assert html.text.count("Phantom: ") == 6  # five tables and the gallery
     assert html.text.index("a program made them") < html.text.index("unet is better.")
     assert "hantom" not in Html(page("Comparison", (section(),), "lamella 1")).text
 

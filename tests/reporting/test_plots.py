@@ -18,7 +18,9 @@ from lamella.reporting.cohorts import Cohort, Method, SeedRun
 from lamella.reporting.plots.scores import cliques
 from lamella.reporting.plots.words import images, seeds
 from lamella.reporting.summary import per_image
-from lamella.statistics import Comparison, compare
+from lamella.statistics import compare
+from support.report_pages import compared as hand_made
+from support.report_pages import one_seed
 
 LONG = "unetplusplus model.encoder_weights=imagenet optimizer.lr=0.0001"
 
@@ -50,13 +52,13 @@ def cohort(*methods, phantom=False):
 def compared(of, score="dice", **more):
     scores = {each.label: each.score(score) for each in of.methods}
     fixed = [each.label for each in of.methods if each.deterministic]
-    return compare(scores, deterministic=fixed, resamples=199, **more)
+    return compare(scores, deterministic=fixed, **more)
 
 
 def pair(first, second, difference, *, noise=0.01, better=None, reach=0.02):
-    return Comparison(
-        first, second, difference, difference - reach, difference + reach, 0.01, noise, 0.01, 0.01, better
-    )
+    if noise is None:
+        return one_seed(first, second, difference)
+    return hand_made(first, second, difference, better, noise=noise, reach=reach)
 
 
 def texts(svg):
@@ -200,6 +202,33 @@ def test_one_image_or_no_spread_at_all_is_no_trouble(values):
     assert set(found) == {"distributions", "differences", "paired_images", "ranking", "bland_altman"}
 
 
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_images_without_a_score_are_in_no_picture(left):
+    def run(*dice):
+        values = [*dice[:left], *[np.nan] * (2 - left), 0.4]
+        return {"dice": values, "count/true": [1, 2, np.nan], "count/found": [1, 3, np.nan]}
+
+    costs = {"model/parameters": 1e6}
+    of = cohort(method("a", run(0.8, 0.9), run(0.7, 0.9), metrics=costs), method("b", run(0.5, 0.7), metrics=costs))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = everything(of)
+    for name in ("distributions", "paired_images", "ranking", "against"):
+        assert (f"{left + 1} of 3 test images" in found[name].alt + found[name].caption) == (left < 2)
+        assert "nan" not in found[name].svg + found[name].alt + found[name].caption
+    if left < 2:
+        (upper, lower) = dots(found["distributions"].svg)
+        assert (len(upper), len(lower)) == (left + 1, left + 1)
+
+
+def test_groups_are_named_where_they_are_drawn():
+    of = cohort(method("a", [0.1, 0.2, 0.3, 0.5]), method("b", [0.2, 0.4, 0.3, 0.2]))
+    for each in of.methods:
+        each.runs[0].scores["group"] = list("xxyy")
+    for name in ("ranking", "paired_images"):
+        assert "95 % interval over groups, Student's t" in everything(of)[name].caption
+
+
 # --- words ---
 
 
@@ -277,7 +306,7 @@ def test_the_better_mean_stands_first_and_bands_are_as_wide_as_the_noise():
         assert band[1] - zero == pytest.approx(bar * noise / 0.04, rel=1e-3)
         assert zero - band[0] == pytest.approx(bar * noise / 0.04, rel=1e-3)
     assert {"decided", "not decided", "seed noise, 95 %", "b minus", "a minus"} <= set(texts(picture.svg))
-    assert "one seed: not decidable" not in texts(picture.svg)
+    assert "not tested: see the verdict" not in texts(picture.svg)
 
 
 def test_errors_are_better_when_lower():
@@ -289,7 +318,7 @@ def test_with_one_seed_noise_is_said_to_be_unknown():
     all_ = plots.differences([pair("a", "b", 0.1, noise=None)], "dice")
     assert "For all of them seed noise is unknown" in all_.caption
     assert "Grey" not in all_.caption
-    assert "one seed: not decidable" in texts(all_.svg)
+    assert "not tested: see the verdict" in texts(all_.svg)
     assert not bands(all_.svg)
     some = plots.differences([pair("a", "b", 0.1, noise=None), pair("a", "c", 0.2), pair("b", "c", 0.1)], "dice")
     assert "For 1 of them seed noise is unknown" in some.caption
@@ -402,6 +431,10 @@ def test_ranking_where_all_are_told_apart_or_there_is_one():
     picture = plots.ranking(two, [pair("a", "b", -0.7, better="b")], "dice")
     assert picture.alt.endswith("All are told apart.")
     assert not any("not told" in text for text in texts(picture.svg))
+    asked = cohort(*two.methods, method("c", [0.05, 0.1]))
+    leader = plots.ranking(asked, [pair("b", "a", 0.7, better="b"), pair("b", "c", 0.8, better="b")], "dice")
+    assert leader.alt.endswith("b is told apart from all others.")
+    assert "Only b was compared with the others." in leader.caption
     one = plots.ranking(cohort(method("a", [0.1, 0.2])), [], "dice")
     assert "told apart" not in one.alt + one.caption
 
@@ -475,8 +508,8 @@ def test_bias_and_limits_of_the_median_run_by_hand():
     runs = [{"dice": [dice] * 4, "count/true": true, "count/found": np.array(true) + error}
             for dice, error in ((0.1, 50), (0.5, np.array([1, -1, 2, 2])), (0.9, -50))]  # fmt: skip
     picture = plots.bland_altman(cohort(method("unet", *runs)), "count")
-    deviation = np.sqrt((0 + 4 + 1 + 1) / 3)
-    assert f"unet 1.00 (−{1.96 * deviation - 1:.2f} to {1.96 * deviation + 1:.2f})" in picture.alt
+    reach = 3.1824 * np.sqrt((0 + 4 + 1 + 1) / 3) * np.sqrt(1 + 1 / 4)  # Student's t with 3 degrees of freedom
+    assert f"unet 1.00 (−{reach - 1:.2f} to {reach + 1:.2f})" in picture.alt
     assert "median Dice of its seeds" in picture.caption
     single, double = dots(picture.svg)  # two images have the same counts
     assert (len(single), len(double)) == (2, 1)

@@ -4,21 +4,13 @@ import pandas as pd
 import pytest
 
 from lamella.errors import ConfigError
-from lamella.reporting.summary import counted, listed, of, require, scores_in, scores_of, verdict_on
-from lamella.statistics import Comparison
+from lamella.reporting.summary import counted, listed, of, require, scores_in, scores_of
 from support.report_pages import section
 
 
 def test_words_by_hand():
     assert [counted(n, "image") for n in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
     assert [listed(parts) for parts in (["a"], ["a", "b"], iter("abc"))] == ["a", "a and b", "a, b and c"]
-
-
-def test_a_pairs_verdict_in_words():
-    pair = Comparison("a", "b", 0.1, 0.0, 0.2, 0.01, 0.05, 0.01, 0.02, "a")
-    assert verdict_on(pair) == "a is better"
-    assert verdict_on(pair._replace(better=None)) == "not told apart"
-    assert verdict_on(pair._replace(better=None, p=None)) == "one seed: cannot tell"
 
 
 def test_methods_are_compared_by_scores_and_errors_and_never_by_counts():

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from lamella.reporting import tables
 from lamella.statistics.comparison import Comparison, compare
+from support.report_pages import compared, one_seed
 
 NAN = float("nan")
 COSTS = {"parameters": NAN, "train_s": NAN, "images_per_s": NAN, "test_images_per_s": NAN}
@@ -27,9 +28,11 @@ LINES = st.text(st.characters(exclude_categories=["C", "Z"]) | st.just(" "), min
 def summary(scores, *, methods=("unet", "otsu"), seeds=(3, 1), deterministic=(False, True), **columns):
     """A summary: score -> [(mean, low, high, seed SD) of each method]."""
     table = {"method": list(methods), "seeds": list(seeds), "deterministic": list(deterministic)}
+    table["images"] = [12] * len(methods)
     for score, values in scores.items():
         names = (score, f"{score}_low", f"{score}_high", f"{score}_seed_sd")
         table |= dict(zip(names, map(list, zip(*values, strict=True)), strict=True))
+        table[f"{score}_images"] = [12] * len(methods)
     return pd.DataFrame(table | {name: np.full(len(methods), value) for name, value in (COSTS | columns).items()})
 
 
@@ -139,6 +142,49 @@ def test_distances_have_two_decimals_and_no_zero_has_a_sign():
     assert rows[2][4] == "-0.5000 (-0.5100 to -0.4900)"
 
 
+def test_what_is_not_known_is_a_dash_and_few_images_are_counted():
+    table = summary({"dice": [(0.9, NAN, NAN, NAN), (0.8, 0.7, 0.9, NAN)], "iou": [(NAN, NAN, NAN, NAN)] * 2})
+    table = table.assign(dice_images=3, iou_images=0)
+    rows, _ = parsed(tables.markdown(table, "t", []))
+    assert rows[0] == ["method", "seeds", "Dice", "Dice, images", "IoU", "IoU, images"]
+    assert rows[1] == ["unet", "3", "0.9000 (–)", "3 of 12", "–", "0 of 12"]
+    assert rows[2] == ["otsu", "1", "0.8000 (0.7000 to 0.9000)", "3 of 12", "–", "0 of 12"]
+    assert cells(printed(tables.show, table, "t", [], width=200))[-2:] == rows[1:]
+    text = tables.latex(table, "t", [])
+    structure(text)
+    assert r"\withinterval{\textbf{0.9000}}{(\textendash{})} & 3 of 12 & \textendash{}" in text
+
+
+def test_imputed_distances_are_counted_beside():
+    table = summary({"boundary/hd95": [(12, 9, 15, NAN), (1, 0.5, 1.5, NAN)]}).assign(
+        **{"boundary/hd95_imputed": [3, 0]}
+    )
+    rows, _ = parsed(tables.markdown(table, "t", []))
+    assert [row[2:4] for row in rows] == [
+        ["HD95, px", "HD95, px, imputed"], ["12.00 (9.00 to 15.00)", "3"], ["1.00 (0.50 to 1.50)", "0"],
+    ]  # fmt: skip
+    assert "imputed" not in tables.markdown(table.assign(**{"boundary/hd95_imputed": 0}), "t", [])
+
+
+def test_failures_and_images_without_foreground_stand_below():
+    failed = {"failed_below": 0.5, "failed": [0, 3], "failure_low": [0, 0.055], "failure_high": [0.265, 0.572]}
+    failed |= {"worst_tenth": [0.8, 0.1], "worst_images": ["a (0.8000)", "b (0.1000), c (0.2000)"]}
+    absent = {"absent_images": 4, "absent_empty": [1, 0.625], "absent_fp": [0, 1234.56]}
+    table = summary({"dice": shares(0.9, 0.8)}).assign(**failed, **absent)
+    rows, _ = parsed(tables.markdown(table, "t", []))
+    assert rows[3:] == [
+        ["method", "images with a Dice below 0.5", "mean Dice of the worst tenth", "worst images, with their Dice"],
+        ["unet", "0 of 12: up to 26 %", "0.8000", "a (0.8000)"],
+        ["otsu", "3 of 12: 6 % to 57 %", "0.1000", "b (0.1000), c (0.2000)"],
+        list(tables.ABSENT),
+        ["unet", "4", "4", "0"],
+        ["otsu", "4", "2.5", "1,234.6"],
+    ]
+    shown = cells(printed(tables.show_beside, table, width=140))
+    assert [row for row in shown if row[0] in ("unet", "otsu")] == [rows[4], rows[5], rows[7], rows[8]]
+    assert printed(tables.show_beside, summary({"dice": shares(0.9, 0.8)})) == ""
+
+
 def bold(score, means):
     table = summary(
         {score: [(mean, mean, mean, 0) for mean in means]},
@@ -156,6 +202,8 @@ def test_bold_is_the_best_of_a_column():
     assert bold("dice", [0.90001, 0.90004, 0.8]) == [0, 1]  # they read the same
     assert bold("count/error", [-20, 3, -2.5]) == [2]  # nearest to none
     assert bold("count/true", [8, 9]) == bold("tp", [8, 9]) == []  # no way is better
+    assert bold("dice", [0.9, NAN, 0.8]) == [0]
+    assert bold("dice", [0.9, NAN]) == bold("dice", [NAN, NAN]) == []  # nothing to be better than
     assert bold("dice", [0.9, 0.9]) == bold("dice", [0.9]) == []  # none is better
 
 
@@ -264,27 +312,28 @@ def test_markdown_leaves_names_readable(two):
     assert [row[0] for row in rows[1:]] == [HOSTILE, "__a__ *b* &lt;"]
 
 
-WON = Comparison("unet", "ternausnet", -0.0312, -0.0401, -0.0199, 0.0001, 0.0123, 0.002, 0.0042, "ternausnet")
-ALIKE = Comparison("unet", "fcn", 0.00001, -0.0104, 0.0099, 0.9, 0.02, 0.8, 1.0, None)
-UNKNOWN = Comparison("ternausnet", "fcn", 0.5, 0.4, 0.6, 0.00002, None, None, None, None)
+WON = compared("unet", "ternausnet", -0.0312, "ternausnet", low=-0.0401, high=-0.0199, noise=0.0123, p=0.0042)
+ALIKE = compared("unet", "fcn", 0.00001, low=-0.0104, high=0.0099, noise=0.02, p=1.0)
+UNKNOWN = one_seed("ternausnet", "fcn", 0.5)
+SAID = ["ternausnet is better", "not told apart: p 1.000 (images alone 0.02)", "one seed: cannot tell"]
 PAIRS = [
-    ["unet", "ternausnet", "-0.0312 (-0.0401 to -0.0199)", "0.0123", "0.0042", "ternausnet is better"],
-    ["unet", "fcn", "+0.0000 (-0.0104 to +0.0099)", "0.0200", "1.0000", "not told apart"],
-    ["ternausnet", "fcn", "+0.5000 (+0.4000 to +0.6000)", "", "", "one seed: cannot tell"],
+    ["unet", "ternausnet", "-0.0312 (-0.0401 to -0.0199)", "0.0123", "0.0042", SAID[0]],
+    ["unet", "fcn", "+0.0000 (-0.0104 to +0.0099)", "0.0200", "1.0000", SAID[1]],
+    ["ternausnet", "fcn", "+0.5000 (–)", "–", "–", SAID[2]],
 ]
 
 
 def test_pairs_by_hand():
-    rows, others = parsed(tables.pairs_markdown([WON, ALIKE, UNKNOWN], "dice"))
-    assert rows == [["first", "second", "difference (95 % over images)", "seed noise", "p", "verdict"], *PAIRS]
+    rows, others = parsed(tables.pairs_markdown([WON, ALIKE, UNKNOWN], SAID, "dice"))
+    assert rows == [["first", "second", "difference (interval of its test)", "seed noise", "p", "verdict"], *PAIRS]
     assert others == ["<strong>Dice: first minus second"]
-    assert "HD95, px: first minus second, lower is better" in tables.pairs_markdown([WON], "boundary/hd95")
-    sure = tables.pairs_markdown([WON._replace(p=0.00004, difference=-3.0, noise=2.0)], "boundary/hd95")
+    assert "HD95, px: first minus second, lower is better" in tables.pairs_markdown([WON], SAID[:1], "boundary/hd95")
+    sure = tables.pairs_markdown([WON._replace(p=0.00004, difference=-3.0, noise=2.0)], SAID[:1], "boundary/hd95")
     assert parsed(sure)[0][1][2:5] == ["-3.00 (-0.04 to -0.02)", "2.00", "< 0.0001"]
 
 
 def test_pairs_on_the_terminal():
-    found = printed(tables.show_pairs, [WON, ALIKE, UNKNOWN], "dice")
+    found = printed(tables.show_pairs, [WON, ALIKE, UNKNOWN], SAID, "dice")
     assert found.startswith("Dice: first minus second\n")
     assert max(map(len, found.splitlines())) <= 100
     rows = cells(found)[-6:]  # two lines a pair
@@ -294,14 +343,14 @@ def test_pairs_on_the_terminal():
         assert f"{upper[1]} {lower[1]}" == difference
         assert upper[2:4] == rest[:2]
         assert " ".join([upper[4], lower[4]]).strip() == rest[2]
-    assert printed(tables.show_pairs, [], "dice") == ""
-    assert "[red]a" in printed(tables.show_pairs, [WON._replace(first="[red]a")], "dice")
+    assert printed(tables.show_pairs, [], [], "dice") == ""
+    assert "[red]a" in printed(tables.show_pairs, [WON._replace(first="[red]a")], SAID[:1], "dice")
 
 
 def test_pairs_for_a_file_are_read_back(tmp_path):
     rng = np.random.default_rng(0)
     runs = {"a": 3, "b": 3, "c": 1}
-    found = compare({name: rng.uniform(0.5, 1, (n, 8)) for name, n in runs.items()}, resamples=200)
+    found = compare({name: rng.uniform(0.5, 1, (n, 8)) for name, n in runs.items()})
     frame = tables.pairs_frame(found)
     frame.to_csv(tmp_path / "pairs.csv", index=False)
     read = pd.read_csv(tmp_path / "pairs.csv")

@@ -17,6 +17,20 @@ from lamella.reporting.gallery import Case, Panel
 from lamella.reporting.page import Section
 from lamella.statistics.comparison import Comparison
 
+
+def compared(first, second, difference, better=None, *, reach=0.02, **changes):
+    """A pair of methods that was tested, as `changes` say otherwise; the ends of its interval lie so far away."""
+    found = {"low": difference - reach, "high": difference + reach, "p_images": 0.02, "noise": 0.01, "p_runs": 0.09}
+    found |= {"p": 0.01 if better else 0.13, "least": 0.021, "least_images": 0.015, "least_runs": 0.02}
+    return Comparison(first, second, difference, better=better, **{**found, "p_equal": None, "equal": False, **changes})
+
+
+def one_seed(first, second, difference):
+    """A pair of which a trained method has one run."""
+    nothing = dict.fromkeys(("low", "high", "noise", "p_runs", "p", "least", "least_images", "least_runs"))
+    return compared(first, second, difference, **nothing)
+
+
 IDS = ("image 1", "image 2", "image 3", "image 4")
 OTSU = [0.5, 0.6, 0.7, 0.8]
 UNET = ([0.9, 0.8, 0.9, 0.8], [0.9, 0.9, 0.9, 1.0])  # means 0.85 and 0.925
@@ -26,14 +40,23 @@ def missing(name):
     raise StorageError(f"no {name}", "Train again.")
 
 
-def method(label, dice, *, deterministic=False):
+def method(label, dice, *, deterministic=False, ids=IDS, groups=("a", "a", "b", "b")):
     """A method from Dice by seed and image; the count's error is +2 and -2 in turn, precision half of Dice."""
     repetitions = []
     for seed, values in enumerate(dice):
-        scores = pd.DataFrame({"id": IDS, "group": ("a", "a", "b", "b"), "case": ("1", "2", "3", "4"), "dice": values})
+        cases = [str(place) for place in range(1, len(ids) + 1)]
+        scores = pd.DataFrame({"id": ids, "group": groups, "case": cases, "dice": values})
         scores["precision"] = scores["dice"] / 2
-        scores["count/error"] = [2.0, -2.0, 2.0, -2.0]
-        run = (f"{label} seed {seed}", seed, {"seed": str(seed)}, {}, scores, pd.DataFrame(), missing)
+        scores["count/error"] = [2.0 * (-1) ** place for place in range(len(ids))]
+        run = (
+            f"{label} seed {seed}",
+            seed,
+            {"seed": str(seed), "model.name": label},
+            {},
+            scores,
+            pd.DataFrame(),
+            missing,
+        )
         repetitions.append(SeedRun(f"{seed}{label}", *run))
     return Method(label, tuple(repetitions), deterministic)
 
@@ -72,19 +95,30 @@ def section(labels=("unet", "otsu"), **changes):
             "method": [unet, otsu],
             "seeds": [2, 1],
             "deterministic": [False, True],
+            "images": [4, 4],
             "dice": [0.8875, 0.65],
+            "dice_images": [4, 4],
+            "dice_interval": ["Student's t", "Student's t"],
             "dice_low": [0.86, 0.5],
             "dice_high": [0.9, 0.8],
             "dice_seed_sd": [0.053, np.nan],
             "dice_published": [0.9, np.nan],
             "dice_difference": [-0.0125, np.nan],
+            "failed_below": [0.5, 0.5],
+            "failed": [0, 1],
+            "failure_rate": [0.0, 0.25],
+            "failure_low": [0.0, 0.006],
+            "failure_high": [0.602, 0.806],
+            "worst_tenth": [0.85, 0.5],
+            "worst_images": ["image 2 (0.8500), image 1 (0.9000)", "image 1 (0.5000)"],
             "parameters": [7_760_000.0, 0.0],
             "train_s": [5400.0, np.nan],
             "images_per_s": [np.nan, np.nan],
             "test_images_per_s": [12.5, 2000.0],
         }
     )
-    pair = Comparison(unet, otsu, 0.2375, 0.1, 0.3, 0.0002, 0.05, 0.004, 0.012, unet)
+    p = {"p_images": 0.0002, "noise": 0.05, "p_runs": 0.004, "p": 0.012}
+    pair = compared(unet, otsu, 0.2375, unet, low=0.1, high=0.3, **p)
     shown = Section(
         cohort, "dice", summary, (pair,), ("unet is better.", "By 0.24."), ("A note.",), (picture(),),
         gallery(("image", unet, otsu)),

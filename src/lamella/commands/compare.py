@@ -17,8 +17,9 @@ from lamella.config.targets import translated
 from lamella.console import console
 from lamella.errors import ConfigError, StorageError
 from lamella.reporting.cohorts import differences
+from lamella.reporting.failures import FAILED
 from lamella.reporting.summary import counted
-from lamella.reporting.tables import show, show_pairs
+from lamella.reporting.tables import show, show_beside, show_pairs
 
 _MOST_PAIRS = 10  # on the terminal; the files have all
 
@@ -44,7 +45,8 @@ def run(cfg: DictConfig) -> None:
     if not found:
         raise StorageError("no finished run matches", f"`{typed('ui')}` lists the runs and their states.")
     now = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    make(found, uri, score=checked.metric, k=checked.cases, output=Path(checked.output), name=now)
+    asked: dict[str, Any] = {"margin": checked.margin, "leader": checked.leader, "failure": checked.failure}
+    make(found, uri, score=checked.metric, k=checked.cases, output=Path(checked.output), name=now, **asked)
 
 
 def after_sweep(uri: str, sweep: str, output: Path) -> None:
@@ -66,7 +68,18 @@ def after_sweep(uri: str, sweep: str, output: Path) -> None:
             make(runs, uri, score="dice", k=3, output=output, name=sweep)
 
 
-def make(found: Sequence[tracking.FinishedRun], uri: str, *, score: str, k: int, output: Path, name: str) -> None:
+def make(
+    found: Sequence[tracking.FinishedRun],
+    uri: str,
+    *,
+    score: str,
+    k: int,
+    output: Path,
+    name: str,
+    margin: float | None = None,
+    leader: bool = False,
+    failure: float | None = None,
+) -> None:
     """Compares runs of one experiment: prints, writes the files, and keeps them in the store as a run of its own.
 
     Args:
@@ -75,6 +88,9 @@ def make(found: Sequence[tracking.FinishedRun], uri: str, *, score: str, k: int,
         k: cases of each kind in the gallery.
         output: where a folder for the files is made.
         name: of that folder, behind the experiment's.
+        margin: a difference up to it counts as equality; None: equality is not tested.
+        leader: only whether the best mean is better than all others is tested.
+        failure: the Dice below which an image failed; None: as the runs have it.
 
     Raises:
         ConfigError: the runs do not share such a score.
@@ -89,20 +105,30 @@ def make(found: Sequence[tracking.FinishedRun], uri: str, *, score: str, k: int,
             raise StorageError("there is nothing to compare", " ".join(notes))
         config: Any = OmegaConf.to_container(OmegaConf.load(found[0].fetch("config.yaml")))
         said = translated(config, 0)["literature"] or {}
-        sections = [report.section(cohort, score, said, notes=notes, k=k) for cohort in cohorts]
+        limits = (float(run.params["score.failure"]) for run in found if "score.failure" in run.params)
+        below = next(limits, FAILED) if failure is None else failure
+        asked: dict[str, Any] = {"margin": margin, "leader": leader, "failure": below}
+        sections = [report.section(cohort, score, said, notes=notes, k=k, **asked) for cohort in cohorts]
         title = f"{experiment}: {counted(sum(len(c.methods) for c in cohorts), 'method')}"
         page = report.write(folder, title, sections)
     for section in sections:
-        show(section.summary, report.heading(section.cohort), section.notes, out)
+        show(section.summary, report.heading(section), section.notes, out)
         if 0 < len(section.comparisons) <= _MOST_PAIRS:
-            show_pairs(section.comparisons, score, out)
+            show_pairs(section.comparisons, [section.on(pair) for pair in section.comparisons], score, out)
+        show_beside(section.summary, out)
         for sentence in section.verdict:
             out.print(sentence, highlight=False)
     if len(sections) > 1:
         differing = ", ".join(differences(cohorts)) or "their test images"
         said = f"These are {len(sections)} protocols: their scores are not to be compared. They differ in: {differing}."
         out.print(said, highlight=False)
-    params = {"metric": score, "runs": " ".join(run.run_id for run in found)}
+    params = {
+        "metric": score,
+        "margin": margin,
+        "leader": leader,
+        "failure": below,
+        "runs": " ".join(run.run_id for run in found),
+    }
     run_name, tags = f"comparison of {title.partition(': ')[2]}", {"lamella.kind": "comparison"}
     with tracking.start(
         uri=uri, artifacts=None, experiment=experiment, run_name=run_name, params=params, tags=tags

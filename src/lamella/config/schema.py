@@ -275,6 +275,13 @@ class Compare:
     runs: Annotated[list[str] | None, Key("or these runs, by their ids")]
     filter: Annotated[str | None, Key("only runs that MLflow's filter language says; null: all")]
     metric: Annotated[str, Key("the score of scores/test.csv that methods are compared by")]
+    margin: Annotated[
+        float | None, Key("a difference up to it counts as equality, in units of the score; null: not tested", above=0)
+    ]
+    leader: Annotated[bool, Key("only ask whether the best method is better than all others; finds smaller leads")]
+    failure: Annotated[
+        float | None, Key("Dice below which an image failed; null: the runs' score.failure", least=0, most=1)
+    ]
     cases: Annotated[int, Key("worst, typical and best images shown, each", least=0)]
     output: Annotated[str, Key("folder of the reports")]
     tracking: StoreKeys

@@ -154,7 +154,7 @@ def dot_size(count: int) -> float:
 
 
 def padded(values: npt.ArrayLike, share: float = 0.04) -> tuple[float, float]:
-    """Limits of an axis that shows all values and a margin of this share; never of width 0."""
-    low, high = float(np.min(values)), float(np.max(values))
+    """Limits of an axis that shows all values, but for NaN, and a margin of this share; never of width 0."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
     margin = share * (high - low) or 0.01 * abs(high) or 0.01
     return low - margin, high + margin

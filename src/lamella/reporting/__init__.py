@@ -4,7 +4,7 @@ from lamella import reporting, tracking
 
 runs = tracking.finished("sqlite:///mlflow/lamella.db", experiment="blood")
 cohorts, notes = reporting.cohorts(runs)                  # unlike protocols apart, seeds of one method together
-reporting.summary(cohorts[0], "dice", {})                 # a pandas table: mean, interval, seeds of each method
+reporting.summary(cohorts[0], "dice", {})                 # a pandas table: mean, interval, seeds, failures of each
 reporting.pairs(cohorts[0], "dice")                       # every pair: difference, interval, p, verdict
 parts = [reporting.section(each, "dice", {}, notes=notes, k=3) for each in cohorts]
 reporting.write(Path("out"), "My comparison", parts)      # report.html, CSV, Markdown, LaTeX
@@ -13,7 +13,8 @@ reporting.write(Path("out"), "My comparison", parts)      # report.html, CSV, Ma
 from lamella.reporting.cohorts import Cohort, Method, SeedRun, cohorts
 from lamella.reporting.page import Section
 from lamella.reporting.report import heading, section, write
-from lamella.reporting.summary import pairs, scores_of, summary, verdict
+from lamella.reporting.summary import pairs, scores_of, summary
+from lamella.reporting.verdict import verdict
 
 __all__ = [
     "Cohort",

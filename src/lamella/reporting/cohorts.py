@@ -31,6 +31,12 @@ _SAME = {
 }
 _SAME_GROUPS = ("tracking.", "paths.", "literature.", "published.")  # the last is what kept runs call literature
 _MOST_IN_A_LABEL = 3
+RULES = "rules of undefined scores"
+"""The entry of a protocol that says by which rules a score is undefined."""
+
+OLDER = "older rules"
+"""What stands there for runs that were kept before there were any."""
+
 # A protocol's entries that a reader would not understand by their names.
 _ENTRIES = {
     "resized": "soft scores, resized to pixels",
@@ -38,6 +44,7 @@ _ENTRIES = {
     "tolerance_nm": "tolerance of outlines, nm",
     "smallest": "smallest cell, pixels",
     "neck": "neck at which cells are cut apart, pixels",
+    "rules": RULES,
 }
 
 
@@ -81,7 +88,7 @@ class Method:
     deterministic: bool
 
     def score(self, name: str) -> Values:
-        """A column of the tables of all runs: (runs, images)."""
+        """A column of the tables of all runs, (runs, images); NaN where an image has no such score."""
         return np.stack([each.scores[name].to_numpy(np.float64) for each in self.runs])
 
     def metric(self, name: str) -> float:
@@ -91,7 +98,7 @@ class Method:
     @property
     def median(self) -> SeedRun:
         """The run whose mean Dice is the median (the lower one of two): the one that pictures show."""
-        means = self.score("dice").mean(axis=1)
+        means = over_images(self.score("dice"))
         return self.runs[int(np.argsort(means, kind="stable")[(len(means) - 1) // 2])]
 
 
@@ -129,6 +136,18 @@ class Cohort:
         tables = [each.scores for method in self.methods for each in method.runs]
         shared = set.intersection(*(set(table.columns) for table in tables))
         return tuple(name for name in tables[0].columns if name in shared - {"id", "group", "case"})
+
+
+def over_images(values: Values) -> Values:
+    """The mean of each run, (runs,), over the images that have the score; NaN where none has it.
+
+    Args:
+        values: (runs, images), NaN where an image has no such score.
+    """
+    known = ~np.isnan(values).any(axis=0)
+    if not known.any():
+        return np.full(len(values), np.nan)
+    return np.asarray((values if known.all() else values[:, known]).mean(axis=1))
 
 
 def cohorts(found: Sequence[FinishedRun]) -> tuple[list[Cohort], list[str]]:
@@ -223,10 +242,11 @@ def _cohort(protocol: Mapping[str, Any], methods: tuple[Method, ...], runs: Sequ
                 "though their protocols say the same"
             )
     first = next(run for run in runs if run.run_id == leader.run_id)
+    rules = protocol.get("rules", OLDER)
     return Cohort(
         dataset=first.params["dataset.name"],
         phantom=first.tags["lamella.phantom"] == "true",
         methods=methods,
-        protocol={_ENTRIES.get(name, name): str(value) for name, value in protocol.items()},
+        protocol={_ENTRIES.get(name, name): str(value) for name, value in {**protocol, "rules": rules}.items()},
         card=json.loads(first.fetch("data/card.json").read_text()),
     )

@@ -82,10 +82,12 @@ def cases(cohort: Cohort, score: str, k: int = 3) -> tuple[tuple[str, tuple[Case
 
     Returns:
         ("worst", from the worst on), ("typical", around the median), ("best", from the best on). Each image stands
-        once: of few images each kind has fewer, and a kind without any is left out.
+        once: of few images each kind has fewer, and a kind without any is left out. Images without the score are in
+        none.
     """
     means = np.mean([per_image(method, score) for method in cohort.methods], axis=0)
-    order = np.argsort(means if lookup(score).lower_is_better else -means, kind="stable").tolist()
+    order = np.argsort(means if lookup(score).lower_is_better else -means, kind="stable")
+    order = order[~np.isnan(means[order])].tolist()
     drawer = _Drawer(cohort, ranked(cohort, score), score, means)
     n = len(order)
     ends = min(k, (n + 1) // 3)

@@ -24,13 +24,31 @@ def score_text(value: float, score: str, *, signed: bool = False) -> str:
 
 
 def ranged(value: float, low: float, high: float, score: str) -> str:
-    """A score and an interval: "0.9000 (0.8000 to 0.9500)"."""
-    return f"{score_text(value, score)} ({score_text(low, score)} to {score_text(high, score)})"
+    """A score and an interval: "0.9000 (0.8000 to 0.9500)"; "0.9000 (–)" where the interval is not known."""
+    if np.isnan(value):
+        return UNKNOWN
+    return f"{score_text(value, score)} ({span(low, high, score)})"
+
+
+def span(low: float, high: float, score: str, *, signed: bool = False) -> str:
+    """An interval: "0.8000 to 0.9500"; a dash where it is not known."""
+    ends = [score_text(end, score, signed=signed) for end in (low, high)]
+    return UNKNOWN if UNKNOWN in ends else " to ".join(ends)
 
 
 def probability(value: float) -> str:
     """A p-value: "0.040", "< 0.001"."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def percent(share: float) -> str:
+    """A share in whole percents: "26 %"."""
+    return f"{100 * share:.0f} %"
+
+
+def known(value: float | None) -> float:
+    """NaN for what is None, so that numbers that are not known are written alike."""
+    return np.nan if value is None else value
 
 
 def duration(seconds: float) -> str:

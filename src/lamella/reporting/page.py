@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lamella.metrics.catalogue import lookup
+from lamella.metrics.catalogue import lookup, ordered
 from lamella.pages.render import Cell, Table, render
 from lamella.plots.overlays import FALSE_NEGATIVE, FALSE_POSITIVE
 from lamella.plots.style import Picture
-from lamella.reporting.cohorts import Cohort, Values, differences
+from lamella.reporting.cohorts import OLDER, RULES, Cohort, Values, differences
+from lamella.reporting.failures import failure_head, failure_rows, failure_words
 from lamella.reporting.gallery import Case
-from lamella.reporting.numbers import UNKNOWN, duration, probability, quantity, score_text
-from lamella.reporting.summary import MAIN, counted, per_seed, scores_in, verdict_on
+from lamella.reporting.numbers import UNKNOWN, duration, known, probability, quantity, score_text, span
+from lamella.reporting.summary import MAIN, counted, drawn, per_seed, sample, scores_in
+from lamella.reporting.tables import ABSENT, absent_rows
+from lamella.reporting.verdict import amount, verdict_on
 from lamella.statistics.comparison import Comparison, in_order
 
 _WAYS = {"higher": "; higher is better", "lower": "; lower is better", "zero": "; best at 0", "none": ""}
@@ -31,6 +34,8 @@ class Section:
         summary: one row a method, best first.
         comparisons: every pair of methods by that score; none for one method.
         verdict: sentences, the answer first.
+        margin: within which equality was tested, if it was.
+        leader: only the best mean was compared with the others.
         notes: about the main table.
         pictures: in their order.
         gallery: ("worst", cases) and so on.
@@ -44,6 +49,12 @@ class Section:
     notes: Sequence[str]
     pictures: Sequence[Picture]
     gallery: tuple[tuple[str, tuple[Case, ...]], ...]
+    margin: float | None = None
+    leader: bool = False
+
+    def on(self, pair: Comparison) -> str:
+        """The verdict on one of the pairs, in words."""
+        return verdict_on(pair, sample(self.cohort, self.score), self.score, self.margin)
 
 
 def page(title: str, sections: Sequence[Section], made: str) -> str:
@@ -93,12 +104,15 @@ def _shown(id_: str, heading: str, section: Section) -> dict[str, Any]:
         "told": _told(cohort),
         "verdict": section.verdict,
         "notes": section.notes,
+        "failures": _failures_table(f"{id_}-failures-table", section),
         "scores": _main_table(f"{id_}-scores-table", section),
         "figures": section.pictures,
         "pairs": _pairs_table(f"{id_}-pairs-table", section) if section.comparisons else None,
         "images": images if any(cases for _, cases in section.gallery) else None,
+        "absent": _absent_table(f"{id_}-absent-table", section),
         "others": _others_table(f"{id_}-others-table", section),
-        "protocol": cohort.protocol,
+        "pooled": _pooled_table(f"{id_}-pooled-table", section),
+        "protocol": {**cohort.protocol, **_conventions(section)},
         "data": cohort.card,
         "runs": _runs_table(f"{id_}-runs-table", section),
         "measures": _definitions(cohort.names),
@@ -130,43 +144,110 @@ def _main_table(id_: str, section: Section) -> Table:
         if summary[name].notna().any():
             head.append(heading)
             columns.append([Cell(write(value)) for value in summary[name]])
-    images, groups = len(cohort.ids), len(set(cohort.groups))
-    grouped = groups < images
+    stands = sample(cohort, section.score)
+    images, noun, groups = len(cohort.ids), drawn(cohort), len(set(cohort.groups))
+    how = summary[f"{section.score}_interval"][0]
     explanation = (
-        f"Each score is the mean over images of the mean over seeds. Below it stand its 95\u00a0% "
-        f"interval over {'groups of images' if grouped else 'images'} and, after ±, the standard deviation "
+        "Each score is the mean over the images that have it of the mean over seeds. Below it stand its 95\u00a0% "
+        f"interval over {noun}s{f' ({how})' if how else ''} and, after ±, the standard deviation "
         f"over seeds where there are several. Best {lookup(section.score).heading} first."
     )
+    if stands.images < images:
+        explanation += " In how many images a score is defined stands below it where it is not in all."
     title = f"{_told(cohort)}{counted(len(summary), 'method')} on {counted(images, 'test image')}"
-    of_groups = f" of {counted(groups, 'group')}" if grouped else ""
+    of_groups = f" of {counted(groups, noun)}" if stands.grouped else ""
     return Table(id_, title + of_groups, explanation, head, list(zip(*columns, strict=True)))
 
 
 def _pairs_table(id_: str, section: Section) -> Table:
     """Every pair of methods with the verdict on it, in the order of the main table, as are the two of a pair."""
-    score = lookup(section.score)
-    head = ["pair", "verdict", "difference", "95\u00a0% interval", "seed noise", "p, images", "p, seeds", "p, both"]
+    score, noun = lookup(section.score), drawn(section.cohort)
+    shown = in_order(section.comparisons, section.summary["method"].tolist())
+    head = ["pair", "verdict", "difference", "its interval", "seed noise", f"p, {noun}s", "p, seeds", "p, both"]
+    if section.margin is not None:
+        head.append("p, equal")
     rows = [
         [
             Cell(each.first, (f"− {each.second}",)),
-            Cell(verdict_on(each), left=True),
+            Cell(section.on(each), left=True),
             Cell(score_text(each.difference, section.score, signed=True)),
-            Cell(" to ".join(score_text(end, section.score, signed=True) for end in (each.low, each.high))),
+            Cell(span(known(each.low), known(each.high), section.score, signed=True)),
             Cell(UNKNOWN if each.noise is None else f"± {score_text(each.noise, section.score)}"),
-            Cell(probability(each.p_images)),
-            Cell(UNKNOWN if each.p_runs is None else probability(each.p_runs)),
-            Cell(UNKNOWN if each.p is None else probability(each.p)),
+            *(
+                Cell(UNKNOWN if p is None else probability(p))
+                for p in (each.p_images, each.p_runs if each.noise else None, each.p, each.p_equal)[: len(head) - 5]
+            ),
         ]
-        for each in in_order(section.comparisons, section.summary["method"].tolist())
+        for each in shown
     ]
+    corrected = "the largest of the leader's pairs" if section.leader else "by Holm's correction for all pairs"
+    several = " Several pairs make it wider than 95\u00a0%." if len(shown) > 1 and not section.leader else ""
     explanation = (
         "The first one's mean minus the second one's on the same images; "
-        f"{'below' if score.lower_is_better else 'above'} 0 the first one leads. Seed noise: a difference that "
-        "other seeds alone make. A method is called better where neither images nor seeds explain its lead: p of both, "
-        "by Holm's correction for all pairs, below 0.05."
+        f"{'below' if score.lower_is_better else 'above'} 0 the first one leads. Its interval is of the test of p, "
+        f"both: for other {noun}s and other seeds together; it leaves out 0 exactly where a method is better.{several} "
+        f"Seed noise: a difference that other seeds alone make. A method is called better where {noun}s and seeds "
+        f"together do not explain its lead: p, both, {corrected}, below 0.05. The p of "
+        f"{noun}s and of seeds, each alone, are not corrected."
     )
+    if section.margin is not None:
+        explanation += (
+            f" Equal within {amount(section.margin, section.score)}: two one-sided tests, by Holm's correction "
+            "below 0.05."
+        )
+    if any(each.p is None or not each.noise for each in shown):
+        explanation += f" {UNKNOWN}: not known, for the reason that the verdict gives, or nothing is drawn at random."
     heads = [Cell(text, left=text == "verdict") for text in head]
     return Table(id_, f"{_told(section.cohort)}{score.heading}, pair by pair", explanation, heads, rows)
+
+
+def _failures_table(id_: str, section: Section) -> Table | None:
+    """How often each method failed, how badly, and on which images; None where no Dice was measured."""
+    rows = [[Cell(method), Cell(failed), Cell(worst), *_words(images)]
+            for method, failed, worst, images in failure_rows(section.summary)]  # fmt: skip
+    if not rows:
+        return None
+    explanation = failure_words(section.summary, grouped=sample(section.cohort, section.score).grouped)
+    *numbers, worst_images = failure_head(section.summary)
+    head = [*map(Cell, numbers), *_words(worst_images)]
+    return Table(id_, f"{_told(section.cohort)}failed images", explanation, head, rows)
+
+
+def _absent_table(id_: str, section: Section) -> Table | None:
+    """What each method found where there is nothing to find; None where there is no such image."""
+    rows = [list(map(Cell, row)) for row in absent_rows(section.summary)]
+    explanation = (
+        "Their truth has nothing of what is looked for: there they have no Dice, and are in no mean of it. Means over "
+        "seeds; false positives are pixels taken for it, mean over these images."
+    )
+    title = f"{_told(section.cohort)}images without foreground"
+    return Table(id_, title, explanation, list(map(Cell, ABSENT)), rows) if rows else None
+
+
+def _pooled_table(id_: str, section: Section) -> Table | None:
+    """Scores of all images taken as one, a row a score, a column a method; None where no run logged one."""
+    by_label = {method.label: method for method in section.cohort.methods}
+    runs = [by_label[label].median for label in section.summary["method"]]
+    names = dict.fromkeys(
+        name
+        for run in runs
+        for name in run.metrics
+        if "/pooled/" in name and name.startswith("test/") and not name.endswith(("/low", "/high", "/images"))
+    )
+    if not names:
+        return None
+    rows = [[_heading(name), *(_pooled(run.metrics, name) for run in runs)] for name in ordered(names)]
+    explanation = (
+        "All test images taken as one, so that those with much foreground decide. Below a score stands its 95\u00a0% "
+        f"interval over {drawn(section.cohort)}s, where it is known. Of each method the run with the median Dice."
+    )
+    head = [Cell("score"), *map(Cell, section.summary["method"])]
+    return Table(id_, f"{_told(section.cohort)}pooled scores", explanation, head, rows)
+
+
+def _pooled(metrics: Mapping[str, float], name: str) -> Cell:
+    value, low, high = (metrics.get(f"{name}{end}", np.nan) for end in ("", "/low", "/high"))
+    return Cell(score_text(value, name), () if np.isnan(low) else (span(low, high, name),))
 
 
 def _others_table(id_: str, section: Section) -> Table | None:
@@ -208,6 +289,32 @@ def _runs_table(id_: str, section: Section) -> Table:
     return Table(id_, f"{_told(cohort)}{counted(len(rows), 'run')}", explanation, head, rows)
 
 
+def _conventions(section: Section) -> Mapping[str, str]:
+    """What a reader must know to compare these figures with those of other tools."""
+    noun = drawn(section.cohort)
+    found = {
+        "undefined scores": "an image whose truth lacks what is looked for has no Dice, IoU, recall, precision, MCC or "
+        "score of outlines, whatever was predicted, and is in no mean of them; where it is there and nothing was "
+        "predicted they are 0",
+        "outlines": "the frame of the picture is no outline",
+        "HD95": "the larger of the two directed 95th percentiles, interpolated",
+        "surface Dice": "symmetric: of the outline pixels of both, the share within the tolerance of the other's",
+        "imputed distances": "where nothing was predicted of what is there, the picture's diagonal; counted beside the "
+        "mean",
+    }
+    if section.cohort.protocol.get(RULES) == OLDER:
+        found = {
+            "undefined scores": "an older version scored these runs: an image whose truth lacks what is looked for "
+            "counts as 1 where nothing was predicted, else mostly as 0"
+        }
+    used = [key for key in found if key == "undefined scores" or "boundary/hd95" in section.cohort.names]
+    return {key: found[key] for key in used} | {
+        "intervals": f"95\u00a0% of the mean over {noun}s: from 6 {noun}s on the BCa bootstrap (Efron 1987), expanded "
+        "as Hesterberg 2015 and his R package resample do; below 6 Student's t; of one none",
+        "seeds": "runs that differ by their seed alone are one method; an image counts once, with its mean over seeds",
+    }
+
+
 def _definitions(names: Iterable[str]) -> Mapping[str, str]:
     """What scores mean, of those that need it."""
     found = [lookup(name) for name in names]
@@ -233,9 +340,16 @@ def _words(*texts: str) -> list[Cell]:
 
 
 def _mean(row: dict[Any, Any], name: str) -> Cell:
-    low, high, deviation = (row[f"{name}_{part}"] for part in ("low", "high", "seed_sd"))
-    spread = () if np.isnan(deviation) else (f"± {score_text(deviation, name)}",)
-    return Cell(score_text(row[name], name), (f"{score_text(low, name)} to {score_text(high, name)}", *spread))
+    low, high, deviation, images = (row[f"{name}_{part}"] for part in ("low", "high", "seed_sd", "images"))
+    some = [f"in {images:.0f} of {row['images']:.0f} images"] if images < row["images"] else []
+    if np.isnan(row[name]):
+        return Cell(UNKNOWN, some)
+    spread = [] if np.isnan(deviation) else [f"± {score_text(deviation, name)}"]
+    imputed = row.get(f"{name}_imputed", 0)
+    return Cell(
+        score_text(row[name], name),
+        [span(low, high, name), *spread, *some, *([f"{imputed:.0f} imputed"] if imputed else [])],
+    )
 
 
 def _published(row: dict[Any, Any], name: str) -> Cell:

@@ -6,18 +6,33 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from lamella.plots.style import Picture
 from lamella.reporting import plots
 from lamella.reporting.cohorts import Cohort
+from lamella.reporting.failures import FAILED
 from lamella.reporting.gallery import cases
+from lamella.reporting.numbers import UNKNOWN
 from lamella.reporting.page import Section, page
-from lamella.reporting.summary import pairs, summary, verdict
+from lamella.reporting.summary import counted, drawn, pairs, sample, scores_in, summary
 from lamella.reporting.tables import latex, markdown, pairs_frame, pairs_markdown
+from lamella.reporting.verdict import verdict
 from lamella.statistics import Comparison
 from lamella.version import __version__
 
 
-def section(cohort: Cohort, score: str, literature: Mapping[str, Any], *, notes: Sequence[str], k: int) -> Section:
+def section(
+    cohort: Cohort,
+    score: str,
+    literature: Mapping[str, Any],
+    *,
+    notes: Sequence[str],
+    k: int,
+    margin: float | None = None,
+    leader: bool = False,
+    failure: float = FAILED,
+) -> Section:
     """All that a report shows of one cohort: its methods compared, in tables, words and pictures.
 
     Args:
@@ -26,29 +41,48 @@ def section(cohort: Cohort, score: str, literature: Mapping[str, Any], *, notes:
         literature: what others found: {"dataset": name, "scores": {model: {score: value}}, "notes": [text]}, or empty.
         notes: what a reader must know beside.
         k: cases of each kind in the gallery.
+        margin: a difference up to it counts as equality; None: equality is not tested.
+        leader: only whether the best mean is better than all others is tested.
+        failure: the Dice below which an image failed.
 
     Raises:
         ConfigError: there is no such score.
         StorageError: a run's files cannot be read.
     """
     applies = literature.get("dataset") == cohort.dataset
-    table = summary(cohort, score, literature["scores"] if applies else {})
-    compared = pairs(cohort, score)
+    table = summary(cohort, score, literature["scores"] if applies else {}, failure=failure)
+    compared = pairs(cohort, score, margin=margin, leader=leader)
     return Section(
         cohort=cohort,
         score=score,
         summary=table,
         comparisons=compared,
-        verdict=verdict(cohort, table, compared, score),
-        notes=[*notes, *(literature["notes"] if applies else [])],
+        verdict=verdict(cohort, table, compared, score, margin=margin, leader=leader),
+        notes=[*notes, *_dashes(cohort, table), *(literature["notes"] if applies else [])],
         pictures=_pictures(cohort, score, table["method"].tolist(), compared),
         gallery=cases(cohort, score, k),
+        margin=margin,
+        leader=leader,
     )
 
 
+def _dashes(cohort: Cohort, table: pd.DataFrame) -> list[str]:
+    """Why scores or intervals of the table are not known, where some are not."""
+    noun, scores = drawn(cohort), scores_in(table)
+    said = []
+    if any(table[name].isna().any() for name in scores):
+        said.append(f"{UNKNOWN} for a score: no test image has it.")
+    if len(set(cohort.groups)) == 1:
+        these = "this image" if len(cohort.ids) == 1 else f"these {len(cohort.ids)} images"
+        said.append(f"{UNKNOWN} for an interval: one {noun} says nothing of others; the figures describe {these} only.")
+    elif any((table[name].notna() & table[f"{name}_low"].isna()).any() for name in scores):
+        said.append(f"{UNKNOWN} for an interval: one {noun} alone has the score, or all have the same.")
+    return said
+
+
 def _pictures(cohort: Cohort, score: str, best_first: Sequence[str], compared: Sequence[Comparison]) -> list[Picture]:
-    found = [plots.distributions(cohort, score)]
-    if len(best_first) > 1:
+    found = [plots.distributions(cohort, score)] if sample(cohort, score).images else []
+    if compared:
         found += [
             plots.ranking(cohort, compared, score),
             plots.differences(compared, score),
@@ -65,10 +99,14 @@ def _pictures(cohort: Cohort, score: str, best_first: Sequence[str], compared: S
     return found + [picture for picture in may_lack if picture]
 
 
-def heading(cohort: Cohort) -> str:
+def heading(section: Section) -> str:
     """The heading of a table of scores: data set, number of images, what the intervals are."""
+    cohort, how = section.cohort, section.summary[f"{section.score}_interval"][0]
+    noun, images = drawn(cohort), counted(len(cohort.ids), "test image")
+    of = "" if noun == "image" else f" of {counted(len(set(cohort.groups)), noun)}"
+    intervals = f" (95 % over {noun}s, {how})" if how else ""
     phantom = "PHANTOM (generated images) · " if cohort.phantom else ""
-    return f"{phantom}{cohort.dataset}: {len(cohort.ids)} test images, full resolution; mean (95 % over images)"
+    return f"{phantom}{cohort.dataset}: {images}{of}, full resolution; mean{intervals}"
 
 
 def write(folder: Path, title: str, sections: Sequence[Section]) -> Path:
@@ -77,14 +115,14 @@ def write(folder: Path, title: str, sections: Sequence[Section]) -> Path:
     for each in sections:
         place = _free(folder, each.cohort.dataset)
         place.mkdir()
-        above = heading(each.cohort)
+        above, verdicts = heading(each), [each.on(pair) for pair in each.comparisons]
         each.summary.to_csv(place / "table.csv", index=False)
         (place / "table.md").write_text(
             "\n".join([*each.verdict, "", markdown(each.summary, above, each.notes)]), encoding="utf-8"
         )
         (place / "table.tex").write_text(latex(each.summary, above, each.notes), encoding="utf-8")
         pairs_frame(each.comparisons).to_csv(place / "pairs.csv", index=False)
-        (place / "pairs.md").write_text(pairs_markdown(each.comparisons, each.score), encoding="utf-8")
+        (place / "pairs.md").write_text(pairs_markdown(each.comparisons, verdicts, each.score), encoding="utf-8")
     made = f"Lamella {__version__}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
     (folder / "report.html").write_text(page(title, sections, made), encoding="utf-8")
     return folder / "report.html"

@@ -1,21 +1,59 @@
-"""A cohort in numbers and sentences: a row a method, every pair compared, the verdict."""
+"""A cohort in numbers: what a score stands on, a row a method, every pair compared."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from lamella.errors import ConfigError
+from lamella.errors import ConfigError, StorageError
 from lamella.metrics.catalogue import lookup, ordered
-from lamella.reporting.cohorts import Cohort, Method, Values
-from lamella.reporting.numbers import ranged
-from lamella.statistics import Comparison, best, compare, interval
+from lamella.reporting.cohorts import Cohort, Method, Values, over_images
+from lamella.reporting.failures import FAILED, failures
+from lamella.statistics import Comparison, Interval, compare, interval
 
 MAIN = 5
 """How many scores the first table shows; files and the page's further tables have all."""
 
-_CERTAIN = 0.05
+DISTANCES = tuple(f"boundary/{name}{unit}" for name in ("hd95", "surface_distance") for unit in ("", "_nm"))
+"""The scores that are imputed where nothing was predicted of what is there."""
+
+_IMPUTED = "boundary/imputed"
+
+
+class Sample(NamedTuple):
+    """What all that is said of a score stands on.
+
+    Attributes:
+        images: how many test images have it.
+        of: how many there are.
+        groups: of how many groups those are that have it.
+        noun: what one of these is, for the statistics: "image" where each is its own group, "stack" or "group".
+    """
+
+    images: int
+    of: int
+    groups: int
+    noun: str
+
+    @property
+    def grouped(self) -> bool:
+        """Whether images come in groups, which are drawn as a whole."""
+        return self.noun != "image"
+
+
+def sample(cohort: Cohort, score: str) -> Sample:
+    """What a score of a cohort stands on: it is defined by the truth, so for all methods on the same images."""
+    known = ~np.isnan(per_image(cohort.methods[0], score))
+    groups = {group for group, has in zip(cohort.groups, known, strict=True) if has}
+    return Sample(int(known.sum()), len(known), len(groups), drawn(cohort))
+
+
+def drawn(cohort: Cohort) -> str:
+    """What statistics draw and count, one of them: "image" where each is its own group, else "stack" or "group"."""
+    if len(set(cohort.groups)) == len(cohort.ids):
+        return "image"
+    return "stack" if "stack" in cohort.card.get("groups in the test", "") else "group"
 
 
 def scores_of(cohort: Cohort) -> list[str]:
@@ -35,36 +73,49 @@ def of(method: Method, score: str) -> Values:
 
 
 def per_image(method: Method, score: str) -> Values:
-    """A score of each image, mean over seeds: (images,). Of a signed count error it is the size."""
+    """A score of each image, mean over seeds: (images,); NaN: it has none. Of a signed count error it is the size."""
     return np.asarray(of(method, score).mean(axis=0))
 
 
 def per_seed(method: Method, score: str) -> Values:
-    """The same score of each seed, mean over images: (runs,)."""
-    return np.asarray(of(method, score).mean(axis=1))
+    """The same score of each seed, mean over the images that have it: (runs,)."""
+    return over_images(of(method, score))
+
+
+def interval_of_mean(method: Method, score: str, groups: Sequence[str]) -> Interval:
+    """The mean of a score over images, of the mean over seeds, with its interval over images or their groups."""
+    signed = lookup(score).kind == "signed error"
+    return interval(per_image(method, score), groups=groups, bounds=(0, np.inf) if signed else lookup(score).bounds)
 
 
 def ranked(cohort: Cohort, score: str) -> list[Method]:
-    """The methods, that of the best mean first; of equal ones that which ran first."""
-    means = np.array([per_image(method, score).mean() for method in cohort.methods])
+    """The methods, that of the best mean first; of equal ones that which ran first; those without the score last."""
+    means = np.array([over_images(per_image(method, score)[None])[0] for method in cohort.methods])
     order = np.argsort(means if lookup(score).lower_is_better else -means, kind="stable")
     return [cohort.methods[place] for place in order]
 
 
-def summary(cohort: Cohort, score: str, literature: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+def summary(
+    cohort: Cohort, score: str, literature: Mapping[str, Mapping[str, float]], *, failure: float = FAILED
+) -> pd.DataFrame:
     """A table of means and intervals with one row a method, the best first.
 
-    Values are means over test images of the mean over seeds, with a 95 % interval over images (or their groups); so
-    an image counts once, however many seeds there are.
+    Values are means over the test images that have a score of the mean over seeds, with a 95 % interval over images
+    (or their groups); so an image counts once, however many seeds there are.
 
     Args:
         cohort: the methods.
         score: what they are sorted by; its columns come first.
         literature: model -> {score: value}, what others published, shown beside.
+        failure: the Dice below which an image failed.
 
     Returns:
-        `method`, `seeds`, `deterministic`; for each score S the columns `S`, `S_low`, `S_high`, `S_seed_sd` (NaN: one
-        seed) and, where something was published, `S_published` and `S_difference`; then `parameters`, `train_s`,
+        `method`, `seeds`, `deterministic`, `images`; for each score S the columns `S` (NaN: no image has it),
+        `S_images` (how many have it), `S_low` and `S_high` (NaN: not known), `S_interval` (its method), `S_seed_sd`
+        (NaN: one seed) and, where something was published, `S_published` and `S_difference`; `S_imputed` of distances
+        (in how many images of all runs); those of `lamella.reporting.failures`, where there is a Dice;
+        where images without foreground were tested `absent_images`, `absent_empty` (the share of them that was
+        predicted empty) and `absent_fp` (false-positive pixels in one, mean); then `parameters`, `train_s`,
         `images_per_s` and `test_images_per_s`.
 
     Raises:
@@ -76,14 +127,21 @@ def summary(cohort: Cohort, score: str, literature: Mapping[str, Mapping[str, fl
     for method in cohort.methods:
         said = literature.get(method.runs[0].params["model.name"], {})
         row: dict[str, Any] = {"method": method.label, "seeds": len(method.runs), "deterministic": method.deterministic}
+        row["images"] = len(cohort.ids)
         for name in (score, *(each for each in names if each != score)):
-            values = of(method, name)
-            found = interval(values.mean(axis=0), groups=cohort.groups)
-            row |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
-            row[f"{name}_seed_sd"] = float(values.mean(axis=1).std(ddof=1)) if len(values) > 1 else np.nan
+            found, means = interval_of_mean(method, name, cohort.groups), per_seed(method, name)
+            row |= {name: found.mean, f"{name}_images": found.images, f"{name}_low": found.low}
+            row |= {f"{name}_high": found.high, f"{name}_interval": found.method}
+            row[f"{name}_seed_sd"] = float(means.std(ddof=1)) if len(means) > 1 else np.nan
             if any(name in each for each in literature.values()):
                 row[f"{name}_published"] = said.get(name, np.nan)
                 row[f"{name}_difference"] = found.mean - said.get(name, np.nan)
+            if _IMPUTED in cohort.names and name in DISTANCES:
+                row[f"{name}_imputed"] = int((method.score(_IMPUTED) > 0).sum())
+        if "dice" in names:
+            row |= failures(per_image(method, "dice"), cohort.ids, failure, grouped=drawn(cohort) != "image")
+        if method.metric("test/absent/images") > 0:
+            row |= {f"absent_{name}": method.metric(f"test/absent/{name}") for name in ("images", "empty", "fp")}
         row |= {"parameters": method.metric("model/parameters"), "train_s": method.metric("time/train_s")}
         row |= {name: method.metric(f"time/{name}") for name in ("images_per_s", "test_images_per_s")}
         rows.append(row)
@@ -91,63 +149,39 @@ def summary(cohort: Cohort, score: str, literature: Mapping[str, Mapping[str, fl
     return pd.DataFrame(rows).sort_values(score, ascending=lower, ignore_index=True, kind="stable")
 
 
-def pairs(cohort: Cohort, score: str) -> list[Comparison]:
-    """All pairs of methods compared by one score, see `lamella.statistics.compare`. Raises ConfigError."""
+def pairs(cohort: Cohort, score: str, *, margin: float | None = None, leader: bool = False) -> list[Comparison]:
+    """All pairs of methods compared by one score, see `lamella.statistics.compare`; none where no image has it.
+
+    Args:
+        cohort: the methods.
+        score: what they are compared by.
+        margin: a difference up to it counts as equality; None: equality is not tested.
+        leader: only whether the best mean is better than all others is tested.
+
+    Raises:
+        ConfigError: there is no such score.
+        StorageError: some images have it by some methods only.
+    """
     require(score, scores_of(cohort))
+    undefined = {method.label: np.isnan(per_image(method, score)) for method in cohort.methods}
+    first, *others = undefined
+    for label in others:
+        if (undefined[label] != undefined[first]).any():
+            image = cohort.ids[int(np.argmax(undefined[label] != undefined[first]))]
+            raise StorageError(
+                f"image {image} has a score {score} by one of {first} and {label} only, so the two cannot be compared",
+                "Score both with the same version, or compare by another metric=.",
+            )
+    if undefined[first].all():
+        return []
     return compare(
         {method.label: of(method, score) for method in cohort.methods},
         groups=cohort.groups,
         deterministic=[method.label for method in cohort.methods if method.deterministic],
         lower_is_better=lookup(score).lower_is_better,
+        margin=margin,
+        leader=leader,
     )
-
-
-def verdict(cohort: Cohort, table: pd.DataFrame, comparisons: Sequence[Comparison], score: str) -> list[str]:
-    """The verdict in sentences: a winner is named only where the lead is beyond chance of images and of seeds.
-
-    Args:
-        cohort: the methods.
-        table: its `summary` by `score`.
-        comparisons: its `pairs` by `score`.
-        score: what they were compared by.
-    """
-    heading, leader = lookup(score).heading, str(table["method"][0])
-    said = []
-    if cohort.phantom:
-        said.append("These images are phantoms, made by a program: nothing here says anything about real ones.")
-    mean, low, high = (float(table[f"{score}{end}"][0]) for end in ("", "_low", "_high"))
-    figures = ranged(mean, low, high, score)
-    if len(cohort.methods) == 1:
-        return [*said, f"{leader} has a mean {heading} of {figures}; there is nothing to compare it with."]
-    if best(comparisons) == leader:
-        said.append(
-            f"{leader} is better than every other method: mean {heading} {figures}, a lead that neither the choice of "
-            "images nor the seeds explain (p < 0.05 for each pair, Holm's correction)."
-        )
-    else:
-        said.append(f"{leader} has the best mean {heading}, {figures}.")
-        beside = [
-            (each, each.second if each.first == leader else each.first) for each in comparisons if leader in each[:2]
-        ]
-        unknown = [name for each, name in beside if each.p is None]
-        if apart := [name for each, name in beside if each.p is not None and each.better != leader]:
-            said.append(f"It is not told apart from {listed(apart)}: no winner is named.")
-        tested, groups = sum(each.p is not None for each in comparisons), len(set(cohort.groups))
-        if tested and tested * 2.0 ** (1 - groups) >= _CERTAIN:  # the least that a sign-flip test can give, by Holm
-            said.append(
-                f"With {groups} independent test images and {counted(tested, 'pair')} no lead could be told from "
-                "chance, however large: that takes more images, or fewer methods at a time."
-            )
-        if unknown:
-            said.append(
-                f"Against {listed(unknown)} nothing can be said: a trained method with a single seed does not show "
-                "how much seeds matter. Run two or more, better three: seed=1,2,3."
-            )
-    if len(cohort.ids) < 20:
-        said.append(
-            f"{len(cohort.ids)} test images are few: intervals are wide, and rare failures may not be among them."
-        )
-    return said
 
 
 def require(score: str, names: Sequence[str]) -> None:
@@ -167,10 +201,3 @@ def listed(parts: Iterable[str]) -> str:
     """Parts as a list in a sentence: "a, b and c"."""
     *most, last = parts
     return f"{', '.join(most)} and {last}" if most else last
-
-
-def verdict_on(pair: Comparison) -> str:
-    """The verdict on a pair of methods: who is better, not told apart, or one seed: cannot tell."""
-    if pair.better is not None:
-        return f"{pair.better} is better"
-    return "one seed: cannot tell" if pair.p is None else "not told apart"

@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lamella.metrics.catalogue import lookup
-from lamella.reporting.numbers import plain
-from lamella.reporting.summary import MAIN, scores_in, verdict_on
+from lamella.reporting.failures import failure_head, failure_rows
+from lamella.reporting.numbers import UNKNOWN, known, plain
+from lamella.reporting.summary import MAIN, scores_in
 from lamella.statistics.comparison import Comparison
 
 # What a line of \footnotesize holds, of it the method, and the gap between columns; intervals stand below their means.
@@ -26,7 +27,9 @@ _COSTS = {  # column of the summary -> heading, unit, decimals
     "parameters": ("parameters, M", 1e6, 2), "train_s": ("training, min", 60, 1),
     "images_per_s": ("training, crops/s", 1, 1), "test_images_per_s": ("test, images/s", 1, 1),
 }  # fmt: skip
-_PAIRS = ("first", "second", "difference\n(95 % over images)", "seed\nnoise", "p", "verdict")
+_PAIRS = ("first", "second", "difference\n(interval of its test)", "seed\nnoise", "p", "verdict")
+_RULE = "|---|---|---:|---:|---:|---|"
+ABSENT = ("method", "images without foreground", "of these predicted empty", "false positives in one, px")
 _SYMBOLS = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$", '"': "''", "`": r"\`{}",
@@ -78,8 +81,8 @@ def show(summary: pd.DataFrame, title: str, notes: Sequence[str], out: Console) 
         out.print(Text(f"- {note}"))
 
 
-def show_pairs(comparisons: Sequence[Comparison], score: str, out: Console) -> None:
-    """Prints a row for each pair of methods, with a verdict in words; nothing where there is no pair."""
+def show_pairs(comparisons: Sequence[Comparison], verdicts: Sequence[str], score: str, out: Console) -> None:
+    """Prints a row for each pair of methods, with its verdict in words; nothing where there is no pair."""
     if not comparisons:
         return
     out.print(Text(_pairs_title(score), "bold"))
@@ -87,18 +90,59 @@ def show_pairs(comparisons: Sequence[Comparison], score: str, out: Console) -> N
     for heading in ("pair", *_PAIRS[2:]):
         words = heading in ("pair", "verdict")
         table.add_column(heading, justify="left" if words else "right", no_wrap=not words, overflow="fold")
-    for first, second, *rest in _pair_rows(comparisons, score):
+    for first, second, *rest in _pair_rows(comparisons, verdicts, score):
         table.add_row(*map(Text, (f"{first}\nminus {second}", *rest)))
     out.print(table)
 
 
+def show_beside(summary: pd.DataFrame, out: Console) -> None:
+    """Prints what no mean tells: a row a method on the images that failed, and one on those without foreground."""
+    for head, rows in _beside(summary):
+        table = Table()
+        for place, heading in enumerate(head):
+            table.add_column(heading, justify="right" if 0 < place < 3 else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        out.print(table)
+
+
+def absent_rows(summary: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Of each method the images without foreground: how many, how many predicted empty, and false positives in one."""
+    if "absent_images" not in summary.columns:
+        return []
+    return [
+        (
+            row["method"],
+            *(
+                plain(row["absent_images"], 0),
+                _amount(row["absent_images"] * row["absent_empty"], 1).removesuffix(".0"),
+            ),
+            _amount(row["absent_fp"], 1),
+        )
+        for row in summary.to_dict("records")
+    ]
+
+
+def _beside(summary: pd.DataFrame) -> list[tuple[Sequence[str], Sequence[Sequence[str]]]]:
+    """Heads and rows of the small tables that follow the scores."""
+    found: list[tuple[Sequence[str], Sequence[Sequence[str]]]] = []
+    if rows := failure_rows(summary):
+        found.append((failure_head(summary), rows))
+    if absent := absent_rows(summary):
+        found.append((ABSENT, absent))
+    return found
+
+
 def markdown(summary: pd.DataFrame, title: str, notes: Sequence[str]) -> str:
-    """All scores as one Markdown table, with title and notes."""
+    """All scores as one Markdown table, with title and notes, and below it the images that failed."""
     columns = _columns(summary, None)
     rows = zip(summary["method"], *(column.cells for column in columns), strict=True)
     head = ["method", *(column.heading for column in columns)]
     lines = [f"**{_in_markdown(title)}**", "", *_grid(head, rows, "|---" + "|---:" * len(columns) + "|")]
-    return "\n".join([*lines, *([""] if notes else []), *(f"- {_in_markdown(note)}" for note in notes)]) + "\n"
+    lines += [*([""] if notes else []), *(f"- {_in_markdown(note)}" for note in notes)]
+    for heads, further in _beside(summary):
+        lines += ["", *_grid(heads, further, "|---" * len(heads) + "|")]
+    return "\n".join(lines) + "\n"
 
 
 def latex(summary: pd.DataFrame, title: str, notes: Sequence[str]) -> str:
@@ -132,15 +176,16 @@ def latex(summary: pd.DataFrame, title: str, notes: Sequence[str]) -> str:
 
 
 def pairs_frame(comparisons: Sequence[Comparison]) -> pd.DataFrame:
-    """A table of all pairs for a file: columns are the fields of `Comparison`, NaN where one run cannot tell."""
+    """A table of all pairs for a file: columns are the fields of `Comparison`, NaN where nothing can tell."""
     frame = pd.DataFrame(comparisons, columns=list(Comparison._fields))
-    return frame.astype({"noise": float, "p_runs": float, "p": float})
+    words = ("first", "second", "better", "equal")
+    return frame.astype({name: float for name in Comparison._fields if name not in words})
 
 
-def pairs_markdown(comparisons: Sequence[Comparison], score: str) -> str:
+def pairs_markdown(comparisons: Sequence[Comparison], verdicts: Sequence[str], score: str) -> str:
     """Pairs with their verdicts as a Markdown table."""
     lines = [f"**{_in_markdown(_pairs_title(score))}**", ""]
-    return "\n".join([*lines, *_grid(_PAIRS, _pair_rows(comparisons, score), "|---|---|---:|---:|---:|---|")]) + "\n"
+    return "\n".join([*lines, *_grid(_PAIRS, _pair_rows(comparisons, verdicts, score), _RULE)]) + "\n"
 
 
 def _columns(summary: pd.DataFrame, most: int | None) -> list[_Column]:
@@ -148,11 +193,16 @@ def _columns(summary: pd.DataFrame, most: int | None) -> list[_Column]:
     columns = [_Column("seeds", [str(count) for count in summary["seeds"]])]
     for place, score in enumerate(scores_in(summary)[:most]):
         heading, decimals = lookup(score).heading, lookup(score).decimals
-        means, lows, highs = (
-            [plain(value, decimals) for value in summary[name]] for name in (score, f"{score}_low", f"{score}_high")
-        )
-        cells = [f"{mean} ({low} to {high})" for mean, low, high in zip(means, lows, highs, strict=True)]
+        ends = zip(summary[f"{score}_low"], summary[f"{score}_high"], strict=True)
+        means = [plain(value, decimals) or UNKNOWN for value in summary[score]]
+        spans = [_span(low, high, decimals) for low, high in ends]
+        cells = [mean if mean == UNKNOWN else f"{mean} ({span})" for mean, span in zip(means, spans, strict=True)]
         columns.append(_Column(heading, cells, _best(score, [round(value, decimals) for value in summary[score]])))
+        if (summary[f"{score}_images"] < summary["images"]).any():
+            counts = zip(summary[f"{score}_images"], summary["images"], strict=True)
+            columns.append(_Column(f"{heading}, images", [f"{some:.0f} of {all_:.0f}" for some, all_ in counts]))
+        if summary.get(f"{score}_imputed", pd.Series([0])).any():
+            columns.append(_Column(f"{heading}, imputed", [f"{count:.0f}" for count in summary[f"{score}_imputed"]]))
         for name, words, signed in _BESIDE:
             values = summary.get(f"{score}_{name}")
             if values is None or values.isna().all() or (name == "seed_sd" and most and place):
@@ -174,12 +224,18 @@ def _amount(value: float, decimals: int) -> str:
     return f"< {10**-decimals:.{decimals}f}" if value < 10**-decimals else f"{value:,.{decimals}f}"
 
 
+def _span(low: float, high: float, decimals: int, *, signed: bool = False) -> str:
+    ends = [plain(end, decimals, signed=signed) for end in (low, high)]
+    return " to ".join(ends) if all(ends) else UNKNOWN
+
+
 def _best(score: str, shown: Sequence[float]) -> list[int]:
     """The rows of the best means, as shown; none where all are alike or no way is better. An error can be below 0."""
-    if lookup(score).direction == "none" or len(set(shown)) == 1:
+    known_ = {row: value for row, value in enumerate(shown) if not np.isnan(value)}
+    if lookup(score).direction == "none" or len(set(known_.values())) < 2:
         return []
-    rank = [-abs(value) if lookup(score).lower_is_better else value for value in shown]
-    return [row for row, value in enumerate(rank) if value == max(rank)]
+    rank = {row: -abs(value) if lookup(score).lower_is_better else value for row, value in known_.items()}
+    return [row for row, value in rank.items() if value == max(rank.values())]
 
 
 def _blocks(columns: Sequence[_Column], widths: Sequence[int], room: int) -> list[list[_Column]]:
@@ -198,15 +254,15 @@ def _pairs_title(score: str) -> str:
     return f"{lookup(score).heading}: first minus second{', lower is better' * lookup(score).lower_is_better}"
 
 
-def _pair_rows(comparisons: Sequence[Comparison], score: str) -> list[list[str]]:
+def _pair_rows(comparisons: Sequence[Comparison], verdicts: Sequence[str], score: str) -> list[list[str]]:
     decimals = lookup(score).decimals
     rows = []
-    for each in comparisons:
-        mean, low, high = (plain(value, decimals, signed=True) for value in (each.difference, each.low, each.high))
-        found = f"{mean}\n({low} to {high})"
-        noise = "" if each.noise is None else plain(each.noise, decimals)
-        p = "" if each.p is None else _amount(each.p, 4)
-        rows.append([each.first, each.second, found, noise, p, verdict_on(each)])
+    for each, said in zip(comparisons, verdicts, strict=True):
+        mean = plain(each.difference, decimals, signed=True)
+        found = f"{mean}\n({_span(known(each.low), known(each.high), decimals, signed=True)})"
+        noise = plain(known(each.noise), decimals) or UNKNOWN
+        p = _amount(known(each.p), 4) or UNKNOWN
+        rows.append([each.first, each.second, found, noise, p, said])
     return rows
 
 

@@ -10,7 +10,7 @@ from lamella.metrics.catalogue import lookup
 from lamella.plots import style
 from lamella.plots.style import Picture, svg_of
 from lamella.reporting.cohorts import Cohort, Method, SeedRun, Values
-from lamella.reporting.numbers import ranged, score_text
+from lamella.reporting.numbers import UNKNOWN, ranged, score_text
 from lamella.reporting.plots.words import images, median_run, phantom, repeats
 from lamella.reporting.summary import listed, ranked
 from lamella.statistics import Agreement, agreement
@@ -44,7 +44,7 @@ def curves(cohort: Cohort) -> Picture | None:
     grid = figure.subplots(len(titles), 2, squeeze=False, sharex=True, height_ratios=heights)
     for method, title, (left, right) in zip(methods, titles, grid, strict=True):
         for each in _trained(method):
-            for name in _LINES:
+            for name in _LINES.keys() & each.curve.columns:
                 _draw(left if name == _DICE else right, each, name)
         left.set_title(title, loc="left", fontsize=9.5)
         left.set_ylabel("Dice", fontsize=9.5)
@@ -74,7 +74,7 @@ def curves(cohort: Cohort) -> Picture | None:
 
 
 def _trained(method: Method) -> list[SeedRun]:
-    return [each for each in method.runs if not each.curve.empty]
+    return [each for each in method.runs if _DICE in each.curve]
 
 
 def _draw(axes: Axes, run: SeedRun, name: str) -> None:
@@ -125,13 +125,16 @@ def bland_altman(cohort: Cohort, count: str) -> Picture | None:
         svg=svg_of(figure),
         alt=f"Cells found minus cells there in {images(cohort)}. Bias and limits of agreement: {told}.",
         caption="Above 0 too many cells were found, below 0 too few. Dashed line: the bias, the mean difference; "
-        "dotted lines: the limits of agreement, between which 95 of 100 differences are expected if they are normal. "
+        "dotted lines: the limits of agreement, between which 95 of 100 differences are expected if they are normal "
+        "(with Student's t; of a single image there are none). "
         "Both stand above the panel. A larger dot stands for several images with the same counts. "
         f"{images(cohort)}; {median_run(methods)}.",
     )
 
 
 def _short(limits: Agreement) -> str:
+    if np.isnan(limits.low):
+        return f"{limits.bias:z.1f} ({UNKNOWN})".replace("-", "−")
     return f"{limits.bias:z.1f} ({limits.low:z.1f} to {limits.high:z.1f})".replace("-", "−")
 
 
@@ -139,7 +142,7 @@ def _counts(axes: Axes, true: Values, found: Values, limits: Agreement) -> None:
     points, times = np.unique(np.stack([(true + found) / 2, found - true], axis=1), axis=0, return_counts=True)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.axhline(limits.bias, color=style.VERMILION, linewidth=1.4, linestyle="--")
-    for end in limits[1:]:
+    for end in limits[1:] if np.isfinite(limits.low) else ():
         axes.axhline(end, color=style.VERMILION, linewidth=1.2, linestyle=":")
     for many in np.unique(times):
         size = style.dot_size(len(true)) * float(many) ** 0.5

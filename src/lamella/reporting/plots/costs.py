@@ -14,9 +14,9 @@ from lamella.plots import style
 from lamella.plots.style import Picture, svg_of
 from lamella.reporting.cohorts import Cohort, Values
 from lamella.reporting.numbers import duration, quantity, score_text
-from lamella.reporting.plots.words import basis, direction, images
-from lamella.reporting.summary import listed, per_image, ranked
-from lamella.statistics import Interval, interval
+from lamella.reporting.plots.words import basis, direction, images, interval_words
+from lamella.reporting.summary import interval_of_mean, listed, ranked
+from lamella.statistics import Interval
 
 _TIMES = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 18000, 36000, 72000, 180000, 360000)  # s
 _COARSE_TIMES = (1, 10, 60, 600, 3600, 36000, 360000)
@@ -47,10 +47,10 @@ def against(cohort: Cohort, score: str, metric: str) -> Picture | None:
         None where fewer than two methods have the metric, or none has more than 0.
     """
     points = [
-        _Point(each.label, each.metric(metric), interval(per_image(each, score), groups=cohort.groups))
+        _Point(each.label, each.metric(metric), interval_of_mean(each, score, cohort.groups))
         for each in ranked(cohort, score)
     ]
-    shown = [each for each in points if np.isfinite(each.cost)]
+    shown = [each for each in points if np.isfinite(each.cost) and np.isfinite(each.score.mean)]
     if len(shown) < 2 or not any(each.cost > 0 for each in shown):
         return None
     cost, heading = lookup(metric).heading, lookup(score).heading
@@ -63,7 +63,7 @@ def against(cohort: Cohort, score: str, metric: str) -> Picture | None:
     zero = _axis(axes, [each.cost for each in shown], seconds)
     axes.set_xlabel(f"{cost} (logarithmic)")
     axes.set_ylabel(f"{heading} ({'phantom; ' if cohort.phantom else ''}{direction(score)})")
-    axes.set_ylim(style.padded([each.score for each in shown], 0.08))
+    axes.set_ylim(style.padded([each.score[:3] for each in shown], 0.08))
     axes.grid()
     nothing = [Line2D([], [], linestyle="") for _ in key]
     texts = [line.replace("\n", "\n     ") for line in key]
@@ -71,7 +71,8 @@ def against(cohort: Cohort, score: str, metric: str) -> Picture | None:
     x = [each.cost or zero for each in shown]
     y = [each.score.mean for each in shown]
     for place, each in zip(x, shown, strict=True):
-        axes.vlines(place, each.score.low, each.score.high, color=style.BLUE, linewidth=1.4, alpha=0.55)
+        if np.isfinite(each.score.low):
+            axes.vlines(place, each.score.low, each.score.high, color=style.BLUE, linewidth=1.4, alpha=0.55)
     axes.plot(x, y, "o", color=style.BLUE, markersize=6)
     _number(figure, axes, np.stack([x, y], axis=1))
     told = [f"{each.label} {score_text(each.score.mean, score)} at {_amount(each.cost, seconds)}" for each in shown]
@@ -80,12 +81,14 @@ def against(cohort: Cohort, score: str, metric: str) -> Picture | None:
     return Picture(
         title=f"{heading} against {cost}",
         svg=svg_of(figure),
-        alt=f"Mean {heading} of each method over {images(cohort)}, and its {cost}, best first: {'; '.join(told)}.",
-        caption=f"Mean {heading} and its 95 % interval over images. Numbers: the methods, best mean first. "
+        alt=f"Mean {heading} of each method over {images(cohort, score)}, and its {cost}, best first: "
+        f"{'; '.join(told)}.",
+        caption=f"Mean {heading} and its {interval_words(cohort, shown[0].score.method)}. Numbers: the methods, best "
+        "mean first. "
         + (f"Left of the dotted line, off the logarithmic axis, because it is 0: {listed(none)}. " if none else "")
         + (f"Not known, and left out: {listed(left_out)}. " if left_out else "")
         + ("Speeds compare only where the machines were alike. " if lookup(metric).kind == "time" else "")
-        + basis(cohort),
+        + basis(cohort, score),
     )
 
 

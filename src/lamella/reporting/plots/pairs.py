@@ -16,8 +16,8 @@ from lamella.metrics.catalogue import lookup
 from lamella.plots import style
 from lamella.plots.style import Picture, svg_of
 from lamella.reporting.cohorts import Cohort
-from lamella.reporting.numbers import ranged, score_text
-from lamella.reporting.plots.words import direction, images, seeds
+from lamella.reporting.numbers import known, ranged, score_text
+from lamella.reporting.plots.words import direction, images, interval_words, seeds
 from lamella.reporting.summary import counted, per_image
 from lamella.statistics import Comparison, in_order, interval
 
@@ -40,19 +40,19 @@ def differences(comparisons: Sequence[Comparison], score: str) -> Picture:
     decided = [each for each in turned if each.better is not None]
     unknown = sum(each.noise is None for each in turned)
     told = "; ".join(
-        f"{each.first} minus {each.second} {ranged(each.difference, each.low, each.high, score)}, "
+        f"{each.first} minus {each.second} {ranged(each.difference, known(each.low), known(each.high), score)}, "
         + (f"{each.better} better" if each.better else "not decided")
         for each in shown
     )
     caption = [
         f"Mean {heading} of the method in bold minus that of the method beside the row ({direction(score)}). Bars: "
-        "95 % interval over images."
+        "its interval by the test that decides; they leave out 0 exactly where a pair is decided."
     ]
     if unknown < len(turned):
         caption.append(
             "Grey: the differences that seeds alone make between equal methods, in 95 of 100 cases. A pair is decided, "
-            "and the method in bold better, where its difference is too large for both kinds of chance (p < 0.05). "
-            "That is corrected for the number of pairs, so one beyond the grey may still be undecided."
+            "and the method in bold better, where its difference is too large for the chance of images and seeds "
+            "together (p < 0.05); so one beyond the grey may still be undecided."
         )
     caption.append(f"Decided: {len(decided)} of {counted(len(turned), 'pair')}.")
     if unknown:
@@ -60,6 +60,8 @@ def differences(comparisons: Sequence[Comparison], score: str) -> Picture:
             f"For {'all' if unknown == len(turned) else unknown} of them seed noise is unknown, because a method has "
             "one seed: they cannot be decided, however large the difference."
         )
+    if untested := sum(each.p is None and each.noise is not None for each in turned):
+        caption.append(f"{counted(untested, 'pair')} could not be tested, or was not to be: the verdict says why.")
     if clipped:
         caption.append("Grey that reaches the edge of the picture goes on beyond it.")
     if len(shown) < len(turned):
@@ -88,7 +90,7 @@ def _forest(shown: Sequence[Comparison], score: str) -> tuple[Figure, bool]:
     figure = style.blank(1.45 + sum(heights))
     axes = figure.subplots()
     style.set_rows(axes, names, heights)
-    ends = [0.0] + [end for each in shown for end in (each.low, each.high)]
+    ends = [0.0] + [end for each in shown for end in (each.difference, each.low, each.high) if end is not None]
     band = max((each.noise for each in shown if each.noise is not None), default=0.0)
     # Two runs tell so little about their noise that its band could make all else invisible.
     widest = min(band, 2 * max(np.abs(ends)) or np.inf)
@@ -111,7 +113,8 @@ def _pair(axes: Axes, middle: float, height: float, each: Comparison) -> None:
     if each.noise is not None:
         axes.barh(middle, 2 * each.noise, left=-each.noise, height=height, color=style.PALE, linewidth=0)
     sign = _sign(each)
-    axes.hlines(middle, each.low, each.high, color=sign.get_color(), linestyle=sign.get_linestyle(), linewidth=1.8)
+    if each.low is not None and each.high is not None:
+        axes.hlines(middle, each.low, each.high, color=sign.get_color(), linestyle=sign.get_linestyle(), linewidth=1.8)
     axes.plot(each.difference, middle, marker=sign.get_marker(), color=sign.get_color(), markersize=6,
               markerfacecolor=sign.get_markerfacecolor(), linestyle="")  # fmt: skip
 
@@ -120,9 +123,9 @@ def _sign(each: Comparison) -> Line2D:
     if each.better is not None:
         return Line2D([], [], color=style.BLUE, marker="s", markersize=6, label="decided")
     open_: dict[str, Any] = {"color": style.GREY, "marker": "o", "markersize": 6, "markerfacecolor": "white"}
-    if each.noise is not None:
+    if each.p is not None:
         return Line2D([], [], **open_, label="not decided")
-    return Line2D([], [], **open_, linestyle=":", label="one seed: not decidable")
+    return Line2D([], [], **open_, linestyle=":", label="not tested: see the verdict")
 
 
 def _signs(shown: Sequence[Comparison]) -> list[Line2D | Patch]:
@@ -139,6 +142,9 @@ def paired_images(cohort: Cohort, score: str, first: str, second: str) -> Pictur
     methods = {method.label: method for method in cohort.methods}
     pair = methods[first], methods[second]
     difference = per_image(pair[0], score) - per_image(pair[1], score)
+    has = ~np.isnan(difference)
+    ids, groups = np.array(cohort.ids)[has], np.array(cohort.groups)[has]
+    difference = difference[has]
     better = -difference if lookup(score).lower_is_better else difference
     wins = [int((better > 0).sum()), int((better < 0).sum())]
     order = np.argsort(-better, kind="stable")
@@ -148,29 +154,32 @@ def paired_images(cohort: Cohort, score: str, first: str, second: str) -> Pictur
     colours = np.where(better[order] > 0, style.BLUE, style.ORANGE)
     ranks = np.arange(1, len(order) + 1)
     axes.bar(ranks, difference[order], width=0.85 if len(order) < 60 else 1, color=colours.tolist())
-    found = interval(difference, groups=cohort.groups)
-    axes.axhspan(found.low, found.high, color=style.GREY, alpha=0.22, linewidth=0)
+    found = interval(difference, groups=groups)
+    if np.isfinite(found.low):
+        axes.axhspan(found.low, found.high, color=style.GREY, alpha=0.22, linewidth=0)
     axes.axhline(found.mean, color="black", linewidth=1.3, linestyle="--")
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xlim(0.4, len(order) + 0.6)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel=f"{images(cohort)}, sorted", ylabel=f"difference in {heading}")
+    axes.set(xlabel=f"{images(cohort, score)}, sorted", ylabel=f"difference in {heading}")
     axes.grid(axis="y")
     signs = [Patch(color=colour) for colour in (style.BLUE, style.ORANGE)]
     texts = [
         style.wrap(f"{name} better: {counted(n, 'image')}", 48) for name, n in zip((first, second), wins, strict=True)
     ]
     figure.legend(signs, texts, loc="outside upper left", ncols=1)
-    mean = ranged(*found, score)
+    mean = ranged(*found[:3], score)
     lowest, highest = (score_text(end, score) for end in (difference.min(), difference.max()))
     equal = len(order) - sum(wins)
     return Picture(
         title=f"{heading} image by image: {first} minus {second}",
         svg=svg_of(figure),
-        alt=f"Of {images(cohort)}, {first} is better in {heading} on {counted(wins[0], 'image')}, {second} on {wins[1]}"
+        alt=f"Of {images(cohort, score)}, {first} is better in {heading} on {counted(wins[0], 'image')}, "
+        f"{second} on {wins[1]}"
         f"{f', {equal} are equal' if equal else ''}. Mean difference {mean}; from {lowest} to {highest}.",
         caption=f"{heading} of {first} minus that of {second}, a bar an image, from the image where {first} does best "
-        f"by comparison ({cohort.ids[order[0]]}) to that where {second} does ({cohort.ids[order[-1]]}). Dashed line "
-        f"and grey band: the mean difference and its 95 % interval over images, {mean}. {images(cohort)}; "
+        f"by comparison ({ids[order[0]]}) to that where {second} does ({ids[order[-1]]}). Dashed line and grey band: "
+        f"the mean difference and its {interval_words(cohort, found.method)}, {mean}; other seeds are not in it. "
+        f"{images(cohort, score)}; "
         f"{seeds(pair)}.",
     )

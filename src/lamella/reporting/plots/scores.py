@@ -10,9 +10,9 @@ from lamella.plots import style
 from lamella.plots.style import Picture, svg_of
 from lamella.reporting.cohorts import Cohort, Values
 from lamella.reporting.numbers import ranged
-from lamella.reporting.plots.words import axis_label, basis, images
-from lamella.reporting.summary import per_image, per_seed, ranked
-from lamella.statistics import Comparison, interval
+from lamella.reporting.plots.words import axis_label, basis, images, interval_words
+from lamella.reporting.summary import interval_of_mean, per_image, per_seed, ranked
+from lamella.statistics import Comparison
 
 _BINS = 70  # of the score's axis: dots of one bin stand side by side
 
@@ -29,46 +29,54 @@ def ranking(cohort: Cohort, comparisons: Sequence[Comparison], score: str) -> Pi
     share = 0.12 + 0.04 * len(joined) if joined else 0
     ratios = [1 - share, share] if joined else [1]
     axes, *side = figure.subplots(1, len(ratios), squeeze=False, sharey=True, width_ratios=ratios)[0]
-    found = [interval(per_image(method, score), groups=cohort.groups) for method in methods]
+    intervals = [interval_of_mean(method, score, cohort.groups) for method in methods]
+    found = [each[:3] for each in intervals]
     single = [per_seed(method, score) for method in methods]
     for middle, (mean, low, high), means in zip(style.places(heights), found, single, strict=True):
-        axes.hlines(middle, low, high, color=style.BLUE, linewidth=2)
+        if np.isfinite(low):
+            axes.hlines(middle, low, high, color=style.BLUE, linewidth=2)
         axes.plot(mean, middle, marker="o", color=style.BLUE, markersize=7, linestyle="")
         if len(means) > 1:
             axes.vlines(means, middle - 0.13, middle - 0.03, color="black", linewidth=1.1)
     style.set_rows(axes, names, heights)
     axes.set_xlim(style.padded([*np.ravel(found), *np.concatenate(single)]))
     axes.set_xlabel(axis_label(cohort, score))
-    open_ = {frozenset(each[:2]) for each in comparisons if each.noise is None}
+    open_ = {frozenset(each[:2]) for each in comparisons if each.p is None}
     unknown = [any(pair <= {labels[i] for i in group} for pair in open_) for group in joined]
     for panel in side:
         _join(panel, [style.places(heights)[group] for group in joined], unknown)
     heading = lookup(score).heading
     means_ = ", ".join(f"{label} {ranged(*each, score)}" for label, each in zip(labels, found, strict=True))
     groups = "; ".join(" / ".join(labels[place] for place in group) for group in joined)
-    told = f" Not told apart: {groups}." if joined else " All are told apart." if comparisons else ""
-    caption = ["Dot and bar: mean and 95 % interval over images."]
+    all_pairs = len(comparisons) == len(labels) * (len(labels) - 1) // 2
+    apart = " All are told apart." if all_pairs else f" {labels[0]} is told apart from all others."
+    told = f" Not told apart: {groups}." if joined else apart if comparisons else ""
+    caption = [f"Dot and bar: mean and {interval_words(cohort, intervals[0].method)}."]
     if any(len(means) > 1 for means in single):
         caption.append("Short black strokes: single seeds.")
     if joined:
         caption.append(
-            "Methods with dots on one line at the right are not told apart: no two of them differ by more than chance, "
-            "that of images or that of seeds, can explain."
+            "Methods with dots on one line at the right are not told apart: no two of them differ by more than the "
+            "chance of images and seeds together explains."
         )
     if any(unknown):
-        caption.append("Dotted line: some of its methods have one seed, so nothing is known of the chance of seeds.")
+        caption.append("Dotted line: some of its pairs were not tested; the verdict says why.")
+    if comparisons and not all_pairs:
+        caption.append(f"Only {labels[0]} was compared with the others.")
     if comparisons:
-        caption.append("Methods whose intervals overlap may still be told apart, for they are compared image by image.")
+        caption.append(
+            "Methods whose intervals overlap may still be told apart, for they are compared on the same images."
+        )
     return Picture(
         title=f"Methods by mean {heading}",
         svg=svg_of(figure),
-        alt=f"Mean {heading} over {images(cohort)} and 95 % interval, best first: {means_}.{told}",
-        caption=f"{' '.join(caption)} {basis(cohort)}",
+        alt=f"Mean {heading} over {images(cohort, score)} and 95 % interval, best first: {means_}.{told}",
+        caption=f"{' '.join(caption)} {basis(cohort, score)}",
     )
 
 
 def _join(side: Axes, groups: Sequence[Values], unknown: Sequence[bool]) -> None:
-    """A vertical line for each group, with a dot at each of its members' rows (inches); dotted where seeds are few."""
+    """A vertical line for each group, with a dot at each of its members' rows (inches); dotted where unknown."""
     for column, (rows, dotted) in enumerate(zip(groups, unknown, strict=True)):
         side.vlines(column, rows.min(), rows.max(), color="black", linewidth=2, linestyle=":" if dotted else "-")
         side.plot(np.full(len(rows), column), rows, "o", color="black", markersize=6)
@@ -114,13 +122,13 @@ def _grown(group: set[int], fit: set[int], done: set[int], alike: Mapping[int, s
 def distributions(cohort: Cohort, score: str) -> Picture:
     """How a score is spread over images: a dot an image, quartiles, median and mean; a row a method, best first."""
     methods = ranked(cohort, score)
-    values = [per_image(method, score) for method in methods]
+    values = [each[~np.isnan(each)] for each in (per_image(method, score) for method in methods)]
     names = [style.wrap(method.label) for method in methods]
     heights = style.row_heights(names, 0.62)
     figure = style.blank(0.65 + sum(heights))
     axes = figure.subplots()
     style.set_rows(axes, names, heights)
-    axes.set_xlim(style.padded(values))
+    axes.set_xlim(style.padded(np.concatenate(values)))
     for middle, found in zip(style.places(heights), values, strict=True):
         _row(axes, middle, found)
     axes.set_xlabel(axis_label(cohort, score))
@@ -132,9 +140,10 @@ def distributions(cohort: Cohort, score: str) -> Picture:
     return Picture(
         title=f"{heading} of each {'phantom ' if cohort.phantom else ''}image",
         svg=svg_of(figure),
-        alt=f"{heading} of {images(cohort)}. Medians, with the lowest and highest image, best mean first: {medians}.",
+        alt=f"{heading} of {images(cohort, score)}. Medians, with the lowest and highest image, best mean first: "
+        f"{medians}.",
         caption="A dot is an image; dots of about the same score stand above each other. The box holds the middle "
-        f"half of the images, its line is the median, the diamond the mean. {basis(cohort)}",
+        f"half of the images, its line is the median, the diamond the mean. {basis(cohort, score)}",
     )
 
 

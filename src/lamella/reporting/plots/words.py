@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from lamella.metrics.catalogue import lookup
 from lamella.reporting.cohorts import Cohort, Method
-from lamella.reporting.summary import counted
+from lamella.reporting.summary import counted, drawn, sample
 
 
 def axis_label(cohort: Cohort, score: str) -> str:
@@ -18,11 +18,22 @@ def direction(score: str) -> str:
     return f"{'lower' if lookup(score).lower_is_better else 'higher'} is better"
 
 
-def images(cohort: Cohort) -> str:
-    """How many of which: "12 phantom test images", "30 test images in 5 groups" where groups are drawn as a whole."""
-    found = counted(len(cohort.ids), f"{'phantom ' if cohort.phantom else ''}test image")
-    groups = len(set(cohort.groups))
-    return found if groups == len(cohort.ids) else f"{found} in {counted(groups, 'group')}"
+def images(cohort: Cohort, score: str | None = None) -> str:
+    """How many of which: "12 phantom test images", "30 test images in 5 groups" where groups are drawn as a whole.
+
+    With a score those that have it: "3 of 14 test images".
+    """
+    noun, groups, count = drawn(cohort), len(set(cohort.groups)), str(len(cohort.ids))
+    if score is not None and (stands := sample(cohort, score)).images < stands.of:
+        groups, count = stands.groups, f"{stands.images} of {count}"
+    found = f"{count} {'phantom ' if cohort.phantom else ''}test image{'' if len(cohort.ids) == 1 else 's'}"
+    return found if noun == "image" else f"{found} in {counted(groups, noun)}"
+
+
+def interval_words(cohort: Cohort, method: str) -> str:
+    """What an interval is: "95 % interval over groups, Student's t"; of the method "" that it is not known."""
+    over = f"95 % interval over {drawn(cohort)}s"
+    return f"{over}, {method}" if method else f"{over} (not known here)"
 
 
 def phantom(cohort: Cohort) -> str:
@@ -62,6 +73,6 @@ def median_run(methods: Sequence[Method]) -> str:
     return "one seed a method" if most == 1 else "of each method the run with the median Dice of its seeds"
 
 
-def basis(cohort: Cohort) -> str:
-    """A sentence that ends a caption: how many images and seeds the picture is of."""
-    return f"{images(cohort)}; {seeds(cohort.methods)}."
+def basis(cohort: Cohort, score: str) -> str:
+    """A sentence that ends a caption: how many images, of those that have the score, and seeds the picture is of."""
+    return f"{images(cohort, score)}; {seeds(cohort.methods)}."
