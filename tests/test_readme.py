@@ -115,7 +115,7 @@ def all_that_a_run_leaves_is_explained(run_id: str, place: Path) -> None:
     (folder,) = place.glob(f"artifacts/*/{run_id}/artifacts")
     tables = {path: pd.read_csv(path, nrows=1) for path in folder.glob("scores/*.csv")}
     for name in {*kept.metrics, *(column for table in tables.values() for column in table.columns)}:
-        plain = re.sub(r"^(test/)?(pooled/)?(watershed/)?|/(low|high)$", "", name)
+        plain = re.sub(r"^(test/)?(pooled/)?(watershed/)?|/(low|high)$|(?<!/absent)/images$", "", name)
         plain = re.sub(r"^class/[^/]+/", "class/NAME/", plain)
         assert f"`{plain}`" in SCORES or f"`test/{plain}`" in SCORES, name
     for path in (path for path in folder.rglob("*") if path.is_file()):

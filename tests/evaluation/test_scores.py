@@ -180,6 +180,10 @@ def test_of_several_classes_each_has_its_own_images():
     assert values["test/pooled/class/a/recall"] == 1
     assert values["test/pooled/class/a/dice"] == 20 / 23
     assert values["test/pooled/class/a/iou"] == 10 / 13
+    assert values["test/pooled/dice"] == 20 / 23
+    # Without the one image of class 1 there would be nothing to average.
+    assert "test/pooled/dice/low" not in values
+    assert "test/pooled/accuracy/low" in values
     assert not any(name.startswith("test/pooled/class/b_c") for name in values)
     absent = {name: value for name, value in values.items() if "absent" in name}
     assert absent == {

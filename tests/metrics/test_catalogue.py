@@ -209,7 +209,7 @@ def test_columns_and_parts_by_hand():
 
 def test_what_the_terminal_shows():
     shown = ("test/dice", "test/pooled/iou", "test/class/nucleus/dice", "test/count/mae", "test/threshold", "seen/dice")
-    shown += ("test/failures", "test/absent/empty", "test/boundary/imputed", "test/class/nucleus/absent/images")
+    shown += ("test/failures", "test/absent/empty", "test/class/nucleus/absent/images")
     hidden = (
         "test/dice/low",
         "test/dice/images",

@@ -18,7 +18,7 @@ from lamella.evaluation.image_scores import (
 )
 from lamella.metrics import boundaries, calibration, cells
 from lamella.metrics.catalogue import lookup
-from lamella.metrics.pixels import ALL_SCORE_NAMES, ImageTable, defined_mean, of_class, of_image
+from lamella.metrics.pixels import ALL_SCORE_NAMES, ImageTable, of_class, of_image
 from lamella.statistics import interval_of
 
 Floats = npt.NDArray[np.float64]
@@ -81,8 +81,19 @@ def _pixels(table: ImageTable, classes: Sequence[tuple[int, str]]) -> Iterator[_
     def of_sums(score: Callable[[Any], Floats], sums: Floats) -> Floats:
         return score(sums.reshape(*sums.shape[:-1], *shape))
 
+    def there(counts: Any) -> Any:
+        """Whether each class but the background is there."""
+        return counts[..., 1:, 0] + counts[..., 1:, 2] > 0
+
+    def of_all(name: str, counts: Any) -> Floats:
+        """Nothing without a class that all images together have: a mean over fewer classes is another number."""
+        scores = of_image(name, counts)
+        if name in ("accuracy", "pixel_error"):
+            return scores
+        return np.where((there(counts) | ~there(together)).all(axis=-1), scores, nan)
+
     for name in ALL_SCORE_NAMES:
-        yield _Pooled(name, table.pooled(name), rows, partial(of_sums, partial(of_image, name)))
+        yield _Pooled(name, table.pooled(name), rows, partial(of_sums, partial(of_all, name)))
     for class_id, plain in classes:
         for name in ("dice", "iou", "precision", "recall"):
             score = partial(of_class, name, class_id=class_id)
@@ -100,9 +111,11 @@ def _outlines(images: Sequence[ImageScores], tolerance: float) -> Iterator[_Pool
         for of in (len, np.sum, lambda each: (each <= tolerance).sum())
     )
 
+    there = number.sum(axis=0) > 0
+
     def ratio(sums: Floats) -> Floats:
-        part, whole = np.moveaxis(sums.reshape(*sums.shape[:-1], 2, -1), -2, 0)
-        return defined_mean(np.where(whole > 0, part / np.where(whole > 0, whole, 1), nan))
+        part, whole = (each[..., there] for each in np.split(sums, 2, axis=-1))
+        return np.asarray(np.where(whole > 0, part / np.where(whole > 0, whole, 1), nan).mean(axis=-1))
 
     # A percentile of distances between pixels jumps from one to the next, or stays: resamples tell little of it.
     yield _Pooled("boundary/hd95", scores["boundary/hd95"], number, None)

@@ -129,7 +129,7 @@ _COLUMNS = (
     Score("boundary/surface_dice", "surface Dice", "share of outlines within a tolerance of each other", shown=True),
     Score("boundary/imputed", "outlines not found",
           "images in which nothing was found: the picture's diagonal was taken for their distances",
-          "none", "", 0, "count", shown=True),
+          "none", "", 0, "count"),
     Score("boundary/hd95_nm", "HD95, nm", "the same in nanometres", "lower", "nm", 2, shown=True),
     Score("boundary/surface_distance_nm", "surface distance, nm", "the same in nanometres",
           "lower", "nm", 2, shown=True),
