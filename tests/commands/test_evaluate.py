@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import stats
 
 from lamella import tracking
 from lamella.commands import evaluate
@@ -37,7 +38,7 @@ def test_a_run_is_scored_by_every_measure_an_image_and_pooled(runs):
     assert (table["count/error"] == error).all()
     assert metrics["test/count/mae"] == pytest.approx(error.abs().mean())
     assert metrics["test/count/bias"] == pytest.approx(error.mean())
-    reach = 1.96 * error.std(ddof=1)
+    reach = stats.t.ppf(0.975, 3) * error.std(ddof=1) * (1 + 1 / 4) ** 0.5
     assert metrics["test/count/agreement_to"] == pytest.approx(error.mean() + reach)
     assert {"test/pooled/cells/pq", "test/pooled/calibration/ece_tempered"} <= metrics.keys()
     assert not any("calibration" in name for name in otsu.metrics)

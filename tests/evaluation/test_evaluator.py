@@ -1,5 +1,7 @@
 """The test of a method whose answers are known, on files: scores by hand, tables, pictures, progress."""
 
+import csv
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,8 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from lamella.data.cache.arrays import Store
 from lamella.data.types import IGNORE
 from lamella.evaluation import error_maps
 from lamella.evaluation.evaluator import confusion_of, evaluate_test, reliability
@@ -18,7 +22,7 @@ from lamella.inference.segmenter import Normalise, Segmenter
 from lamella.inference.settings import OperatingPoint
 from lamella.metrics.calibration import histogram
 from lamella.models.classical.base import Choice, Classical
-from support.tiny import CPU, HEIGHT, WIDTH, inference, prepared
+from support.tiny import CARD, CPU, HEIGHT, WIDTH, inference, prepared
 
 SETTINGS = ScoreSettings(
     num_classes=2, objects="", spacing_nm=None, tolerance=1.0, tolerance_nm=4.0, min_cell_size=1, split_neck=2.0,
@@ -43,11 +47,15 @@ class Bright(Classical):
         return choice.plane(image)
 
 
-def evaluated(folder, network, *, point=None, shown=2):
+def evaluated(folder, network, *, point=None, shown=2, without=False):
+    """The test of three images, of which the last is `without` any foreground in its truth."""
     done = []
     point = point or OperatingPoint(0.5, 2.0, None)
     segmenter = Segmenter.of(network, Normalise([127.5], [50.0]), inference(), 0)
     data = prepared(folder)
+    if without:
+        Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(folder / "mask-6.png")
+        data = dataclasses.replace(data, store=Store(folder / "again", CARD, 1.0))
     out = folder / "run"
     values = evaluate_test(
         data, segmenter, point, SETTINGS, CPU, out, heading="A heading", shown=shown, progress=lambda *n: done.append(n)
@@ -84,6 +92,25 @@ def test_a_network_that_finds_half_of_everything(tmp_path):
         assert (out / "figures" / f"{name}.png").stat().st_size > 5_000
     assert not (out / "figures" / "prediction_3.png").exists()
     assert sorted(done) == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_an_image_without_foreground_has_no_dice_but_figures_of_its_own(tmp_path):
+    _, out, values, _ = evaluated(tmp_path, UpperHalf(), shown=3, without=True)
+    assert not np.isnan(list(values.values())).any()
+    assert values["test/dice"] == pytest.approx(2 / 3)
+    assert values["test/dice/images"] == values["test/boundary/hd95/images"] == 2
+    assert "test/accuracy/images" not in values
+    assert values["test/recall"] == 0.5
+    assert (values["test/absent/images"], values["test/absent/empty"]) == (1, 0)
+    assert values["test/absent/fp"] == AREAS[2] // 2
+    assert values["test/failures"] == 0
+    with (out / "scores" / "test.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [row["dice"] != "" for row in table] == [True, True, False]
+    assert [row["boundary/hd95"] != "" for row in table] == [True, True, False]
+    assert [row["boundary/imputed"] for row in table] == ["0.0", "0.0", "0.0"]
+    assert all(row["specificity"] for row in table)
+    assert (out / "figures" / "prediction_3.png").stat().st_size > 5_000
 
 
 def test_a_method_without_training_has_masks_and_no_calibration(tmp_path):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from lamella.data.types import Batch
+from lamella.errors import DataError
 from lamella.evaluation.operating_point import select
 from lamella.inference.settings import OperatingPoint
 from lamella.metrics.neurites import scores_at
@@ -62,6 +63,16 @@ def test_pixels_that_do_not_count_choose_nothing():
     probability = np.array([[0.405, 0.405, 0.105, 0.995, 0.995]])
     point, _ = chosen([batch(probability, truth, np.array([[True, True, True, False, False]]))])
     assert point.threshold == 0.4
+
+
+def test_images_without_foreground_choose_no_threshold():
+    # Their background would be right above 0.9 alone.
+    empty = batch(np.full((4, 6), 0.9), np.zeros((4, 6), np.uint8))
+    point, _ = chosen([two_levels(0.405, 0.105), empty, empty, empty])
+    assert point.threshold == 0.4
+    with pytest.raises(DataError, match="no validation image has a pixel of foreground"):
+        chosen([empty])
+    assert chosen([empty], choose_threshold=False)[0].threshold == 0.5
 
 
 def test_images_are_predicted_with_the_views_of_the_test():
@@ -124,6 +135,19 @@ def test_of_several_sections_the_mean_decides():
     point, values = chosen(sections, objects="neurites", choose_threshold=False)
     assert point.neurite_threshold == 0.8
     assert values == {"val/v_rand": 1.0}
+
+
+def test_sections_without_a_neurite_have_no_say():
+    truth = np.zeros((9, 21), np.uint8)
+    truth[:, 10] = 1
+    good = batch(np.where(truth, 0.35, 0.05), truth)
+    full = batch(np.full((9, 21), 0.9), np.ones((9, 21), np.uint8))
+    # Of the last one only ignored pixels are no membrane.
+    ignored = batch(np.where(truth, 0.9, 0.1), truth, truth.astype(bool))
+    point, values = chosen([good, full, ignored], objects="neurites", choose_threshold=False)
+    assert (point.neurite_threshold, values) == (0.7, {"val/v_rand": 1.0})
+    with pytest.raises(DataError, match="no validation image has a neurite"):
+        chosen([full], objects="neurites", choose_threshold=False)
 
 
 # A method without training

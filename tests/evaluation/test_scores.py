@@ -206,6 +206,8 @@ def test_distances_that_were_imputed_are_counted():
     assert values["test/pooled/boundary/surface_dice"] == 8 / 12
     assert values["test/pooled/boundary/surface_distance"] == pytest.approx((4 + 4 * diagonal) / 12)
     assert values["test/pooled/boundary/hd95"] == pytest.approx(diagonal)
+    assert "test/pooled/boundary/surface_dice/low" in values
+    assert "test/pooled/boundary/hd95/low" not in values
     without = summarised(scored(measured[2:], [[[396, 4, 0, 0], [0, 4, 0, 396]]]))
     assert not any("boundary" in name and not name.endswith("/images") for name in without)
 

@@ -10,15 +10,12 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from lamella.metrics.boundaries import (
-    GapTable,
     gaps,
     hausdorff95,
-    hausdorff95_of,
     outline,
     pool,
     surface_dice,
     surface_distance,
-    tabulate,
 )
 
 seeds = st.integers(0, 2**32 - 1)
@@ -147,25 +144,6 @@ def test_pooled_by_hand():
         surface_distance(pool(parts[2:])),
         surface_dice(pool(parts[2:]), 1),
     ) == UNDEFINED
-    distances, pixels = tabulate(parts, 99)
-    assert distances.tolist() == [1, 5]
-    assert pixels.tolist() == [[[2, 0], [2, 0]], [[0, 0], [0, 2]], [[0, 0], [0, 0]]]
-    of_each = hausdorff95_of(GapTable(distances, pixels))
-    assert of_each == pytest.approx([1, 5, np.nan], nan_ok=True)
-    assert hausdorff95_of(GapTable(distances, pixels.sum(axis=0))) == pytest.approx(5)
-
-
-@given(seeds)
-@often
-def test_the_percentile_of_counted_distances_is_that_of_the_distances(seed):
-    measured = [gaps(*random_masks(seed + i)) for i in range(3)]
-    if not any(each.to_predicted.size for each in measured):
-        return
-    distances, pixels = tabulate(measured, 99)
-    for some, one in ((pixels[i], each) for i, each in enumerate(measured)):
-        assert float(hausdorff95_of(GapTable(distances, some))) == pytest.approx(hausdorff95(one), nan_ok=True)
-    whole = float(hausdorff95_of(GapTable(distances, pixels.sum(axis=0))))
-    assert whole == pytest.approx(hausdorff95(pool(measured)))
 
 
 def test_what_is_not_valid_counts_nowhere():

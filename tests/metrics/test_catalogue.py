@@ -100,7 +100,9 @@ def test_every_score_that_a_run_logs_has_an_entry(logged):
     for name in (
         "test/watershed/cells/f1",
         "test/boundary/hd95_nm",
-        "test/class/class 2/dice/low",
+        "test/class/class 2/dice",
+        "test/pooled/class/class 2/recall",
+        "test/failures",
         "test/v_rand/oracle",
     ):
         assert name in names  # the runs were of all kinds

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -17,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
 from lamella import models
 from lamella.data.loaders.augment import Augmentation
+from lamella.errors import DataError
 from lamella.losses import (
     bce,
     bce_dice,
@@ -30,8 +32,10 @@ from lamella.losses import (
     weighted_bce,
     weighted_sum,
 )
+from lamella.metrics.pixels import ImageTable
 from lamella.training.ema import AveragedWeights
 from lamella.training.optim import adamw, cosine
+from lamella.training.task import validation_scores
 from support.tiny import datamodule, prepared, task
 
 import pytorch_lightning as pl  # isort: skip
@@ -168,6 +172,14 @@ def test_a_step_of_a_unet_is_so_many_operations(tmp_path, monkeypatch):
     counts, heard = steps(tmp_path, monkeypatch, bce_dice(bce_weight=1, dice_weight=1), network)
     assert heard.waits == []
     assert max(counts) <= 700  # 653 with torch 2.13; one for each weight would be 92 more
+
+
+def test_validation_is_a_mean_over_the_images_with_foreground():
+    found, empty = [[2, 1, 1, 6], [6, 1, 1, 2]], [[7, 0, 3, 0], [0, 3, 0, 7]]
+    scores = validation_scores(ImageTable(["a", "b"], np.array([found, empty])))
+    assert scores == pytest.approx({"val/dice": 12 / 14, "val/iou": 6 / 8, "val/accuracy": (8 / 10 + 7 / 10) / 2})
+    with pytest.raises(DataError, match="no validation image has a pixel of foreground"):
+        validation_scores(ImageTable(["b"], np.array([empty])))
 
 
 def test_what_would_wait_is_heard():

@@ -69,37 +69,27 @@ def print_scores(
 
 def _shown(scores: Mapping[str, float]) -> list[str]:
     """The names of the rows, those of scores that no image has among them."""
-    without = [name.removesuffix("/images") for name, value in scores.items() if value == 0 and _is_number(name)]
+    without = [name.removesuffix("/images") for name, value in scores.items() if name.endswith("/images") and not value]
     return [name for name in [*scores, *without] if lookup(name).shown]
 
 
 def _cells(name: str, scores: Mapping[str, float], images: int) -> tuple[str, str, str]:
     """A row's value, interval, and on what it stands."""
     score, value = lookup(name), scores.get(name)
-    low, high = scores.get(f"{name}/low"), scores.get(f"{name}/high")
-    # What has a distribution over images: means of a column, and what is pooled.
-    sampled = score.kind in ("score", "signed error") and name.startswith("test/") and "/agreement_" not in name
-    sampled = sampled and (
-        score.column is not None or name.startswith(("test/pooled/", "test/macro/", "test/failures"))
-    )
-    interval = "" if low is None or high is None else f"{low:.4f} to {high:.4f}"
-    if not interval and sampled and value is not None:
-        interval = _UNKNOWN
-    notes = []
-    if (having := scores.get(f"{name}/images")) is not None:
-        notes.append(f"in {having:.0f} of {images} images")
+    low, high, having = (scores.get(f"{name}/{end}") for end in ("low", "high", "images"))
+    # What has a distribution over images: the mean of a column, and what is pooled.
+    sampled = score.kind in ("score", "signed error") and "/agreement_" not in name and (
+        score.column is not None or name.startswith(("test/pooled/", "test/macro/"))
+    )  # fmt: skip
+    interval = _UNKNOWN if sampled and value is not None else ""
+    if low is not None and high is not None:
+        interval = f"{low:.4f} to {high:.4f}"
+    notes = [] if having is None else [f"in {having:.0f} of {images} images"]
     imputed = scores.get("test/boundary/imputed", 0)
-    if imputed and score.unit in ("px", "nm") and name.startswith("test/boundary/") and score.kind == "score":
+    if imputed and name.startswith("test/boundary/") and score.unit in ("px", "nm"):
         notes.append(f"{imputed:.0f} image{'s' if imputed > 1 else ''}: nothing found, diagonal taken")
     said = "" if value is None else f"{value:.{score.decimals if score.kind == 'count' else 4}f}"
     return said, interval, "; ".join(notes)
-
-
-def _is_number(name: str) -> bool:
-    """Whether it is a number of images beside a score, not a score itself."""
-    return (
-        name.endswith("/images") and lookup(name).kind == "count" and lookup(name.removesuffix("/images")).meaning != ""
-    )
 
 
 def _why_unknown(images: int, groups: int) -> str:

@@ -20,7 +20,7 @@ were missed. They are counted (`Gaps.imputed`), so that no mean hides them.
 Distances are in pixels, or in nanometres where the spacing is given in them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from math import nan
 from typing import Any, NamedTuple
 
@@ -30,18 +30,6 @@ from scipy import ndimage
 
 Mask = npt.NDArray[np.bool_]
 Distances = npt.NDArray[np.float64]
-
-
-class GapTable(NamedTuple):
-    """How many pixels of the outlines of one class, or of several images pooled, lie how far from the other outline.
-
-    Attributes:
-        distances: (D,) all distances that occur in a set of images, ascending.
-        pixels: (..., 2, D) pixels at each of them, towards the truth and towards the prediction; they add up.
-    """
-
-    distances: Distances
-    pixels: npt.NDArray[np.float64]
 
 
 class Gaps(NamedTuple):
@@ -93,23 +81,6 @@ def pool(measured: Iterable[Gaps]) -> Gaps:
     return Gaps(np.concatenate(to_truth), np.concatenate(to_predicted), sum(imputed))
 
 
-def tabulate(measured: Sequence[Gaps], most: int) -> GapTable:
-    """The distances of N images as counts of pixels (N, 2, D), for scores of many sums of them.
-
-    Args:
-        measured: the images.
-        most: distances that may differ. If there are more, they are rounded to tenths.
-    """
-    parts = [each for found in measured for each in found[:2]]
-    values = np.concatenate(parts)
-    distances, place = np.unique(values, return_inverse=True)
-    if len(distances) > most:
-        distances, place = np.unique(np.round(values, 1), return_inverse=True)
-    row = np.repeat(np.arange(len(parts)), [len(each) for each in parts])
-    pixels = np.bincount(row * len(distances) + place, minlength=len(parts) * len(distances))
-    return GapTable(distances, pixels.reshape(len(measured), 2, len(distances)).astype(np.float64))
-
-
 def outline(mask: Mask, valid: Mask) -> Mask:
     """The valid pixels of a mask with a valid 4-neighbour outside it. (H, W) -> (H, W)."""
     inside, outside = mask & valid, valid & ~mask
@@ -157,21 +128,6 @@ def surface_dice(found: Gaps, tolerance: float) -> float:
         return 0.0
     both = np.concatenate(found[:2])
     return float((both <= tolerance).mean())
-
-
-def hausdorff95_of(found: GapTable) -> Distances:
-    """HD95 of counts of pixels (...), up to rounding what `hausdorff95` says of their distances."""
-    below = found.pixels.cumsum(axis=-1)
-    rank = 0.95 * (below[..., -1] - 1)  # among the sorted distances, between two of them
-    low, high = (_at(found.distances, below, whole) for whole in (np.floor(rank), np.ceil(rank)))
-    directed = low + (high - low) * (rank - np.floor(rank))
-    return np.asarray(np.fmax(*np.moveaxis(np.where(below[..., -1] > 0, directed, nan), -1, 0)))
-
-
-def _at(distances: Distances, below: Distances, rank: Distances) -> Distances:
-    """The distance of so many-th rank in each row of cumulated counts."""
-    place = (below <= rank[..., None]).sum(axis=-1)
-    return np.asarray(distances[np.minimum(place, len(distances) - 1)])
 
 
 def _distance(line: Mask, spacing: tuple[float, float]) -> npt.NDArray[Any]:

@@ -317,9 +317,18 @@ def test_a_checkpoint_carries_the_choice(name):
     assert built.state_dict().keys() == {"choice"}
 
 
+def test_images_without_foreground_do_not_choose():
+    image, empty = normalised(phantom()).numpy(), np.zeros_like(MASK)
+    # Of the bright side little would be found in the empty images, were that a merit.
+    said = method("otsu").fit_on_validation([(image, MASK), (image, empty), (image, empty)])
+    assert said == method("otsu").fit_on_validation([(image, MASK)])
+    assert "1 image(s)" in said
+
+
 def test_without_an_image_there_is_no_choice():
-    with pytest.raises(ValueError, match="no image"):
-        method("otsu").fit_on_validation([])
+    for none in ([], [(normalised(phantom()).numpy(), np.zeros_like(MASK))]):
+        with pytest.raises(ValueError, match="no image with foreground"):
+            method("otsu").fit_on_validation(none)
 
 
 @pytest.mark.parametrize("name", ["otsu", "bht"])
