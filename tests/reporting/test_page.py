@@ -58,7 +58,7 @@ def test_failures_stand_beside_the_verdict():
         "method", "images with a Dice below 0.5", "mean Dice of the worst tenth", "worst images, with their Dice",
     ]  # fmt: skip
     assert html.row("unet") == ["unet", "0 of 4: up to 60 %", "0.8500", "image 2 (0.8500), image 1 (0.9000)"]
-    assert html.row("otsu") == ["otsu", "1 of 4: 1 % to 81 %", "0.5000", "image 1 (0.5000)"]
+    assert html.row("otsu") == ["otsu", "1 of 4: 0.6 % to 81 %", "0.5000", "image 1 (0.5000)"]
     assert "is below 0.5" in html.text
     assert "Rare failures are not in the intervals of means." in html.text
 

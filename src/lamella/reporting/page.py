@@ -295,7 +295,7 @@ def _conventions(section: Section) -> Mapping[str, str]:
     found = {
         "undefined scores": "an image whose truth lacks what is looked for has no Dice, IoU, recall, precision, MCC or "
         "score of outlines, whatever was predicted, and is in no mean of them; where it is there and nothing was "
-        "predicted they are 0",
+        "predicted they are 0, of several classes their mean is over those that the image has",
         "outlines": "the frame of the picture is no outline",
         "HD95": "the larger of the two directed 95th percentiles, interpolated",
         "surface Dice": "symmetric: of the outline pixels of both, the share within the tolerance of the other's",
