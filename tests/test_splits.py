@@ -512,7 +512,7 @@ def test_a_file_may_not_tear_a_group(tmp_path):
         (("aab", "c", "d"), "mine puts a into train and train"),
         (("ab", "", "c"), "mine leaves nothing for val"),
         (("ab", "c", "x"), "into test, which is no sample"),
-        (("abe", "c", "df"), "mine tears the group slide: it lies in train and test"),
+        (("abe", "c", "df"), "mine tears a group: the group slide lies in train (e) and test (f)"),
     ],
 )
 def test_a_split_of_ones_own_is_looked_at(parts, says):
@@ -522,6 +522,29 @@ def test_a_split_of_ones_own_is_looked_at(parts, says):
         require_sound(Split(*(tuple(by_id[name] for name in part) for part in parts)), everything, "mine")
     assert says in caught.value.problem
     require_sound(Split(*((by_id[name],) for name in "abc")), everything, "mine")
+
+
+def test_a_split_of_ones_own_may_cut_a_stack():
+    pages = tuple(stack(6, group="stack"))
+    require_sound(Split(pages[2:], pages[1:2], pages[:1]), pages, "mine")
+    pages = tuple(stack(3, "a.tif", "patient") + stack(3, "b.tif", "patient"))
+    with pytest.raises(DataError, match="mine tears a group: the group patient lies in"):
+        require_sound(Split(pages[2:], pages[1:2], pages[:1]), pages, "mine")
+
+
+def test_one_stack_is_no_set_of_groups():
+    """A random split of one stack is refused, with what suits it; a patient with several stacks stays whole."""
+    pages = stack(30, group="stack")
+    with pytest.raises(DataError, match=r"30 image\(s\) of 1 group\(s\) are too few") as caught:
+        hashed(pages, val=0.2, test=0.2, seed=0)
+    assert "dataset/split=blocks" in caught.value.remedy
+    with pytest.raises(DataError, match=r"is empty: 1 group\(s\) are few") as caught:
+        hashed_folds(pages, folds=3, fold=0, seed=0)
+    assert "dataset/split=blocks_folds" in caught.value.remedy
+    patients = [page for name in "abcdef" for page in stack(4, name, group=f"patient {ord(name) // 2}")]
+    split = hashed(patients, val=0.3, test=0.3, seed=0)
+    assert [sorted({s.group for s in part}) for part in vars(split).values()] != [[]] * 3
+    assert sum(len({s.group for s in part}) for part in vars(split).values()) == len({s.group for s in patients})
 
 
 # --- as users choose them --------------------------------------------------------------------------------

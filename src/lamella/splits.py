@@ -16,21 +16,19 @@ from pathlib import Path
 from typing import Annotated
 
 from lamella.config.key import Key
-from lamella.data.types import Sample, Split
+from lamella.data.types import PARTS, Sample, Split
 from lamella.errors import ConfigError, DataError
-
-PARTS = ("train", "val", "test")
 
 
 def require_sound(split: Split, samples: Sequence[Sample], name: str) -> None:
     """Nothing, or a refusal of a split by a user's own function, on which no score could be believed.
 
     Raises:
-        DataError: a part is empty, a sample is none of the data set's or in two parts, or a group is torn.
+        DataError: a part is empty, a sample is none of the data set's or in two parts, or a group is torn that is not
+            one stack.
     """
     known, place = {sample.id for sample in samples}, "a sample of each is needed"
     seen: dict[str, str] = {}
-    groups: dict[str, str] = {}
     for part in PARTS:
         chosen = getattr(split, part)
         if not chosen:
@@ -41,11 +39,10 @@ def require_sound(split: Split, samples: Sequence[Sample], name: str) -> None:
             if sample.id in seen:
                 raise DataError(f"{name} puts {sample.id} into {seen[sample.id]} and {part}", "Each belongs in one.")
             seen[sample.id] = part
-            if groups.setdefault(sample.group, part) != part:
-                raise DataError(
-                    f"{name} tears the group {sample.group}: it lies in {groups[sample.group]} and {part}",
-                    "What belongs together (a slide, a patient) must stay together.",
-                )
+    try:
+        whole_groups(split)
+    except DataError as torn:
+        raise DataError(f"{name} tears a group: {torn.problem}", torn.remedy) from None
 
 
 def published(
@@ -93,7 +90,7 @@ def hashed(
             f"{len(samples)} image(s) of {len(groups)} group(s) are too few to split: each of the three parts needs "
             "a whole group",
             "Add images or, where they have nothing in common, give them groups of their own. A stack of neighbouring "
-            "sections is one group: `dataset/split=blocks` cuts it into runs.",
+            "sections is one group: `dataset/split=blocks` cuts it into runs, `dataset/split=blocks_folds` into folds.",
         )
     tested, held, _ = _by_draw(groups, seed, test, test + val)
     return _split(samples, lambda s: "test" if s.group in tested else "val" if s.group in held else "train")
@@ -343,7 +340,9 @@ def _drawn(groups: set[str], folds: int, seed: int) -> list[set[str]]:
         fills = next((s for s in range(1000) if all(deal(s))), None) if len(groups) >= folds else None
         raise DataError(
             f"fold {drawn.index(set())} of {folds} is empty: {len(groups)} group(s) are few for so many folds",
-            "Set `dataset.split.folds` lower" + (f", or `dataset.split.seed={fills}`." if fills is not None else "."),
+            "Set `dataset.split.folds` lower"
+            + (f", or `dataset.split.seed={fills}`." if fills is not None else ".")
+            + (_STACKS if len(groups) < 3 else ""),
         )
     return drawn
 
@@ -377,6 +376,7 @@ def _read_parts(path: Path) -> dict[str, list[str]]:
     return parts
 
 
+_STACKS = " A stack of neighbouring sections is one group: `dataset/split=blocks_folds` cuts it into runs."
 _FORM = 'It looks like {"train": ["id", ...], "val": ["id", ...], "test": ["id", ...]}; see data/split.json of any run.'
 
 

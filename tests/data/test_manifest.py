@@ -71,7 +71,7 @@ def test_the_manifest_tells_every_file(smears):
     dataset = blood(root=str(smears))
     split = published(dataset.samples, val_fraction=0.4, seed=0)
     store = Store(smears.parent / "cache", dataset.card, 1.0)
-    rows = manifest(dataset, split, store.facts)
+    rows = manifest(dataset, split, store)
     assert [row["id"] for row in rows] == [s.id for s in dataset.samples]
     roles = {role: [row["id"] for row in rows if row["role"] == role] for role in ("train", "val", "test")}
     assert roles == split_ids(split)
@@ -79,6 +79,7 @@ def test_the_manifest_tells_every_file(smears):
         assert row["image"]["file"] == sample.image.path.name
         assert row["mask"]["bytes"] == sample.mask.path.stat().st_size
         assert row["mask"]["sha256"] == store.facts.sha256(sample.mask.path)
+        assert row["image"]["pixels"] == store.pixels(sample)
         assert row["group"] == sample.group
     assert str(smears) not in str(rows)  # no machine's paths
 
@@ -87,10 +88,12 @@ def test_pages_and_samples_without_a_part(made, tmp_path):
     dataset = em(root=str(made / "em"))
     samples = tuple(dataset.samples)
     split = Split(samples[:2], samples[2:3], samples[4:])
-    rows = manifest(dataset, split, Store(tmp_path, dataset.card, 1.0).facts)
+    rows = manifest(dataset, split, Store(tmp_path, dataset.card, 1.0))
     assert [row["role"] for row in rows] == ["train", "train", "val", "", "test"]
     assert [row["image"]["page"] for row in rows] == [0, 1, 2, 3, 4]
     assert len({row["image"]["sha256"] for row in rows}) == 1
+    assert len({row["image"]["pixels"] for row in rows}) == 5
+    assert {row["group"] for row in rows} == {"train-volume"}
 
 
 def test_a_missing_file_is_named(smears):

@@ -84,6 +84,25 @@ def test_the_card_says_what_a_reader_must_know(tmp_path):
     assert found["groups in the test"] == "3"
 
 
+@pytest.mark.parametrize(
+    ("groups", "stacks", "said"),
+    [
+        ("aaa", "sss", "1 stack (specimen)"),
+        ("aab", "sst", "2 stacks (specimens)"),
+        ("aaa", "sst", "1"),  # two stacks of one patient
+        ("abc", "sss", "3"),
+        ("aab", "ss ", "2"),
+    ],
+)
+def test_the_card_counts_stacks_not_sections(data, groups, stacks, said):
+    test = tuple(
+        dataclasses.replace(sample, group=group, stack=stack.strip())
+        for sample, group, stack in zip(data.split.test, groups, stacks, strict=True)
+    )
+    split = dataclasses.replace(data.split, test=test)
+    assert card(dataclasses.replace(data, split=split))["groups in the test"] == said
+
+
 def test_the_environment_names_machine_and_packages():
     text = environment()
     assert text.startswith("# python 3.")

@@ -1,9 +1,9 @@
 """The command `evaluate`: a finished run's best checkpoint on test images again, its own or another data set's."""
 
 import copy
-import dataclasses
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,15 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from lamella import hardware, tracking
-from lamella.commands.setup import foreign, identity, load, test
+from lamella.commands.setup import audited, foreign, identity, parted, read, sound, test
 from lamella.commands.summary import print_scores, title
 from lamella.config.check import as_yaml, check, flat, plain, settle
 from lamella.config.schema import Evaluate
 from lamella.console import console
+from lamella.data.datasets.classes import said
 from lamella.data.io.read import header
 from lamella.data.prepared import PreparedData
-from lamella.data.types import Split
+from lamella.data.types import IGNORE, Dataset, Split
 from lamella.errors import ConfigError, DataError
 from lamella.inference import checkpoint
 from lamella.metrics.catalogue import lookup
@@ -44,14 +45,14 @@ def run(cfg: DictConfig) -> None:
         problem = f"run {wanted.run} keeps no threshold and temperature in its checkpoint: an older version wrote it"
         raise ConfigError(problem, "Train it again.")
     composed = _configuration(wanted, trained)
-    data = load(check(composed, unused=_UNUSED), out)
-    card = data.dataset.card
+    own = check(composed, unused=_UNUSED)
+    dataset = _as_learned(read(own), trained, out)
+    split = Split((), (), tuple(dataset.samples)) if wanted.part == "all" else parted(own, dataset)
+    data = sound(audited(own, dataset, split, out, parts=("test",)), out)
+    card = dataset.card
     own = check(settle(composed, channels=card.channels, classes=len(card.class_names)), unused=_UNUSED)
-    _fits(trained, data, out)
-    if wanted.part == "all":
-        split = data.split
-        data = dataclasses.replace(data, split=Split((), (), (*split.train, *split.val, *split.test)))
-    _require_unseen(data, parent)
+    _require_levels(trained, split)
+    _require_unseen(data, parent, out)
     machine = hardware.resolve(own.trainer.accelerator, own.trainer.precision)
     if machine.remark:
         out.print(f"warning: {machine.remark}", style="yellow", highlight=False)
@@ -79,10 +80,20 @@ def run(cfg: DictConfig) -> None:
 
 def _against(parent: tracking.FinishedRun, scores: dict[str, float], protocol: dict[str, Any]) -> str:
     """Whether the scores are the run's own, and where not, in what the protocols differ."""
-    own = json.loads(parent.tags["lamella.protocol"])
+    own = {"rules": 1} | json.loads(parent.tags["lamella.protocol"])  # the first rules had no number
     other = [name for name in {**own, **protocol} if own.get(name) != protocol.get(name)]
+    older = ""
+    if "rules" in other:
+        age = "older" if own["rules"] < protocol["rules"] else "newer"
+        older = (
+            f"The run's own scores are of {age} rules ({own['rules']}; these are of {protocol['rules']}) of what is "
+            "undefined: the two do not compare. "
+        )
+        other.remove("rules")
     if not {*other} <= {"device", "precision"}:
-        return f"These scores are of another protocol than the run's own; they differ in: {', '.join(other)}."
+        return f"{older}These scores are of another protocol than the run's own; they differ in: {', '.join(other)}."
+    if older:
+        return older.rstrip()
     shared = [name for name in scores if lookup(name).part == "test" and name in parent.metrics]
     off = {name: scores[name] - parent.metrics[name] for name in shared if scores[name] != parent.metrics[name]}
     if off:
@@ -113,19 +124,43 @@ def _configuration(wanted: Evaluate, trained: checkpoint.Trained) -> dict[str, A
     return own
 
 
-def _fits(trained: checkpoint.Trained, data: PreparedData, out: Console) -> None:
-    """Raises DataError where the network cannot judge such images; says so where names alone differ."""
-    card = data.dataset.card
-    there, learned = ", ".join(card.class_names), ", ".join(trained.class_names)
-    if card.channels != trained.channels or len(card.class_names) != len(trained.class_names):
+def _as_learned(dataset: Dataset, trained: checkpoint.Trained, out: Console) -> Dataset:
+    """The data set with its classes numbered as the network's: the same names are the same classes in any order.
+
+    Two classes may have other names, which is said: background and foreground are so all the same.
+
+    Raises:
+        DataError: another number of channels or classes, or more than two classes of other names.
+    """
+    card, learned = dataset.card, trained.class_names
+    names, count = card.class_names, len(learned)
+    held = ", ".join(said(value) for value, id_ in card.mask_values.items() if id_ != IGNORE)
+    template = ", ".join(f"{name}: ..." for name in learned)
+    if card.channels != trained.channels or len(names) != count or (count > 2 and {*names} != {*learned}):
         raise DataError(
-            f"{card.name} has {card.channels} channel(s) and the classes {there}; the network was trained on "
-            f"{trained.channels} channel(s) and {learned}",
-            "Choose a data set of the same kind.",
+            f"{card.name} has {card.channels} channel(s) and the classes {', '.join(names)}; the network was trained "
+            f"on {trained.channels} channel(s) and {', '.join(learned)}",
+            "Choose a data set of the same kind. Where only the names differ, give each value of its masks, which hold "
+            f"{held}, the name that the network has for it: 'dataset.classes={{{template}}}'",
         )
-    if card.class_names != trained.class_names:
-        out.print(f"warning: {there} is taken for what was trained as {learned}", style="yellow", highlight=False)
-    for sample in data.split.test:
+    if {*names} == {*learned}:
+        order = [learned.index(name) for name in names]
+    else:  # of two; a name that both have stays itself
+        order = [1, 0] if names[0] == learned[1] or names[1] == learned[0] else [0, 1]
+        pairs = ", ".join(f"{name} -> {learned[id_]}" for name, id_ in zip(names, order, strict=True))
+        out.print(f"warning: classes are named otherwise than in training: {pairs}", style="yellow", highlight=False)
+    if order == sorted(order):
+        return dataset
+    if card.objects:
+        out.print(f"warning: {card.objects} are not scored: {names[1]} is no foreground here", style="yellow")
+    values = {value: id_ if id_ == IGNORE else order[id_] for value, id_ in card.mask_values.items()}
+    ours = tuple(names[order.index(id_)] for id_ in range(count))
+    return Dataset(replace(card, class_names=ours, mask_values=values, objects=""), dataset.samples)
+
+
+def _require_levels(trained: checkpoint.Trained, split: Split) -> None:
+    """Raises DataError where images hold levels of another type than the network learned from."""
+    for sample in split.test:
         dtype = str(header(sample.image).dtype)
         if dtype != trained.dtype and trained.percentiles is None:
             raise DataError(
@@ -134,11 +169,18 @@ def _fits(trained: checkpoint.Trained, data: PreparedData, out: Console) -> None
             )
 
 
-def _require_unseen(data: PreparedData, parent: tracking.FinishedRun) -> None:
-    """Raises DataError where an image of the test has trained the network, or chosen it, under whatever name."""
+def _require_unseen(data: PreparedData, parent: tracking.FinishedRun, out: Console) -> None:
+    """Raises DataError where an image of the test has trained the network, or chosen it, in whatever file."""
     entries = json.loads(parent.fetch("data/manifest.json").read_text())
-    seen = {(e["image"]["sha256"], e["image"]["page"]) for e in entries if e["role"] in ("train", "val")}
-    both = [s for s in data.split.test if (data.store.facts.sha256(s.image.path), s.image.page) in seen]
+    used = [entry["image"] for entry in entries if entry["role"] in ("train", "val")]
+    if all("pixels" in image for image in used):
+        seen = {image["pixels"] for image in used}
+        both = [s for s in data.split.test if data.store.pixels(s) in seen]
+    else:
+        text = "an older version made the run: files that the network has seen are recognised, copies of them are not"
+        out.print(f"warning: {text}", style="yellow", highlight=False)
+        files = {(image["sha256"], image["page"]) for image in used}
+        both = [s for s in data.split.test if (data.store.facts.sha256(s.image.path), s.image.page) in files]
     if both:
         others = f" and {len(both) - 1} more" if len(both) > 1 else ""
         raise DataError(

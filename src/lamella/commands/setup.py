@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,9 +22,10 @@ from lamella.data.io.intensity import intensity_stats
 from lamella.data.io.read import header
 from lamella.data.loaders.augment import Augmentation, window_size
 from lamella.data.prepared import PreparedData
-from lamella.data.types import Dataset, DatasetCard, ImageRef, Sample, Split
+from lamella.data.types import PARTS, Dataset, DatasetCard, ImageRef, Sample, Split
 from lamella.errors import ConfigError, DataError
 from lamella.hardware import Hardware
+from lamella.metrics.catalogue import RULES
 from lamella.models import weights
 from lamella.splits import require_sound
 
@@ -65,15 +67,25 @@ def load(cfg: Config, out: Console) -> PreparedData:
         DataError: names every fault that the audit found.
         StorageError: the cache cannot be written.
     """
-    data = inspect(cfg, out)
+    return sound(inspect(cfg, out), out)
+
+
+def inspect(cfg: Config | PrepareData, out: Console) -> PreparedData:
+    """As `load`, but nothing is raised for faults of the files: they are left in the report."""
+    dataset = read(cfg)
+    return audited(cfg, dataset, parted(cfg, dataset), out)
+
+
+def sound(data: PreparedData, out: Console) -> PreparedData:
+    """The data as they are, if the audit found no fault, which raises DataError; its warnings are printed."""
     raise_errors(data.report)
     for warning in data.report.warnings:
         out.print(f"warning: {warning.message}", style="yellow", highlight=False)
     return data
 
 
-def inspect(cfg: Config | PrepareData, out: Console) -> PreparedData:
-    """As `load`, but nothing is raised for faults of the files: they are left in the report."""
+def read(cfg: Config | PrepareData) -> Dataset:
+    """The data set that `cfg.dataset` names. Raises ConfigError where the two contradict each other."""
     dataset = made(cfg.dataset, Dataset)
     if is_foreign(cfg.dataset):
         _require_samples(dataset, cfg.dataset.target)
@@ -84,13 +96,25 @@ def inspect(cfg: Config | PrepareData, out: Console) -> PreparedData:
             there = f"{card.channels} channel(s), classes {', '.join(card.class_names)}"
             problem = f"dataset.{key}={wanted} contradicts the data set {card.name}: {there}"
             raise ConfigError(problem, f"Leave dataset.{key} as the dataset's file has it.")
+    return dataset
+
+
+def parted(cfg: Config | PrepareData, dataset: Dataset) -> Split:
+    """The split of a data set's samples by `cfg.dataset.split`; a user's own is looked at."""
     split = made(cfg.dataset.split, Split, dataset.samples)
     if is_foreign(cfg.dataset.split):
         require_sound(split, dataset.samples, cfg.dataset.split.target)
+    return split
+
+
+def audited(
+    cfg: Config | PrepareData, dataset: Dataset, split: Split, out: Console, *, parts: Sequence[str] = PARTS
+) -> PreparedData:
+    """The samples of a split with their store and the audit's report; `parts` are those that are used."""
     offset = (float(cfg.dataset.offset[0]), float(cfg.dataset.offset[1]))
-    store = Store(Path(cfg.paths.cache) / "arrays", card, cfg.dataset.scale, offset, cfg.dataset.percentiles)
+    store = Store(Path(cfg.paths.cache) / "arrays", dataset.card, cfg.dataset.scale, offset, cfg.dataset.percentiles)
     with counting(out, "reading the data") as progress:
-        report = audit(dataset, split, store, allow=cfg.dataset.allow, progress=progress)
+        report = audit(dataset, split, store, allow=cfg.dataset.allow, parts=parts, progress=progress)
     return PreparedData(dataset, split, store, report)
 
 
@@ -104,6 +128,8 @@ def _require_samples(dataset: Dataset, name: str) -> None:
         refs = (sample.image, sample.mask) if isinstance(sample, Sample) else (None,)
         if not all(isinstance(ref, ImageRef) and isinstance(ref.path, Path) for ref in refs):
             raise DataError(f"{name} must put Samples with ImageRef(Path(...)) into its Dataset; one is {sample!r:.99}")
+        if not all(isinstance(text, str) for text in (sample.id, sample.group, sample.stack)):
+            raise DataError(f"{name} must give ids, groups and stacks as text; one sample is {sample!r:.99}")
 
 
 def assemble(cfg: Config, data: PreparedData, hardware: Hardware) -> "tuple[SegmentationTask, SegmentationDataModule]":
@@ -172,6 +198,7 @@ def identity(cfg: Config, data: PreparedData, hardware: Hardware, sweep: str | N
         "resolution": "full",
         "threshold": "chosen on validation" if cfg.score.choose_threshold else cfg.inference.arguments["threshold"],
         "averaging": "mean over images",
+        "rules": RULES,
         **{name: getattr(cfg.score, name) for name in ("resized", "tolerance", "tolerance_nm")},
         "smallest": cfg.score.min_cell_size,  # under the names that kept runs have
         "neck": cfg.score.split_neck,

@@ -9,10 +9,11 @@ from lamella.data.cache.facts import Facts
 from lamella.data.types import Dataset, ImageRef, Split
 
 
-def manifest(dataset: Dataset, split: Split, facts: Facts) -> list[dict[str, Any]]:
+def manifest(dataset: Dataset, split: Split, store: Store) -> list[dict[str, Any]]:
     """The rows of manifest.json, one a sample: files, hashes, sizes in bytes, group, and its part ("" for none).
 
-    Files go by name, without folders, so that the manifest is the same on every machine. Raises DataError.
+    Files go by name, without folders, so that the manifest is the same on every machine. `pixels` is the hash of the
+    image's values, by which it is known in any other file. Raises DataError.
     """
     role = {name: part for part, names in split_ids(split).items() for name in names}
     return [
@@ -20,8 +21,8 @@ def manifest(dataset: Dataset, split: Split, facts: Facts) -> list[dict[str, Any
             "id": s.id,
             "role": role.get(s.id, ""),
             "group": s.group,
-            "image": _file(s.image, facts),
-            "mask": _file(s.mask, facts),
+            "image": _file(s.image, store.facts) | {"pixels": store.pixels(s)},
+            "mask": _file(s.mask, store.facts),
         }
         for s in dataset.samples
     ]

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 MaskValue = int | tuple[int, int, int]  # a grey level, a palette's index, or an RGB colour
 Role = Literal["train", "val", "test", ""]  # the part a sample plays; "" for none
+PARTS: tuple[Role, ...] = ("train", "val", "test")
 IGNORE = 255  # the class id of pixels that count in neither loss nor score
 
 

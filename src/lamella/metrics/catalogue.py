@@ -14,6 +14,11 @@ from functools import cache
 from math import inf
 from typing import Literal
 
+# The rules of what is undefined; part of every run's protocol, so that scores by unlike rules never stand in one table.
+# 1 (runs that say nothing): a class that is neither there nor found scores 1, and what cannot be known scores 0.
+# 2: no score where the truth lacks what is judged, and means over the images that have one.
+RULES = 2
+
 Direction = Literal["higher", "lower", "zero", "none"]
 Kind = Literal["score", "count", "signed error", "setting", "time"]
 Part = Literal["train", "val", "test", "seen", ""]

@@ -120,7 +120,7 @@ class Error:
     def reach(self, p: float) -> float:
         """The difference to each side that chance makes with the likelihood p."""
         if self.seeds_freedom >= _FEW:
-            by_images = stats.t.isf(min(0.5, p / 2 / self._share), self.images_freedom)
+            by_images = stats.t.isf(np.minimum(0.5, p / 2 / self._share), self.images_freedom)
             return float(self.size * np.maximum(stats.t.isf(p / 2, self._freedom), by_images))
         most = float(self.size * stats.t.isf(p / 2, min(self.seeds_freedom, self.images_freedom)))
         return float(optimize.brentq(lambda far: float(self.p(far)) - p, 0, most * (1 + 1e-9), xtol=1e-12))
@@ -293,9 +293,7 @@ def in_order(comparisons: Iterable[Comparison], ranked: Sequence[str]) -> list[C
     return sorted(turned, key=lambda each: (place[each.first], place[each.second]))
 
 
-def _defined(
-    scores: Mapping[str, npt.ArrayLike], groups: Groups | None
-) -> tuple[dict[str, Values], npt.NDArray[np.str_] | None]:
+def _defined(scores: Mapping[str, npt.ArrayLike], groups: Groups | None) -> tuple[dict[str, Values], Groups | None]:
     """Scores and groups of the images that have the score. Raises ValueError."""
     tables = {name: np.asarray(runs, np.float64) for name, runs in scores.items()}
     sound = all(table.ndim == 2 and len(table) for table in tables.values())
@@ -306,7 +304,7 @@ def _defined(
     if len(patterns) > 1:
         raise ValueError("the methods have a score on different images: what is not defined depends on the truth alone")
     there = next(iter(patterns.values()), np.empty(0, np.bool_))
-    kept = None if groups is None else np.asarray(groups, np.str_)[there]
+    kept = None if groups is None else np.asarray(groups)[there]
     return {name: table[:, there] for name, table in tables.items()}, kept
 
 
@@ -359,7 +357,7 @@ def _together(
         p_equal = holm([half if n > 0 else 1 - half for half, n in zip(one_sided, near, strict=True)])
     for place, i in enumerate(tested):
         error, difference = errors[i], found[i].difference
-        reach = error.reach(levels[place])
+        reach, least = error.reach(levels[place]), error.shown(first_step)
         leads = found[i].first if (difference > 0) != lower_is_better else found[i].second
         more_images = replace(error, images=error.images / 2, images_freedom=2 * error.images_freedom + 1)
         more_runs = replace(error, seeds=error.seeds / 2, seeds_freedom=2 * error.seeds_freedom)
@@ -368,9 +366,10 @@ def _together(
             high=difference + reach,
             p=float(p[place]),
             better=leads if p[place] < CERTAIN else None,
-            least=error.shown(first_step),
-            least_images=more_images.shown(first_step),
-            least_runs=more_runs.shown(first_step),
+            least=least,
+            # What is estimated of the one part can hide what more of the other would bring.
+            least_images=min(least, more_images.shown(first_step)),
+            least_runs=min(least, more_runs.shown(first_step)),
             p_equal=None if p_equal is None else float(p_equal[place]),
             equal=p_equal is not None and bool(p_equal[place] < CERTAIN),
         )

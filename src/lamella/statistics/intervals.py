@@ -98,7 +98,7 @@ def interval(
     """
     array = np.asarray(values, np.float64)
     there = ~np.isnan(array)
-    kept = None if groups is None else np.asarray(groups)[there]
+    kept = None if groups is None else np.asarray(_as_many(groups, array))[there]
     rows = np.stack([array[there], np.ones(int(there.sum()))], axis=1)
 
     def mean(totals: Values) -> Values:
@@ -205,10 +205,14 @@ def by_group(rows: npt.ArrayLike, groups: Groups | None) -> Values:
     array = np.asarray(rows, np.float64)
     if groups is None:
         return array
-    if len(groups) != len(array):
-        raise ValueError(f"{len(array)} values need as many groups, not {len(groups)}")
-    place = np.unique(np.asarray(groups), return_inverse=True)[1]
+    place = np.unique(np.asarray(_as_many(groups, array)), return_inverse=True)[1]
     return np.stack([np.bincount(place, column) for column in array.T], axis=1)
+
+
+def _as_many(groups: Groups, values: Values) -> Groups:
+    if len(groups) != len(values):
+        raise ValueError(f"{len(values)} values need as many groups, not {len(groups)}")
+    return groups
 
 
 @lru_cache(maxsize=2)

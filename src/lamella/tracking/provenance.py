@@ -4,7 +4,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from lamella.config.paths import CHECKOUT
 from lamella.data.audit.page import write_page
 from lamella.data.manifest import data_sha256, manifest, split_ids, split_sha256
 from lamella.data.prepared import PreparedData
+from lamella.data.types import Sample
 from lamella.hardware import Hardware
 from lamella.version import __version__
 
@@ -85,7 +86,7 @@ def describe(folder: Path, config: str, data: PreparedData, modules: Iterable[st
     (folder / "environment.txt").write_text(environment())
     (folder / "git.diff").write_text(code(CHECKOUT)[1])
     for name, content in (
-        ("manifest", manifest(data.dataset, data.split, data.store.facts)),
+        ("manifest", manifest(data.dataset, data.split, data.store)),
         ("split", split_ids(data.split)),
         ("audit", data.report.as_json()),
         ("card", card(data)),
@@ -105,9 +106,18 @@ def card(data: PreparedData) -> dict[str, str]:
         "channels": str(of.channels),
         "size of a pixel": spacing,
         "images": f"{len(split.train)} to train, {len(split.val)} to choose by, {len(split.test)} to test",
-        "groups in the test": str(len({sample.group for sample in split.test})),
+        "groups in the test": _groups(split.test),
         "warnings of the audit": "; ".join(warning.message for warning in data.report.warnings) or "none",
     }
+
+
+def _groups(samples: Sequence[Sample]) -> str:
+    """How many groups there are, which is what statistics count; where each is one stack of sections, it says so."""
+    groups, stacks = {sample.group for sample in samples}, {sample.stack for sample in samples}
+    alike = len({(sample.group, sample.stack) for sample in samples}) == len(groups) == len(stacks)
+    if alike and "" not in stacks:
+        return "1 stack (specimen)" if len(groups) == 1 else f"{len(groups)} stacks (specimens)"
+    return str(len(groups))
 
 
 def code(checkout: Path | None) -> tuple[str, str]:

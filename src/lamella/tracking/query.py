@@ -40,9 +40,13 @@ class FinishedRun:
             return Path(self.client.download_artifacts(self.run_id, name, str(place)))
 
     def scores(self) -> pd.DataFrame:
-        """`scores/test.csv`: one row an image, sorted by its id. Raises StorageError."""
+        """`scores/test.csv`: one row an image, sorted by its id; NaN where one has no score. Raises StorageError."""
+        file = self.fetch("scores/test.csv")
         text = {"id": str, "case": str, "group": str}
-        return pd.read_csv(self.fetch("scores/test.csv"), dtype=text).sort_values("id", ignore_index=True)
+        # Ids and groups may spell "NA" or "null": only an empty cell is no value, and only where there are numbers.
+        empty = {name: [""] for name in pd.read_csv(file, nrows=0).columns if name not in text}
+        table = pd.read_csv(file, dtype=text, keep_default_na=False, na_values=empty)
+        return table.sort_values("id", ignore_index=True)
 
     def curve(self) -> pd.DataFrame:
         """One row an epoch, a column for each metric that has one value an epoch; no row where nothing was trained."""

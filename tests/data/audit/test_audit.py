@@ -253,12 +253,49 @@ def test_empty_and_full_masks(tmp_path):
     assert "mask-2.png" in report.findings[1].message
 
 
-def test_a_mask_that_ignores_all_is_empty(tmp_path):
+def test_a_mask_that_ignores_all_is_unlabelled_not_empty(tmp_path):
     card = DatasetCard("toy", "toy", ("ground", "cell"), {0: 0, 255: 1, 9: IGNORE}, channels=1, source="made here")
     pairs = scenes()
     pairs[1][1] = np.full_like(pairs[1][1], 9)
     pairs[2][1][:10] = 9
-    assert only(look(tmp_path, pairs, card=card), "warning", "empty").samples == ("1",)
+    pairs[3][1] = np.where(np.arange(120) < 60, np.uint8(9), np.uint8(0)) + np.zeros_like(pairs[3][1])
+    report = look(tmp_path, pairs, card=card)
+    assert kinds(report) == [("warning", "unlabelled"), ("warning", "empty")]
+    assert report.findings[0].samples == ("1",)
+    assert "nothing in 1 image(s) is labelled" in report.findings[0].message
+    assert report.findings[1].samples == ("3",)
+
+
+@pytest.mark.parametrize(("part", "members"), [("training", range(8)), ("validation", (8, 9)), ("test", (10, 11))])
+def test_a_part_of_which_nothing_is_labelled(tmp_path, part, members):
+    card = DatasetCard("toy", "toy", ("ground", "cell"), {0: 0, 255: 1, 9: IGNORE}, channels=1, source="made here")
+    pairs = scenes()
+    for number in members:
+        pairs[number][1] = np.full_like(pairs[number][1], 9)
+    (found,) = look(tmp_path, pairs, card=card, allow=ALLOWABLE).errors  # allowed by nobody
+    assert found.kind == "unlabelled"
+    assert f"nothing of the {part} part is labelled" in found.message
+    assert "dataset.split.seed" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("part", "lacking", "spread"),
+    [
+        ("training", range(8), "it is in 4 image(s): train 0, val 2, test 2, such as"),
+        ("validation", (8, 9), "it is in 10 image(s): train 8, val 0, test 2, such as"),
+        ("test", (10, 11), "it is in 10 image(s): train 8, val 2, test 0, such as"),
+    ],
+)
+def test_of_two_classes_no_part_may_lack_the_foreground(tmp_path, part, lacking, spread):
+    pairs = scenes()
+    for number in lacking:
+        pairs[number][1] = np.zeros_like(pairs[number][1])
+    (found,) = look(tmp_path, pairs, allow=ALLOWABLE).errors
+    assert found.kind == "foreground"
+    assert f"no image of the {part} part has the class cell; {spread}" in found.message
+    assert "dataset.split.seed" in found.remedy
+    test_alone = look(tmp_path, pairs, parts=("test",))  # as an evaluation does: it neither trains nor chooses
+    assert bool(test_alone.errors) == (part == "test")
 
 
 def test_a_blank_image(tmp_path):
@@ -283,14 +320,33 @@ def test_an_image_that_is_cut_off(tmp_path):
 
 
 def test_a_class_that_a_part_lacks(tmp_path):
+    """Of several: nothing can be learnt of it, or chosen by it, unless that is meant; without score it may be."""
     card = DatasetCard("toy", "toy", ("ground", "cell", "rare"), {0: 0, 255: 1, 9: 2}, channels=1, source="made here")
     pairs = scenes()
     pairs[1][1][:9, :9] = 9
-    found = only(look(tmp_path, pairs, card=card), "warning", "class")
-    assert "test part" in found.message
-    assert "rare" in found.message
+    report = look(tmp_path, pairs, card=card)
+    assert kinds(report) == [("error", "class"), ("warning", "class")]
+    unchosen, unscored = report.findings
+    assert "no image of the validation part has the class rare" in unchosen.message
+    assert "it is in 1 image(s): train 1, val 0, test 0, such as" in unchosen.message
+    assert "mask-1.png" in unchosen.message
+    assert "No split can" in unchosen.remedy
+    assert unchosen.remedy.endswith("`dataset.allow=[class]`.")
+    assert "no image of the test part has the class rare" in unscored.message
+    assert kinds(look(tmp_path, pairs, card=card, allow=["class"])) == [("warning", "class")] * 2
+    pairs[8][1][:9, :9] = 9
+    assert "dataset.split.seed" not in only(look(tmp_path, pairs, card=card), "warning", "class").remedy
     pairs[11][1][:9, :9] = 9
     assert look(tmp_path, pairs, card=card).findings == ()
+
+
+def test_a_part_without_background_warns(tmp_path):
+    pairs = scenes()
+    for number in (10, 11):
+        pairs[number][1] = np.full_like(pairs[number][1], 255)
+    report = look(tmp_path, pairs)
+    assert kinds(report) == [("warning", "full"), ("warning", "class")]
+    assert "no mask of the test part holds ground, the background" in report.findings[1].message
 
 
 def test_mixed_types(tmp_path):
@@ -602,7 +658,7 @@ def faulty():
 def test_what_is_allowed_warns(tmp_path):
     report = look(tmp_path, faulty())
     found = {f.kind for f in report.errors}
-    assert found == set(ALLOWABLE) - {"neighbours"}
+    assert found == set(ALLOWABLE) - {"neighbours", "class"}
     for finding in report.errors:
         assert finding.remedy.endswith(f"`dataset.allow=[{finding.kind}]`.")
     report = look(tmp_path, faulty(), allow=["leak", "mixed"])

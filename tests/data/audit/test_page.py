@@ -41,13 +41,13 @@ def test_those_who_hear_it_find_their_way(tmp_path):
 def test_it_says_what_was_found(tmp_path):
     report = audited(tmp_path)
     page = Html(written(report, tmp_path / "audit.html"))
-    assert [f.kind for f in report.findings] == ["empty", "class", "class"]
+    assert [f.kind for f in report.findings] == ["empty", "class", "class", "class"]
     for finding in report.findings:
         assert report.brief(finding.message) in page.text
         assert report.brief(finding.remedy).replace("`", "") in page.text
     assert "mask-4.png" in page.text
     assert str(tmp_path) not in page.text
-    assert "9 images 0 errors 3 warnings" in page.text
+    assert "9 images 0 errors 4 warnings" in page.text
     assert [a["aria-label"] for a in page.all("svg")] == [
         f"Histogram of levels, {part}" for part in ("train", "validation", "test")
     ]

@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from lamella.data.cache import arrays as store_module
@@ -62,6 +64,32 @@ def test_arrays_are_those_of_the_files(store, sample):
     assert np.array_equal(store.mask(sample), shrink_mask(true_mask(sample), 0.5))
     assert np.array_equal(store.truth(sample), true_mask(sample))
     assert np.array_equal(store.full_image(sample), true_image(sample))
+
+
+def test_the_same_pixels_are_one_picture_in_whatever_file(tmp_path, sample, monkeypatch):
+    image = np.asarray(Image.open(sample.image.path))
+    strange = image.copy()
+    strange[3, 5, 1] ^= 1
+    tifffile.imwrite(tmp_path / "one.tif", image, photometric="rgb", compression="zlib")
+    tifffile.imwrite(tmp_path / "stack.tif", np.stack([strange, image]), photometric="rgb")
+    tifffile.imwrite(tmp_path / "deep.tif", image.astype(np.uint16), photometric="rgb")
+    tifffile.imwrite(tmp_path / "float.tif", image.astype(np.float32), photometric="rgb")
+    tifffile.imwrite(tmp_path / "stretched.tif", image.astype(np.uint16) * 257, photometric="rgb")
+    Image.fromarray(image[::-1]).save(tmp_path / "flipped.png")
+    moved = Store(tmp_path / "cache", CARD, 0.5, (0.3, 0.0), (1, 99))
+    known = moved.pixels(sample)
+
+    def pixels(name, page=None):
+        return Store(tmp_path / "cache", CARD, 1.0).pixels(replace(sample, image=ImageRef(tmp_path / name, page)))
+
+    same = [pixels("one.tif"), pixels("stack.tif", 1), pixels("deep.tif"), pixels("float.tif")]
+    assert same == [known] * 4
+    others = {pixels("stack.tif", 0), pixels("stretched.tif"), pixels("flipped.png")}
+    assert len(others | {known}) == 4
+    fresh = Store(tmp_path / "fresh", CARD, 0.5)
+    fresh.image(sample)
+    monkeypatch.setattr(store_module, "read_image", None)  # known since it was decoded
+    assert fresh.pixels(sample) == known
 
 
 def test_everything_is_decoded_once_and_mapped(store, sample, monkeypatch):

@@ -10,8 +10,11 @@ Kinds of findings, errors first (those with a * become warnings when `allow` nam
     conflict *    one image with unlike masks
     leak *        one picture in several parts of the split
     neighbours *  sections picked for test or validation from among their neighbours in a stack
+    unlabelled    a part of which nothing is labelled; a warning where it is single images
+    foreground    of two classes, a part without the second
+    class *       of several classes, one that the training or validation part lacks; a warning for the test part
 
-and the warnings empty, full, flat, class, light, saturated, depth, misfit, repeated, duplicate, border, offset.
+and the warnings empty, full, flat, light, saturated, depth, misfit, repeated, duplicate, border, offset.
 """
 
 import os
@@ -26,7 +29,7 @@ from lamella.data.audit.report import Finding, Looked, Report
 from lamella.data.audit.sample_stats import SampleStats, sample_stats
 from lamella.data.cache.arrays import Store
 from lamella.data.manifest import split_ids
-from lamella.data.types import Dataset, Sample, Split
+from lamella.data.types import PARTS, Dataset, Sample, Split
 from lamella.errors import DataError
 
 
@@ -36,6 +39,7 @@ def audit(
     store: Store,
     *,
     allow: Sequence[str] = (),
+    parts: Sequence[str] = PARTS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """The report on a data set: every image and mask decoded, and checked alone, as a pair, in the set, in the split.
@@ -47,6 +51,7 @@ def audit(
         split: the parts, for what must not be in two of them.
         store: where the decoded arrays are kept.
         allow: kinds of errors (see above) that are warnings here.
+        parts: those that are used, and so must have labels and classes: an evaluation uses the test part alone.
         progress: called with (done, total) after each sample.
 
     Returns:
@@ -80,7 +85,7 @@ def audit(
         findings += checks.duplicates(paired)
         findings += checks.neighbours(paired)
         findings += checks.blanks(paired)
-        findings += checks.absent(paired, dataset.card)
+        findings += checks.absent(paired, dataset.card, parts)
         findings += checks.light(paired)
         findings += checks.misplaced(offset, store.offset)
     judged = (_judged(finding, allow) for finding in findings)

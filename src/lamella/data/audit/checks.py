@@ -10,7 +10,7 @@ import numpy.typing as npt
 from lamella.data.audit.registration import Offset
 from lamella.data.audit.report import Finding, Looked, error, listed, warning
 from lamella.data.audit.similarity import Twins, alike, misfits, polarity, twins
-from lamella.data.types import IGNORE, DatasetCard
+from lamella.data.types import IGNORE, PARTS, DatasetCard
 
 _DEPTH = 8  # times as bright as usual, or as dark, at the brightest: a camera of other bits
 _OUTLIER = 5.0  # robust standard deviations from the median; of 60 blood smears of many stains none is beyond 3.3
@@ -60,11 +60,19 @@ def mixtures(looked: Sequence[Looked]) -> list[Finding]:
 
 
 def blanks(looked: Sequence[Looked]) -> list[Finding]:
-    """Findings about masks without foreground or of one class alone, and images of one level."""
-    empty = [one for one in looked if one.stats.classes.keys() <= {0, IGNORE}]
+    """Findings about masks without foreground, without a label or of one class alone, and images of one level."""
+    unlabelled = [one for one in looked if one.stats.classes.keys() == {IGNORE}]
+    empty = [one for one in looked if {0} <= one.stats.classes.keys() <= {0, IGNORE}]
     full = [one for one in looked if len(one.stats.classes) == 1 and not one.stats.classes.keys() & {0, IGNORE}]
     flat = [one for one in looked if one.stats.low == one.stats.high]
     found = []
+    if unlabelled:
+        message = (
+            f"nothing in {len(unlabelled)} image(s) is labelled, every pixel is to be ignored: {_masks(unlabelled)}"
+        )
+        found.append(
+            warning("unlabelled", message, "They have no score and teach nothing: leave them out.", unlabelled)
+        )
     if empty:
         remedy = "There may be nothing to outline in their images; if there is, draw it."
         found.append(warning("empty", f"{len(empty)} mask(s) are empty: {_masks(empty)}", remedy, empty))
@@ -77,19 +85,64 @@ def blanks(looked: Sequence[Looked]) -> list[Finding]:
     return found
 
 
-def absent(looked: Sequence[Looked], card: DatasetCard) -> list[Finding]:
-    """Findings about classes that no mask of the training or the test part holds."""
+def absent(looked: Sequence[Looked], card: DatasetCard, parts: Sequence[str]) -> list[Finding]:
+    """Findings about parts of which nothing is labelled, and classes that no image of a part has.
+
+    Of two classes the foreground is what all is about: a part without it is an error that nobody may allow. One of
+    several may be missing where its owner says so: an image's score is the mean over the classes it has.
+
+    Args:
+        looked: all of the samples.
+        card: the data set's.
+        parts: those that are used; an evaluation neither trains nor chooses.
+    """
     found = []
-    for part, verb in (("train", "learnt"), ("test", "judged")):
+    two = len(card.class_names) == 2
+    for part in parts:
         ours = [one for one in looked if one.part == part]
-        seen = {id_ for one in ours for id_ in one.stats.classes}
-        missing = [name for id_, name in enumerate(card.class_names) if id_ not in seen]
-        if ours and missing:
-            remedy = (
-                f"What is not there cannot be {verb}. Split otherwise (`dataset/split`), or check the masks' values."
-            )
-            found.append(warning("class", f"no mask of the {part} part holds: {', '.join(missing)}", remedy))
+        seen = {id_ for one in ours for id_ in one.stats.classes} - {IGNORE}
+        where = f"of the {_PARTS[part]} part"
+        if ours and not seen:
+            message = f"nothing {where} is labelled: every pixel of its {len(ours)} image(s) is to be ignored"
+            remedy = f"{_USE[part]} Move images to it that are labelled. {_RESPLIT}"
+            found.append(error("unlabelled", message, remedy, ours))
+            continue
+        missing = [id_ for id_ in range(len(card.class_names)) if ours and id_ not in seen]
+        for id_ in missing:
+            name = card.class_names[id_]
+            if id_ == 0:
+                message = f"no mask {where} holds {name}, the background"
+                found.append(warning("class", message, "Check the values of the masks (`dataset.classes`)."))
+                continue
+            holders = [one for one in looked if id_ in one.stats.classes]
+            message = f"no image {where} has the class {name}; {_spread(holders)}"
+            remedy = f"{_USE[part]} Move images with it to that part. "
+            remedy += _RESPLIT if len(holders) >= len(PARTS) else "No split can: three images at least must have it."
+            if two:
+                found.append(error("foreground", message, remedy, holders))
+            else:
+                remedy += " Or take several values for one class: `dataset.classes={NAME: [1, 2], ...}`."
+                found.append((warning if part == "test" else error)("class", message, remedy, holders))
     return found
+
+
+_PARTS = {"train": "training", "val": "validation", "test": "test"}
+_USE = {
+    "train": "Nothing can be learnt of it.",
+    "val": "Neither checkpoint nor threshold can be chosen by it.",
+    "test": "It has no score.",
+}
+_RESPLIT = "Another split may do: `dataset.split.seed=1`, or `dataset/split`."
+
+
+def _spread(holders: Sequence[Looked]) -> str:
+    """In how many images of which parts something is."""
+    if not holders:
+        return "it is in no image at all"
+    parts = Counter(one.part for one in holders)
+    numbers = [f"{part} {parts[part]}" for part in PARTS]
+    numbers += [f"unused {parts['']}"] if parts[""] else []
+    return f"it is in {len(holders)} image(s): {', '.join(numbers)}, such as {holders[0].sample.mask}"
 
 
 def light(looked: Sequence[Looked]) -> list[Finding]:

@@ -58,15 +58,17 @@ class Store:
     def image(self, sample: Sample) -> Pixels:
         """The image as the network is given it, moved to where the labels lie: uint8, uint16 or float32 (C, h, w)."""
         key = f"image {self.card.channels} {self.scale} {self.offset} {self.percentiles}"
-        return self._array(
-            sample.image,
-            key,
-            lambda: network_input(
-                move(read_image(sample.image, self.card.channels), self.offset),
-                scale=self.scale,
-                percentiles=self.percentiles,
-            ),
-        )
+
+        def make() -> Pixels:
+            stored = self.full_image(sample)
+            self._recall_pixels(sample.image, lambda: stored)  # while it is at hand
+            return network_input(move(stored, self.offset), scale=self.scale, percentiles=self.percentiles)
+
+        return self._array(sample.image, key, make)
+
+    def pixels(self, sample: Sample) -> str:
+        """Hash of the image's values at full size: the same for the same picture in whatever file, as whatever type."""
+        return self._recall_pixels(sample.image, lambda: self.full_image(sample))
 
     def mask(self, sample: Sample) -> Bytes:
         """The mask at `scale`: uint8 class ids (h, w), IGNORE included."""
@@ -84,13 +86,19 @@ class Store:
         """The image at full size, decoded anew (for figures): (C, H, W)."""
         return read_image(sample.image, self.card.channels)
 
+    def _recall_pixels(self, ref: ImageRef, read: Callable[[], Pixels]) -> str:
+        key = f"pixels {_FORMAT} {self._source(ref)} {self.card.channels}"
+        return str(self.facts.recall(key, lambda: _fingerprint(read())))
+
+    def _source(self, ref: ImageRef) -> str:
+        return f"{self.facts.sha256(ref.path)} {ref.page} {ref.axes}"
+
     @property
     def _meaning(self) -> str:
         return str(sorted((str(value), id_) for value, id_ in self.card.mask_values.items()))
 
     def _array(self, ref: ImageRef, key: str, make: Callable[[], Pixels]) -> Pixels:
-        source = f"{self.facts.sha256(ref.path)} {ref.page} {ref.axes}"
-        name = hashlib.sha256(f"{_FORMAT} {source} {key}".encode()).hexdigest()[:40]
+        name = hashlib.sha256(f"{_FORMAT} {self._source(ref)} {key}".encode()).hexdigest()[:40]
         path = self.folder / name[:2] / f"{name}.npy"
         try:
             return _load(path)
@@ -105,6 +113,18 @@ class Store:
 def network_input(image: Pixels, *, scale: float, percentiles: Sequence[float] | None) -> Pixels:
     """The image as the network is given it, (C, h, w), of one as stored, (C, H, W), also where there is no store."""
     return shrink(image if percentiles is None else stretch(image, percentiles), scale)
+
+
+def _fingerprint(image: Pixels) -> str:
+    """SHA-256 of the values, in the smallest of the three types that holds them as they are."""
+    for dtype in (np.uint8, np.uint16):
+        with np.errstate(invalid="ignore"):  # what does not fit comes out as another value
+            small = image.astype(dtype)
+        if np.array_equal(small, image):
+            image = small
+            break
+    head = f"{image.dtype} {image.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(image).data).hexdigest()
 
 
 def _load(path: Path) -> Pixels:

@@ -137,7 +137,7 @@ def _unclear(
     others = sorted((v for v in pixels if v != background), key=str)
     if all(isinstance(v, int) for v in others):
         others.sort()
-    names = [f"background: {_said(background)}", *(f"class {n}: {_said(v)}" for n, v in enumerate(others, 1))]
+    names = [f"background: {said(background)}", *(f"class {n}: {said(v)}" for n, v in enumerate(others, 1))]
     hint = "Say"
     if ignore is None and others[-1] == 255 and [background, *others[:-1]] == list(range(len(others))):
         hint = "If 255 marks pixels that nobody labelled: dataset.ignore=255. Otherwise say"
@@ -164,8 +164,8 @@ def _shown(value: MaskValue) -> str:
     return str(value) if isinstance(value, int) else "#" + "".join(f"{channel:02x}" for channel in value)
 
 
-def _said(value: MaskValue) -> str:
-    """As it is written on the command line."""
+def said(value: MaskValue) -> str:
+    """A mask value as it is written on the command line: 255, or "#ff0000" with its quotes."""
     return str(value) if isinstance(value, int) else f'"{_shown(value)}"'
 
 

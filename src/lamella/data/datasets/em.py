@@ -28,9 +28,9 @@ _AXES = "ZYX"
 def em(*, root: Annotated[str, Key("folder that holds train-volume.tif and train-labels.tif")]) -> Dataset:
     """The labelled sections of the ISBI-2012 challenge, one sample a page, in the order of the block.
 
-    The block is one stack, and is split into runs of sections (`lamella.splits.blocks`), never at random. Each
-    section is its own group. Raises DataError where a file is missing or damaged, or the two hold different numbers of
-    pages.
+    The block is one stack of one animal, and so one group: statistics count it once. It is split into runs of sections
+    (`lamella.splits.blocks`), never at random. Raises DataError where a file is missing or damaged, or the two hold
+    different numbers of pages.
     """
     folder = Path(root)
     volume, labels = folder / "train-volume.tif", folder / "train-labels.tif"
@@ -49,5 +49,5 @@ def em(*, root: Annotated[str, Key("folder that holds train-volume.tif and train
     samples = []
     for page in range(count):
         id_, image, mask = f"section-{page:03d}", ImageRef(volume, page, _AXES), ImageRef(labels, page, _AXES)
-        samples.append(Sample(id_, image, mask, group=id_, stack=volume.stem, place=page))
+        samples.append(Sample(id_, image, mask, group=volume.stem, stack=volume.stem, place=page))
     return Dataset(CARD, samples)

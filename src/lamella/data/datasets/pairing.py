@@ -13,10 +13,9 @@ from pathlib import Path
 
 from lamella.data.download.unpack import is_litter
 from lamella.data.io.read import SUFFIXES
-from lamella.data.types import Role
+from lamella.data.types import PARTS, Role
 from lamella.errors import DataError
 
-_ROLES: tuple[Role, ...] = ("train", "val", "test")
 _Named = tuple[str, Path, Path]  # stem, image, mask
 _COLUMNS = ("image", "mask", "group", "part", "image_page", "mask_page")
 
@@ -164,7 +163,7 @@ def composed(text: str) -> str:
 def _published(folder: Path) -> list[Role]:
     """Which of the sub-folders there are; [""] where the folder holds images itself."""
     paths = contents(folder)
-    parts = [part for part in _ROLES if (folder / part).is_dir()]
+    parts = [part for part in PARTS if (folder / part).is_dir()]
     beside = [path for path in paths if path.name not in parts]
     if parts and beside:
         raise DataError(
@@ -198,7 +197,7 @@ def _pair(path: Path, line: int, row: dict[str, str], too_long: bool) -> Pair:
         if not (path.parent / row[name]).is_file():
             remedy = "Paths are relative to the CSV's own folder."
             raise DataError(f"{where}: there is no file {path.parent / row[name]}", remedy)
-    part = next((part for part in ("", *_ROLES) if part == row.get("part", "")), None)
+    part = next((part for part in ("", *PARTS) if part == row.get("part", "")), None)
     if part is None:
         raise DataError(f"{where}: part is {row['part']!r}", "It is train, val, test or, on all lines, empty.")
     if row.get("group") == "":
