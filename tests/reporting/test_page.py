@@ -68,7 +68,7 @@ def test_what_is_undefined_unknown_or_imputed_is_said():
     some = shown.summary.assign(
         dice_images=3, dice_low=np.nan, dice_high=np.nan, dice_interval="", dice_imputed=[2, 0],
         iou=[0.5, np.nan], iou_low=[0.4, np.nan], iou_high=[0.6, np.nan], iou_seed_sd=np.nan, iou_images=[4, 0],
-        absent_images=1, absent_empty=[0.5, 1], absent_fp=[12.5, 0],
+        **{"absent/images": 1, "absent/empty": [0.5, 1], "absent/fp": [12.5, 0]},
     )  # fmt: skip
     html = Html(page("Comparison", (replace(shown, summary=some),), "lamella 1"))
     unet = next(cells for cells in html.cells if cells[0] == "unet" and cells[1] == "2")

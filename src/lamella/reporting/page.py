@@ -217,8 +217,8 @@ def _absent_table(id_: str, section: Section) -> Table | None:
     """What each method found where there is nothing to find; None where there is no such image."""
     rows = [list(map(Cell, row)) for row in absent_rows(section.summary)]
     explanation = (
-        "Their truth has nothing of what is looked for: there they have no Dice, and are in no mean of it. Means over "
-        "seeds; false positives are pixels taken for it, mean over these images."
+        "Their truth has nothing of what is looked for (of the class, where one is named): they have no Dice of it, "
+        "and are in no mean of that. Means over seeds; false positives are pixels taken for it, mean over these images."
     )
     title = f"{_told(section.cohort)}images without foreground"
     return Table(id_, title, explanation, list(map(Cell, ABSENT)), rows) if rows else None
