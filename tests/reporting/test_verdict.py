@@ -166,7 +166,7 @@ def test_images_without_the_score_are_said():
 
 def test_rare_failures_stand_in_no_interval():
     assert said([AB])[-1] == (
-        "Rare failures are in none of these intervals: a has a Dice below 0.5 on 0 of 12 test images, and of all such "
+        "Rare failures are in no interval of a mean: a has a Dice below 0.5 on 0 of 12 test images, and of all such "
         "images up to 26 % may have."
     )
 

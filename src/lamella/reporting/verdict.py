@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from lamella.metrics.catalogue import lookup
@@ -42,7 +43,7 @@ def verdict(
     if not drawn.images:
         return [*said, f"No test image has this score ({heading}): by it nothing is compared."]
     mean, low, high = (float(table[f"{score}{end}"][0]) for end in ("", "_low", "_high"))
-    figures = ranged(mean, low, high, score)
+    figures = score_text(mean, score) if np.isnan(low) else ranged(mean, low, high, score)
     beside = [each for each in in_order(comparisons, table["method"].tolist()) if each.first == first]
     if not beside:
         said.append(f"{first} has a mean {heading} of {figures}; there is nothing to compare it with.")
@@ -58,7 +59,7 @@ def verdict(
     if "failed" in table and table["dice_images"][0]:
         row = table.iloc[0]
         said.append(
-            f"Rare failures are in none of these intervals: {first} has a Dice below {row['failed_below']:g} on "
+            f"Rare failures are in no interval of a mean: {first} has a Dice below {row['failed_below']:g} on "
             f"{row['failed']} of {counted(row['dice_images'], 'test image')}"
             + (f", and of all such images {failure_bounds(row)} may have." if failure_bounds(row) else ".")
         )
