@@ -168,7 +168,7 @@ def test_a_score_that_no_image_has_is_never_compared(empty):
     assert section.comparisons == []
     assert section.gallery == ()
     assert section.verdict == ["No test image has this score (Dice): by it nothing is compared."]
-    assert "– for a score: no test image has it." in section.notes
+    assert "No score (–): no test image has it." in section.notes
 
 
 def test_a_lead_beyond_images_and_seeds_is_a_win_and_one_seed_never_is(empty):

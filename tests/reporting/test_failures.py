@@ -34,7 +34,7 @@ def test_exact_bounds_in_words():
     assert failure_text(none) == "0 of 12: up to 26 %"
     assert failure_text(row(np.full(12, 0.1))) == "12 of 12: at least 74 %"
     assert failure_text(row(np.full(12, 0.9), grouped=True)) == "0 of 12"
-    assert failure_text(row(np.array([0.1, 0.9, 0.9, 0.9]))) == "1 of 4: 1 % to 81 %"
+    assert failure_text(row(np.array([0.1, 0.9, 0.9, 0.9]))) == "1 of 4: 0.6 % to 81 %"
 
 
 def test_images_without_dice_are_in_no_share():

@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from lamella.reporting.numbers import duration, number, plain, probability, quantity, ranged, score_text
+from lamella.reporting.numbers import (
+    duration,
+    known,
+    number,
+    percent,
+    plain,
+    probability,
+    quantity,
+    ranged,
+    score_text,
+    span,
+)
 
 
 @pytest.mark.parametrize(
@@ -17,6 +28,10 @@ from lamella.reporting.numbers import duration, number, plain, probability, quan
         (plain(-1234.5, 1), "-1,234.5"),
         (plain(0.5, 2, signed=True), "+0.50"),
         (plain(np.nan, 2), ""),
+        (number(known(None), 2), "–"),
+        (percent(0.265), "26 %"),
+        (percent(0.006), "0.6 %"),
+        (percent(0.0), "0 %"),
         (probability(0.0009), "< 0.001"),
         (probability(0.04), "0.040"),
         (duration(0.123), "0.12 s"),
@@ -58,3 +73,9 @@ def test_a_score_has_the_decimals_of_its_catalogue(value, score, text):
 def test_an_interval_stands_behind_its_mean():
     assert ranged(0.9, 0.8, 0.95, "dice") == "0.9000 (0.8000 to 0.9500)"
     assert ranged(4, -5, 3, "boundary/hd95") == "4.00 (−5.00 to 3.00)"
+    assert span(-0.1, 0.2, "dice", signed=True) == "−0.1000 to +0.2000"
+
+
+def test_an_interval_that_is_not_known_is_a_dash():
+    assert ranged(0.9, np.nan, np.nan, "dice") == "0.9000 (–)"
+    assert ranged(np.nan, np.nan, np.nan, "dice") == span(np.nan, np.nan, "dice") == "–"

@@ -58,7 +58,7 @@ def test_failures_stand_beside_the_verdict():
         "method", "images with a Dice below 0.5", "mean Dice of the worst tenth", "worst images, with their Dice",
     ]  # fmt: skip
     assert html.row("unet") == ["unet", "0 of 4: up to 60 %", "0.8500", "image 2 (0.8500), image 1 (0.9000)"]
-    assert html.row("otsu") == ["otsu", "1 of 4: 1 % to 81 %", "0.5000", "image 1 (0.5000)"]
+    assert html.row("otsu") == ["otsu", "1 of 4: 0.6 % to 81 %", "0.5000", "image 1 (0.5000)"]
     assert "is below 0.5" in html.text
     assert "Rare failures are not in the intervals of means." in html.text
 
@@ -68,7 +68,7 @@ def test_what_is_undefined_unknown_or_imputed_is_said():
     some = shown.summary.assign(
         dice_images=3, dice_low=np.nan, dice_high=np.nan, dice_interval="", dice_imputed=[2, 0],
         iou=[0.5, np.nan], iou_low=[0.4, np.nan], iou_high=[0.6, np.nan], iou_seed_sd=np.nan, iou_images=[4, 0],
-        absent_images=1, absent_empty=[0.5, 1], absent_fp=[12.5, 0],
+        **{"absent/images": 1, "absent/empty": [0.5, 1], "absent/fp": [12.5, 0]},
     )  # fmt: skip
     html = Html(page("Comparison", (replace(shown, summary=some),), "lamella 1"))
     unet = next(cells for cells in html.cells if cells[0] == "unet" and cells[1] == "2")

@@ -169,7 +169,7 @@ def test_imputed_distances_are_counted_beside():
 def test_failures_and_images_without_foreground_stand_below():
     failed = {"failed_below": 0.5, "failed": [0, 3], "failure_low": [0, 0.055], "failure_high": [0.265, 0.572]}
     failed |= {"worst_tenth": [0.8, 0.1], "worst_images": ["a (0.8000)", "b (0.1000), c (0.2000)"]}
-    absent = {"absent_images": 4, "absent_empty": [1, 0.625], "absent_fp": [0, 1234.56]}
+    absent = {"absent/images": 4, "absent/empty": [1, 0.625], "absent/fp": [0, 1234.56]}
     table = summary({"dice": shares(0.9, 0.8)}).assign(**failed, **absent)
     rows, _ = parsed(tables.markdown(table, "t", []))
     assert rows[3:] == [
@@ -180,6 +180,9 @@ def test_failures_and_images_without_foreground_stand_below():
         ["unet", "4", "4", "0"],
         ["otsu", "4", "2.5", "1,234.6"],
     ]
+    of_class = {f"class/nucleus/{name}": values for name, values in absent.items()}
+    classes = tables.absent_rows(summary({"dice": shares(0.9, 0.8)}).assign(**of_class))
+    assert classes == [("unet, nucleus", "4", "4", "0"), ("otsu, nucleus", "4", "2.5", "1,234.6")]
     shown = cells(printed(tables.show_beside, table, width=140))
     assert [row for row in shown if row[0] in ("unet", "otsu")] == [rows[4], rows[5], rows[7], rows[8]]
     assert printed(tables.show_beside, summary({"dice": shares(0.9, 0.8)})) == ""

@@ -42,8 +42,8 @@ def probability(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in whole percents: "26 %"."""
-    return f"{100 * share:.0f} %"
+    """A share in percents: "26 %"; below 1 % with a decimal, so that little is not called nothing: "0.2 %"."""
+    return f"{100 * share:.{1 if 0 < share < 0.01 else 0}f} %"
 
 
 def known(value: float | None) -> float:

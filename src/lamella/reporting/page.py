@@ -217,8 +217,8 @@ def _absent_table(id_: str, section: Section) -> Table | None:
     """What each method found where there is nothing to find; None where there is no such image."""
     rows = [list(map(Cell, row)) for row in absent_rows(section.summary)]
     explanation = (
-        "Their truth has nothing of what is looked for: there they have no Dice, and are in no mean of it. Means over "
-        "seeds; false positives are pixels taken for it, mean over these images."
+        "Their truth has nothing of what is looked for (of the class, where one is named): they have no Dice of it, "
+        "and are in no mean of that. Means over seeds; false positives are pixels taken for it, mean over these images."
     )
     title = f"{_told(section.cohort)}images without foreground"
     return Table(id_, title, explanation, list(map(Cell, ABSENT)), rows) if rows else None
@@ -295,7 +295,7 @@ def _conventions(section: Section) -> Mapping[str, str]:
     found = {
         "undefined scores": "an image whose truth lacks what is looked for has no Dice, IoU, recall, precision, MCC or "
         "score of outlines, whatever was predicted, and is in no mean of them; where it is there and nothing was "
-        "predicted they are 0",
+        "predicted they are 0, of several classes their mean is over those that the image has",
         "outlines": "the frame of the picture is no outline",
         "HD95": "the larger of the two directed 95th percentiles, interpolated",
         "surface Dice": "symmetric: of the outline pixels of both, the share within the tolerance of the other's",

@@ -71,12 +71,12 @@ def _dashes(cohort: Cohort, table: pd.DataFrame) -> list[str]:
     noun, scores = drawn(cohort), scores_in(table)
     said = []
     if any(table[name].isna().any() for name in scores):
-        said.append(f"{UNKNOWN} for a score: no test image has it.")
+        said.append(f"No score ({UNKNOWN}): no test image has it.")
     if len(set(cohort.groups)) == 1:
         these = "this image" if len(cohort.ids) == 1 else f"these {len(cohort.ids)} images"
-        said.append(f"{UNKNOWN} for an interval: one {noun} says nothing of others; the figures describe {these} only.")
+        said.append(f"No interval ({UNKNOWN}): one {noun} says nothing of others; the figures describe {these} only.")
     elif any((table[name].notna() & table[f"{name}_low"].isna()).any() for name in scores):
-        said.append(f"{UNKNOWN} for an interval: one {noun} alone has the score, or all have the same.")
+        said.append(f"No interval ({UNKNOWN}): one {noun} alone has the score, or all have the same.")
     return said
 
 

@@ -114,9 +114,9 @@ def summary(
         `S_images` (how many have it), `S_low` and `S_high` (NaN: not known), `S_interval` (its method), `S_seed_sd`
         (NaN: one seed) and, where something was published, `S_published` and `S_difference`; `S_imputed` of distances
         (in how many images of all runs); those of `lamella.reporting.failures`, where there is a Dice;
-        where images without foreground were tested `absent_images`, `absent_empty` (the share of them that was
-        predicted empty) and `absent_fp` (false-positive pixels in one, mean); then `parameters`, `train_s`,
-        `images_per_s` and `test_images_per_s`.
+        where images without foreground were tested `absent/images`, `absent/empty` (the share of them that was
+        predicted empty) and `absent/fp` (false-positive pixels in one, mean), of several classes
+        `class/NAME/absent/...`; then `parameters`, `train_s`, `images_per_s` and `test_images_per_s`.
 
     Raises:
         ConfigError: there is no such score.
@@ -140,8 +140,8 @@ def summary(
                 row[f"{name}_imputed"] = int((method.score(_IMPUTED) > 0).sum())
         if "dice" in names:
             row |= failures(per_image(method, "dice"), cohort.ids, failure, grouped=drawn(cohort) != "image")
-        if method.metric("test/absent/images") > 0:
-            row |= {f"absent_{name}": method.metric(f"test/absent/{name}") for name in ("images", "empty", "fp")}
+        absent = [name for name in method.runs[0].metrics if "/absent/" in name and name.startswith("test/")]
+        row |= {name.removeprefix("test/"): method.metric(name) for name in absent}
         row |= {"parameters": method.metric("model/parameters"), "train_s": method.metric("time/train_s")}
         row |= {name: method.metric(f"time/{name}") for name in ("images_per_s", "test_images_per_s")}
         rows.append(row)

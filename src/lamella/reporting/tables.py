@@ -29,7 +29,7 @@ _COSTS = {  # column of the summary -> heading, unit, decimals
 }  # fmt: skip
 _PAIRS = ("first", "second", "difference\n(interval of its test)", "seed\nnoise", "p", "verdict")
 _RULE = "|---|---|---:|---:|---:|---|"
-ABSENT = ("method", "images without foreground", "of these predicted empty", "false positives in one, px")
+ABSENT = ("method", "images without it", "of these predicted empty", "false positives in one, px")
 _SYMBOLS = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$", '"': "''", "`": r"\`{}",
@@ -107,20 +107,18 @@ def show_beside(summary: pd.DataFrame, out: Console) -> None:
 
 
 def absent_rows(summary: pd.DataFrame) -> list[tuple[str, ...]]:
-    """Of each method the images without foreground: how many, how many predicted empty, and false positives in one."""
-    if "absent_images" not in summary.columns:
-        return []
-    return [
-        (
-            row["method"],
-            *(
-                plain(row["absent_images"], 0),
-                _amount(row["absent_images"] * row["absent_empty"], 1).removesuffix(".0"),
-            ),
-            _amount(row["absent_fp"], 1),
-        )
-        for row in summary.to_dict("records")
-    ]
+    """Of each method the images without foreground: how many, how many predicted empty, and false positives in one.
+
+    Of several classes a row a class: "unet, nucleus".
+    """
+    found = list[tuple[str, ...]]()
+    for name in (name for name in summary.columns if name.endswith("absent/images")):
+        of, label = name.removesuffix("images"), name.removeprefix("class/").removesuffix("absent/images").rstrip("/")
+        for row in summary.to_dict("records"):
+            empty = _amount(row[name] * row[f"{of}empty"], 1).removesuffix(".0")
+            method = ", ".join(filter(None, (row["method"], label)))
+            found.append((method, plain(row[name], 0), empty, _amount(row[f"{of}fp"], 1)))
+    return found
 
 
 def _beside(summary: pd.DataFrame) -> list[tuple[Sequence[str], Sequence[Sequence[str]]]]:

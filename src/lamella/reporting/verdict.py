@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from lamella.metrics.catalogue import lookup
@@ -42,7 +43,7 @@ def verdict(
     if not drawn.images:
         return [*said, f"No test image has this score ({heading}): by it nothing is compared."]
     mean, low, high = (float(table[f"{score}{end}"][0]) for end in ("", "_low", "_high"))
-    figures = ranged(mean, low, high, score)
+    figures = score_text(mean, score) if np.isnan(low) else ranged(mean, low, high, score)
     beside = [each for each in in_order(comparisons, table["method"].tolist()) if each.first == first]
     if not beside:
         said.append(f"{first} has a mean {heading} of {figures}; there is nothing to compare it with.")
@@ -58,9 +59,9 @@ def verdict(
     if "failed" in table and table["dice_images"][0]:
         row = table.iloc[0]
         said.append(
-            f"Rare failures are in none of these intervals: {first} failed, with a Dice below {row['failed_below']:g}, "
-            f"on {row['failed']} of {counted(row['dice_images'], 'test image')}"
-            + (f", and of all such images {failure_bounds(row)} may fail." if failure_bounds(row) else ".")
+            f"Rare failures are in no interval of a mean: {first} has a Dice below {row['failed_below']:g} on "
+            f"{row['failed']} of {counted(row['dice_images'], 'test image')}"
+            + (f", and of all such images {failure_bounds(row)} may have." if failure_bounds(row) else ".")
         )
     return said
 
@@ -177,7 +178,7 @@ def _equal(beside: Sequence[Comparison], within: str) -> list[str]:
             f"Within a margin of {within}, {first} is equal to {names} "
             f"({'p' if len(equal) == 1 else 'p at most'} {p}): {none} worse than {first} by {within} or more."
         )
-    if unequal := [each for each in beside if not each.equal and each.p_equal is not None]:
+    if unequal := [each for each in beside if not (each.equal or each.better) and each.p_equal is not None]:
         names = listed(f"{each.second} (p {probability(each.p_equal or 0.0)})" for each in unequal)
         said.append(f"That {first} is equal within {within} is not shown for {names}.")
     return said
