@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from lamella.statistics import TWO_SEEDS_ERROR, Comparison, best, compare, holm, in_order, paired
+from lamella.statistics import TWO_SEEDS_ERROR, Comparison, best, compare, holm, in_order, interval, paired
 from lamella.statistics.comparison import Error, seed_variances
 
 NOTHING = (None,) * 5
@@ -41,11 +41,30 @@ def test_groups_count_once():
 
 
 def test_groups_of_unlike_size_by_hand():
-    # 1, 1, 1 and 0: the mean of images is 3/4; what the groups are away from it is 3/4 and -3/4.
+    # 1, 1, 1 and 0: the mean of images is 3/4; without b it is 1, without a it is 0.
     found = paired([1, 1, 1, 0], np.zeros(4), groups=["a", "a", "a", "b"])
-    error = (2 / 1 * 2 * 0.75**2 / 4**2) ** 0.5
-    freedom = 4**2 / (3**2 + 1) - 1  # as of 1.6 equal groups
-    assert found.high - found.difference == pytest.approx(stats.t.ppf(0.975, freedom) * error)
+    error = (1 / 2 * (0.5**2 + 0.5**2)) ** 0.5
+    assert found.difference == 0.75
+    assert found.high - found.difference == pytest.approx(stats.t.ppf(0.975, 1) * error)
+    # Groups of 4, 2, 1 and 1 images, 2.9 equal ones, with mean 1, 0, 0 and 0. Without each: 0, 4/6, 4/7 and 4/7.
+    found = paired([1] * 4 + [0] * 4, np.zeros(8), groups=list("aaaabbcd"))
+    without = np.array([0, 4 / 6, 4 / 7, 4 / 7])
+    error = (3 / 4 * ((without - without.mean()) ** 2).sum()) ** 0.5
+    assert found.high - found.difference == pytest.approx(stats.t.ppf(0.975, 8**2 / (16 + 4 + 1 + 1) - 1) * error)
+    of_one = interval([1] * 4 + [0] * 4, groups=list("aaaabbcd"))
+    assert (found.low, found.high) == pytest.approx((of_one.low, of_one.high))
+
+
+def test_one_group_much_larger_than_the_others_decides_nothing():
+    names, rng = ["a"] * 100 + list("bcdef"), np.random.default_rng(0)
+    wrong = 0
+    for _ in range(150):
+        of_group = rng.normal(0, 1, 6)  # nobody is better
+        lead = np.repeat(of_group, [100, 1, 1, 1, 1, 1])
+        seeds = rng.normal(0, 1, (3, 1))
+        (found,) = compare({"a": lead + seeds, "b": [np.zeros(105)]}, groups=names, deterministic=["b"])
+        wrong += found.better is not None
+    assert wrong <= 150 * 0.08  # a fifth with the distances from the mean that the large group decides
 
 
 @pytest.mark.filterwarnings("error")
@@ -62,6 +81,8 @@ def test_unlike_images_are_refused():
         compare({"a": runs(0.9, 0.9), "b": runs(0.9, 0.9, images=19)})
     with pytest.raises(ValueError, match="the same images"):
         compare({"a": np.zeros(4)})
+    with pytest.raises(ValueError, match="20 images need as many groups, not 2"):
+        compare({"a": runs(0.9, 0.9), "b": runs(0.9, 0.9)}, groups=["a", "b"])
     with pytest.raises(ValueError, match="different images"):
         paired([0.1, np.nan], [np.nan, 0.1])
 

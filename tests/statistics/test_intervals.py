@@ -118,6 +118,19 @@ def test_the_mean_is_over_images_even_in_groups():
         interval(np.array([1, 2]), groups=["a"])
 
 
+def test_groups_of_unlike_size_count_as_fewer():
+    # 5 and five times 1 image say as much as 10^2 / 30 equal groups: too few for the bootstrap.
+    values, names = np.random.default_rng(0).random(10), list("aaaaabcdef")
+    found = interval(values, groups=names)
+    assert found[3:] == (10, 6, "Student's t")
+    without_each = np.array([values[np.array(names) != name].mean() for name in "abcdef"])
+    error = np.sqrt(5 / 6 * ((without_each - without_each.mean()) ** 2).sum())
+    assert found.high - found.mean == pytest.approx(stats.t.ppf(0.975, 100 / 30 - 1) * error)
+    # However unlike: as sure as two groups, never less.
+    far = interval(np.linspace(0, 1, 101), groups=["a"] * 100 + ["b"])
+    assert far.high - far.mean == pytest.approx(stats.t.ppf(0.975, 1) * (1 - 49.5 / 100) / 2)
+
+
 def test_many_images_in_blocks_are_drawn_as_at_once(monkeypatch):
     values = np.random.default_rng(0).random(30)
     whole = interval(values)
@@ -159,6 +172,16 @@ def test_what_one_image_alone_decides_has_no_interval():
 
 
 # --- shares, agreement, groups ---------------------------------------------------------------------------
+
+
+def test_what_every_resample_makes_larger_has_no_interval():
+    # Errors that cancel to 0 over 20 images, and nowhere else: as a calibration error may.
+    errors = np.random.default_rng(0).normal(0, 1, 20)
+    errors -= errors.mean()
+    found = interval_of(errors[:, None], lambda sums: np.abs(sums[..., 0]))
+    assert found.mean == pytest.approx(0)
+    assert np.isnan([found.low, found.high]).all()
+    assert found[3:] == (20, 20, "")
 
 
 def test_shares_equal_scipys_exact_interval():

@@ -254,7 +254,7 @@ def compare(
         own = [float(runs[name].var(ddof=1)) for name in random]
         used |= dict(zip(random, seed_variances(own, list(freedoms.values())).tolist(), strict=True))
     pairs = list(combinations(tables, 2))
-    if leader:
+    if leader and tables:
         means = {name: float(each.mean()) * (-1 if lower_is_better else 1) for name, each in runs.items()}
         first = max(means, key=lambda name: means[name])
         pairs = [(first, name) for name in tables if name != first]
@@ -304,19 +304,25 @@ def _defined(scores: Mapping[str, npt.ArrayLike], groups: Groups | None) -> tupl
     if len(patterns) > 1:
         raise ValueError("the methods have a score on different images: what is not defined depends on the truth alone")
     there = next(iter(patterns.values()), np.empty(0, np.bool_))
+    if groups is not None and tables and len(groups) != len(there):
+        raise ValueError(f"{len(there)} images need as many groups, not {len(groups)}")
     kept = None if groups is None else np.asarray(groups)[there]
     return {name: table[:, there] for name, table in tables.items()}, kept
 
 
 def _over_images(differences: Values, groups: Groups | None) -> tuple[float, float]:
-    """The squared standard error of the mean over images, and its degrees of freedom; NaN for fewer than two groups."""
+    """The squared standard error of the mean over images, and its degrees of freedom; NaN for fewer than two groups.
+
+    It is the jackknife's, that of `lamella.statistics.interval`: what the mean is without each group in turn. A large
+    group pulls the mean to itself, and its distance from it would show too little of what another such group may do.
+    """
     sums = by_group(np.stack([differences, np.ones_like(differences)], axis=1), groups)
     n = len(sums)
     if n < 2:
         return np.nan, np.nan
-    mean = sums[:, 0].sum() / sums[:, 1].sum()
-    away = sums[:, 0] - mean * sums[:, 1]
-    return float(n / (n - 1) * (away**2).sum() / sums[:, 1].sum() ** 2), freedom_of(sums[:, 1])
+    left = sums.sum(axis=0) - sums
+    away = left[:, 0] / left[:, 1]
+    return float((n - 1) / n * ((away - away.mean()) ** 2).sum()), freedom_of(sums[:, 1])
 
 
 def _alone(first: str, second: str, difference: float, error: Error) -> Comparison:

@@ -88,14 +88,14 @@ def interval(
     Args:
         values: (N,) one score an image; NaN where it is not defined, which is left out.
         groups: (N,) names; groups, not images, are drawn, and n is the number of groups; where some are larger than
-            others, the degrees of freedom are fewer (`freedom_of`).
+            others, it is the number of equal groups that say as much (`freedom_of`).
         bounds: the least and the greatest value that the score can have; Student's interval is cut to them.
         resamples: bootstrap samples.
         seed: decides them.
 
     Returns:
         Without an interval (NaN) for one image or one group, and where values are equal but for rounding: they say
-        nothing about spread.
+        nothing about spread. Nor is there one where the bootstrap's does not hold the score itself.
     """
     array = np.asarray(values, np.float64)
     there = ~np.isnan(array)
@@ -139,15 +139,16 @@ def interval_of(
     without_each = statistic(totals - sums)
     if np.isnan(without_each).any() or np.ptp(without_each) * n < ROUNDING:
         return unknown
-    if n < FEWEST:
+    if freedom < FEWEST - 1:
         error = float(np.sqrt((n - 1) / n * ((without_each - without_each.mean()) ** 2).sum()))
         reach = error * float(stats.t.ppf(0.975, freedom))
         low, high = np.clip([estimate - reach, estimate + reach], *bounds).tolist()
         return Interval(estimate, low, high, count, n, "Student's t")
     resampled = np.concatenate([statistic(weights @ sums) for weights in _weights(n, resamples, seed)])
-    reach = float(np.sqrt(n / (n - 1)) * stats.t.ppf(0.975, freedom))
-    ends = bca(resampled[~np.isnan(resampled)], estimate, without_each, reach)
-    return Interval(estimate, *ends, count, n, "BCa bootstrap")
+    reach = float(np.sqrt((freedom + 1) / freedom) * stats.t.ppf(0.975, freedom))
+    low, high = bca(resampled[~np.isnan(resampled)], estimate, without_each, reach)
+    # A calibration error near 0 is larger in nearly every resample: what is corrected for that says nothing any more.
+    return Interval(estimate, low, high, count, n, "BCa bootstrap") if low <= estimate <= high else unknown
 
 
 def bca(resampled: Values, estimate: float, without_each: Values, reach: float) -> tuple[float, float]:
@@ -158,12 +159,17 @@ def bca(resampled: Values, estimate: float, without_each: Values, reach: float) 
         estimate: on all data.
         without_each: on all data but one image (or group), each left out in turn.
         reach: how many standard normal deviations to each side: 1.96 for 95 % and many images.
+
+    Returns:
+        NaN where the estimate is beyond all bootstrap samples.
     """
     below = ((resampled < estimate).mean() + (resampled <= estimate).mean()) / 2
     bias = stats.norm.ppf(below)
     away = without_each.mean() - without_each
     acceleration = (away**3).sum() / (6 * (away**2).sum() ** 1.5)
     ends = bias + np.array([-reach, reach])
+    if np.isinf(bias):
+        return np.nan, np.nan
     shares = stats.norm.cdf(bias + ends / (1 - acceleration * ends))
     low, high = np.quantile(resampled, shares)
     return float(low), float(high)
@@ -215,9 +221,10 @@ def freedom_of(sizes: Values) -> float:
     """The degrees of freedom of a mean over groups of so many images: as of as many equal groups, less one.
 
     A few large groups among small ones decide the mean alone; it is as sure as one of (sum of sizes)^2 / sum of squared
-    sizes groups (L. Kish 1965, Survey Sampling, section 8.2). Equal groups count in full.
+    sizes groups (L. Kish 1965, Survey Sampling, section 8.2). Equal groups count in full; two groups leave one degree
+    of freedom whatever their sizes, and more no less.
     """
-    return float(sizes.sum() ** 2 / (sizes**2).sum()) - 1 if len(sizes) else np.nan
+    return max(1.0, float(sizes.sum() ** 2 / (sizes**2).sum()) - 1) if len(sizes) else np.nan
 
 
 def _as_many(groups: Groups, values: Values) -> Groups:
