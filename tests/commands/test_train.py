@@ -1,8 +1,8 @@
 """Whole experiments in this process, on phantoms: they learn, repeat, and leave checkpoints that mean what they say."""
 
 import csv
-import json
 import gc
+import json
 from pathlib import Path
 
 import hydra
