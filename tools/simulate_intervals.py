@@ -4,7 +4,7 @@
     python tools/simulate_intervals.py draws=500
 
 Of one mean: for new images. Of a difference of two methods: for new images and new seeds. Of pooled Dice: for new
-images of unlike size. The last rows of the first table are what no interval of few images can know: failures that are rare.
+images of unlike size. The last rows of the first table are what no interval of few images can know: rare failures.
 """
 
 import sys
