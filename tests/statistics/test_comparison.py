@@ -239,6 +239,14 @@ def test_all_pairs_are_corrected_together():
         assert corrected.high - corrected.low >= (single.high - single.low) * (1 - 1e-9)
 
 
+def test_identical_methods_have_the_same_interval():
+    rng = np.random.default_rng(0)
+    same, worse = rng.normal(0.9, 0.01, (2, 1, 12))
+    found = compare({"a": same, "b": same, "c": worse - 0.1}, deterministic="abc")
+    assert found[1]._replace(first="b", better="b") == found[2]
+    assert found[1].better == "a"
+
+
 def test_a_pair_that_cannot_be_known_is_not_counted():
     three = {"a": runs(0.9, 0.91, 0.92), "b": runs(0.8, 0.82, 0.81, seed=1)}
     with_fourth = compare(three | {"d": runs(0.5)})

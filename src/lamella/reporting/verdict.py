@@ -1,6 +1,6 @@
 """The verdict on a cohort in sentences: who is better, why nobody is, what could have been seen, what is not known."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -36,21 +36,23 @@ def verdict(
         margin: within which equality was tested, if it was.
         leader: only the leader was compared with the others.
     """
-    heading, first, drawn = lookup(score).heading, str(table["method"][0]), sample(cohort, score)
+    unit, first, drawn = lookup(score).unit, str(table["method"][0]), sample(cohort, score)
+    heading = lookup(score).heading.removesuffix(f", {unit}")
     said = []
     if cohort.phantom:
         said.append("These images are phantoms, made by a program: nothing here says anything about real ones.")
     if not drawn.images:
         return [*said, f"No test image has this score ({heading}): by it nothing is compared."]
     mean, low, high = (float(table[f"{score}{end}"][0]) for end in ("", "_low", "_high"))
-    figures = score_text(mean, score) if np.isnan(low) else ranged(mean, low, high, score)
+    figures = f"{score_text(mean, score) if np.isnan(low) else ranged(mean, low, high, score)} {unit}".rstrip()
     beside = [each for each in in_order(comparisons, table["method"].tolist()) if each.first == first]
     if not beside:
         said.append(f"{first} has a mean {heading} of {figures}; there is nothing to compare it with.")
     elif best(comparisons) == first:
         said.append(_won(beside, f"{heading} {figures}", drawn, leader=leader))
     else:
-        said += _open(beside, f"{heading}, {figures}", drawn, leader=leader)
+        single = {each.label for each in cohort.methods if not each.deterministic and len(each.runs) == 1}
+        said += _open(beside, f"{heading}, {figures}", drawn, single, leader=leader)
     if beside and margin is not None:
         said += _equal(beside, amount(margin, score))
     if beside and beside[0].least is not None:
@@ -123,9 +125,20 @@ def _won(beside: Sequence[Comparison], figures: str, drawn: Sample, *, leader: b
     return f"{first} is better than {others}: mean {figures}, a lead that {chance.format(drawn.noun)} ({tested})."
 
 
-def _open(beside: Sequence[Comparison], figures: str, drawn: Sample, *, leader: bool) -> list[str]:
-    """Sentences where no winner is named: from whom the leader is not told apart, and why."""
-    said = [f"{beside[0].first} has the best mean {figures}."]
+def _open(
+    beside: Sequence[Comparison], figures: str, drawn: Sample, single: Collection[str], *, leader: bool
+) -> list[str]:
+    """Sentences where no winner is named: from whom the leader is not told apart, and why.
+
+    Args:
+        beside: the leader's pairs.
+        figures: its mean in words.
+        drawn: what the scores stand on.
+        single: methods that draw at random and have one run.
+        leader: only the leader was compared with the others.
+    """
+    first, alike = beside[0].first, [each.second for each in beside if each.difference == 0]
+    said = [f"{listed([first, *alike])} {'have' if alike else 'has'} the best mean {figures}."]
     if leader and len(beside) > 1:
         said.append("Only whether it is better than all others was asked, not how those compare with each other.")
     beaten = [each.second for each in beside if each.better]
@@ -145,9 +158,11 @@ def _open(beside: Sequence[Comparison], figures: str, drawn: Sample, *, leader: 
             unknown.setdefault(_unknown(each, drawn), []).append(each.second)
     for why, others in unknown.items():
         if why == "one seed":
+            alone = [name for name in (first, *others) if name in single]
+            have = "has a single seed" if len(alone) == 1 else "have a single seed each"
             said.append(
-                f"Against {listed(others)} nothing can be said: a trained method with a single seed does not show how "
-                f"much seeds matter. Run {_SEEDS}."
+                f"Against {listed(others)} nothing can be said: {listed(alone)} {have}, which does not show how much "
+                f"seeds matter. Run {_SEEDS}."
             )
         elif why == "no spread":
             said.append(
@@ -181,6 +196,8 @@ def _equal(beside: Sequence[Comparison], within: str) -> list[str]:
     if unequal := [each for each in beside if not (each.equal or each.better) and each.p_equal is not None]:
         names = listed(f"{each.second} (p {probability(each.p_equal or 0.0)})" for each in unequal)
         said.append(f"That {first} is equal within {within} is not shown for {names}.")
+    if unknown := [each.second for each in beside if each.p_equal is None]:
+        said.append(f"Whether {first} is equal to {listed(unknown)} within {within} cannot be tested, either.")
     return said
 
 
@@ -197,7 +214,7 @@ def _power(
     if not leader and tested > 1:
         parts.append(counted(tested, "pair"))
     least, images, seeds = (
-        None if value is None else score_text(value, score)
+        None if value is None else f"{score_text(value, score)} {lookup(score).unit}".rstrip()
         for value in (pair.least, pair.least_images, pair.least_runs)
     )
     said = (
@@ -236,11 +253,11 @@ def _few(drawn: Sample, *, compared: bool) -> list[str]:
         return [f"All this is over the {images} that have this score, of {drawn.of}."] if of_all else []
     if drawn.groups == 1:
         one = "" if drawn.noun == "image" else f" of one {drawn.noun}"
-        these = counted(drawn.images, "section" if drawn.noun == "stack" else "image")
-        this = "this" if drawn.images == 1 else "these"
+        noun = "section" if drawn.noun == "stack" else "image"
+        these = f"this {noun}" if drawn.images == 1 else f"these {drawn.images} {noun}s"
         needed = ", to tell which method is better on them" if compared else ""
         return [
-            f"{images}{of_all}{one}: these figures describe {this} {these} only, and nothing tells how far they hold "
+            f"{images}{of_all}{one}: these figures describe {these} only, and nothing tells how far they hold "
             f"for others. Other specimens are needed{needed}."
         ]
     groups = counted(drawn.groups, drawn.noun)

@@ -391,7 +391,9 @@ def _levels(alone: Values, p: Values, leader: bool) -> list[float]:
     levels = [CERTAIN] * len(alone)
     step = len(alone)
     for rank, place in enumerate(order):
-        if rank == 0 or p[order[rank - 1]] < CERTAIN:  # Holm stops at the first that fails; the rest share its step
+        before = order[rank - 1]
+        # Holm stops at the first that fails, whose step the rest share; so do equal ones.
+        if rank == 0 or (p[before] < CERTAIN and alone[before] < alone[place]):
             step = len(alone) - rank
         levels[place] = CERTAIN / step
     return levels
