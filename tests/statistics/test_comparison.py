@@ -167,6 +167,10 @@ def test_a_method_that_scatters_more_keeps_its_own_variance_widened():
     limit = min(4, stats.f.isf(0.08, 2, 6))
     wider = (stats.t.ppf(0.975, 2) / stats.norm.ppf(0.975)) ** 2
     assert used == pytest.approx([13, 13, 13, wider * (49 - limit)])
+    # Two runs beside methods that have ten: these would hide it altogether.
+    wider = (stats.t.ppf(0.975, 1) / stats.norm.ppf(0.975)) ** 2
+    limit = min(4, stats.f.isf(0.08, 1, 9))
+    assert seed_variances([1, 49], [9, 1]) == pytest.approx([5.8, wider * (49 - limit)])
 
 
 def test_a_lead_inside_seed_noise_names_nobody():

@@ -144,9 +144,9 @@ def seed_variances(variances: npt.ArrayLike, freedoms: Sequence[float]) -> Value
     """The variance over seeds that each method is judged by: that of all methods together, or more.
 
     A few runs say little about their own deviation, so all methods share one. A method that scatters more than the
-    others is not to profit from them: from three runs on, what its own variance has above L times that of the others
-    counts for it, widened as Student's t of its few runs is wider than the normal distribution. L is the F that its
-    variance exceeds by chance in 8 of 100 cases, at most 4. The numbers were chosen by simulation
+    others is not to profit from them: unless all have but two runs, what its own variance has above L times that of the
+    others counts for it, widened as Student's t of its few runs is wider than the normal distribution. L is the F that
+    its variance exceeds by chance in 8 of 100 cases, at most 4. The numbers were chosen by simulation
     (`tools/simulate_verdicts.py`): a method with seven times the deviation of the others then costs no false verdicts,
     and where all scatter alike little is lost to one pooled variance.
 
@@ -160,7 +160,7 @@ def seed_variances(variances: npt.ArrayLike, freedoms: Sequence[float]) -> Value
     used = np.repeat(pooled[..., None], len(weights), axis=-1)
     for method, freedom in enumerate(weights):
         left = weights.sum() - freedom
-        if freedom < 2 or left == 0:
+        if left == 0 or weights.max() < 2:
             continue
         others = (total - own[..., method] * freedom) / left
         limit = min(_UNLIKE_MOST, float(stats.f.isf(_UNLIKE, freedom, left)))
