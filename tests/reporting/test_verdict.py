@@ -106,7 +106,7 @@ def test_what_could_have_been_seen_and_what_helps_more():
 
 def test_one_seed_and_two():
     text = " ".join(said([one_seed("a", "b", 0.1)], cohort(runs=1)))
-    assert "Against b nothing can be said: a trained method with a single seed" in text
+    assert "Against b nothing can be said: one run of a method that draws at random" in text
     assert "Run three to five seeds, such as seed=1,2,3." in text
     two = " ".join(said([AB], cohort(runs=2)))
     assert f"in up to {100 * TWO_SEEDS_ERROR:.2g} % of comparisons, not 5 %" in two

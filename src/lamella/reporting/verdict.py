@@ -146,8 +146,8 @@ def _open(beside: Sequence[Comparison], figures: str, drawn: Sample, *, leader: 
     for why, others in unknown.items():
         if why == "one seed":
             said.append(
-                f"Against {listed(others)} nothing can be said: a trained method with a single seed does not show how "
-                f"much seeds matter. Run {_SEEDS}."
+                f"Against {listed(others)} nothing can be said: one run of a method that draws at random does not show "
+                f"how much seeds matter. Run {_SEEDS}."
             )
         elif why == "no spread":
             said.append(
