@@ -194,11 +194,11 @@ def test_the_same_names_are_the_same_classes_in_any_order(of_three, root, compos
 
 def test_of_two_classes_a_shared_name_stays_itself(runs, root, composed, capsys):
     folder = drawn(root / "two", range(4), channels=3)
-    right, turned, half = (
+    right, turned, half, large = (
         evaluated(composed, runs[0], *folder, f"dataset.classes={{{classes}}}", "part=all")
-        for classes in ("ground: 0, cell: 1", "cell: 1, ground: 0", "cell: 1, glass: 0")
+        for classes in ("ground: 0, cell: 1", "cell: 1, ground: 0", "cell: 1, glass: 0", "Cell: 1, Ground: 0")
     )
-    assert scores_of(turned) == scores_of(half) == scores_of(right)
+    assert scores_of(turned) == scores_of(half) == scores_of(large) == scores_of(right)
     said = capsys.readouterr().out
     assert said.count("named otherwise") == 1
     assert "cell -> cell, glass -> ground" in " ".join(said.split())

@@ -102,6 +102,13 @@ def test_one_group_describes_its_own_images_only(printed):
     assert "One group (a stack, a patient): the scores describe these images only." in text
 
 
+def test_one_image_is_one(printed):
+    text = printed({"test/dice": 0.5}, "a")
+    assert text.startswith("Test scores: 1 image, full resolution")
+    assert "not known: one image says nothing of others" in text
+    assert "One group" not in text
+
+
 def test_of_hundreds_of_scores_the_terminal_shows_what_matters(printed):
     text = printed({"test/mcc": 0.5, "test/pooled/mcc": 0.5, "time/train_s": 9, "test/v_rand": 0.5, "val/dice": 0.5})
     assert "test/v_rand" in text

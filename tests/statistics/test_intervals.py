@@ -80,6 +80,15 @@ def test_from_six_on_it_is_the_bootstrap():
     assert interval(many) != interval(many, seed=1)
 
 
+@pytest.mark.parametrize("n", [6, 7])
+def test_the_bootstrap_of_six_is_no_shorter_than_students(n):
+    for values in (np.linspace(0.8, 0.9, n), np.array([0.95] * (n - 1) + [0.2]) + np.linspace(0, 0.01, n)):
+        found, student = interval(values), stats.t.interval(0.95, n - 1, values.mean(), stats.sem(values))
+        assert found.method == "BCa bootstrap"
+        assert found.low <= student[0] + 1e-12
+        assert found.high >= student[1] - 1e-12
+
+
 def test_bca_equals_scipy():
     values = np.random.default_rng(3).gamma(1, 1, 15)
     found = stats.bootstrap((values,), np.mean, n_resamples=999, rng=np.random.default_rng(0))

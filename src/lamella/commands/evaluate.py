@@ -3,6 +3,7 @@
 import copy
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,8 @@ def _configuration(wanted: Evaluate, trained: checkpoint.Trained) -> dict[str, A
 
 
 def _as_learned(dataset: Dataset, trained: checkpoint.Trained, out: Console) -> Dataset:
-    """The data set with its classes numbered as the network's: the same names are the same classes in any order.
+    """The data set with its classes numbered as the network's: the same names are the same classes in any order
+    and case.
 
     Two classes may have other names, which is said: background and foreground are so all the same.
 
@@ -136,17 +138,18 @@ def _as_learned(dataset: Dataset, trained: checkpoint.Trained, out: Console) -> 
     names, count = card.class_names, len(learned)
     held = ", ".join(said(value) for value, id_ in card.mask_values.items() if id_ != IGNORE)
     template = ", ".join(f"{name}: ..." for name in learned)
-    if card.channels != trained.channels or len(names) != count or (count > 2 and {*names} != {*learned}):
+    ours, theirs = _without_case(names), _without_case(learned)
+    if card.channels != trained.channels or len(names) != count or (count > 2 and {*ours} != {*theirs}):
         raise DataError(
             f"{card.name} has {card.channels} channel(s) and the classes {', '.join(names)}; the network was trained "
             f"on {trained.channels} channel(s) and {', '.join(learned)}",
             "Choose a data set of the same kind. Where only the names differ, give each value of its masks, which hold "
             f"{held}, the name that the network has for it: 'dataset.classes={{{template}}}'",
         )
-    if {*names} == {*learned}:
-        order = [learned.index(name) for name in names]
+    if {*ours} == {*theirs}:
+        order = [theirs.index(name) for name in ours]
     else:  # of two; a name that both have stays itself
-        order = [1, 0] if names[0] == learned[1] or names[1] == learned[0] else [0, 1]
+        order = [1, 0] if ours[0] == theirs[1] or ours[1] == theirs[0] else [0, 1]
         pairs = ", ".join(f"{name} -> {learned[id_]}" for name, id_ in zip(names, order, strict=True))
         out.print(f"warning: classes are named otherwise than in training: {pairs}", style="yellow", highlight=False)
     if order == sorted(order):
@@ -154,8 +157,14 @@ def _as_learned(dataset: Dataset, trained: checkpoint.Trained, out: Console) -> 
     if card.objects:
         out.print(f"warning: {card.objects} are not scored: {names[1]} is no foreground here", style="yellow")
     values = {value: id_ if id_ == IGNORE else order[id_] for value, id_ in card.mask_values.items()}
-    ours = tuple(names[order.index(id_)] for id_ in range(count))
-    return Dataset(replace(card, class_names=ours, mask_values=values, objects=""), dataset.samples)
+    renamed = tuple(names[order.index(id_)] for id_ in range(count))
+    return Dataset(replace(card, class_names=renamed, mask_values=values, objects=""), dataset.samples)
+
+
+def _without_case(names: Sequence[str]) -> list[str]:
+    """Names of classes as they are compared: Nucleus is nucleus, unless both are classes."""
+    plain = [name.casefold() for name in names]
+    return plain if len({*plain}) == len(plain) else [*names]
 
 
 def _require_levels(trained: checkpoint.Trained, split: Split) -> None:

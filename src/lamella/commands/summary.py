@@ -50,7 +50,9 @@ def print_scores(
     images, groups = len(samples), len({sample.group for sample in samples})
     over = "images" if groups == images else "groups"
     numbers = (Column(name, justify="right") for name in ("mean", f"95 % interval over {over}"))
-    of = f"{images} images" if over == "images" else f"{images} images in {groups} group{'s' if groups > 1 else ''}"
+    of = f"{images} image{'s' if images > 1 else ''}"
+    if over == "groups":
+        of += f" in {groups} group{'s' if groups > 1 else ''}"
     named = f"Test scores: {of}, full resolution\n{heading}"
     rows = [(name, *_cells(name, scores, images)) for name in _shown(scores)]
     table = Table("score", *numbers, title=named, title_justify="left")
@@ -61,7 +63,7 @@ def print_scores(
     out.print(table)
     if any(interval == _UNKNOWN for _, _, interval, _ in rows):
         out.print(f"{_UNKNOWN}: {_why_unknown(images, groups)}", highlight=False)
-    if groups == 1:
+    if groups == 1 < images:
         out.print("One group (a stack, a patient): the scores describe these images only.", highlight=False)
     out.print(f"run {run_id}", highlight=False)
     out.print(f"`{typed('ui')}` shows it, with pictures, in experiment {experiment}", highlight=False)
@@ -94,5 +96,5 @@ def _cells(name: str, scores: Mapping[str, float], images: int) -> tuple[str, st
 
 def _why_unknown(images: int, groups: int) -> str:
     if groups == 1:
-        return "all test images are of one group" if images > 1 else "there is one test image"
+        return "all test images are of one group" if images > 1 else "one image says nothing of others"
     return "one image" + (" or one group" if groups < images else "") + " has the score, or all have the same"

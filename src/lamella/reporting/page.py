@@ -310,8 +310,8 @@ def _conventions(section: Section) -> Mapping[str, str]:
     used = [key for key in found if key == "undefined scores" or "boundary/hd95" in section.cohort.names]
     return {key: found[key] for key in used} | {
         "intervals": f"95\u00a0% of the mean over {noun}s: from 6 {noun}s on the BCa bootstrap (Efron 1987), expanded "
-        "as Hesterberg 2015 and his R package resample do; below 6 Student's t; of one none"
-        + ("" if noun == "image" else f"; {noun}s of unlike size count as fewer (Kish 1965)"),
+        "as Hesterberg 2015 and his R package resample do, with 6 and 7 no shorter than Student's t; below 6 Student's "
+        "t; of one none" + ("" if noun == "image" else f"; {noun}s of unlike size count as fewer (Kish 1965)"),
         "seeds": "runs that differ by their seed alone are one method; an image counts once, with its mean over seeds",
     }
 

@@ -1,6 +1,6 @@
 """The verdict on a cohort in sentences: who is better, why nobody is, what could have been seen, what is not known."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -51,8 +51,7 @@ def verdict(
     elif best(comparisons) == first:
         said.append(_won(beside, f"{heading} {figures}", drawn, leader=leader))
     else:
-        single = {each.label for each in cohort.methods if not each.deterministic and len(each.runs) == 1}
-        said += _open(beside, f"{heading}, {figures}", drawn, single, leader=leader)
+        said += _open(beside, f"{heading}, {figures}", drawn, leader=leader)
     if beside and margin is not None:
         said += _equal(beside, amount(margin, score))
     if beside and beside[0].least is not None:
@@ -125,18 +124,8 @@ def _won(beside: Sequence[Comparison], figures: str, drawn: Sample, *, leader: b
     return f"{first} is better than {others}: mean {figures}, a lead that {chance.format(drawn.noun)} ({tested})."
 
 
-def _open(
-    beside: Sequence[Comparison], figures: str, drawn: Sample, single: Collection[str], *, leader: bool
-) -> list[str]:
-    """Sentences where no winner is named: from whom the leader is not told apart, and why.
-
-    Args:
-        beside: the leader's pairs.
-        figures: its mean in words.
-        drawn: what the scores stand on.
-        single: methods that draw at random and have one run.
-        leader: only the leader was compared with the others.
-    """
+def _open(beside: Sequence[Comparison], figures: str, drawn: Sample, *, leader: bool) -> list[str]:
+    """Sentences where no winner is named: from whom the leader is not told apart, and why."""
     first, alike = beside[0].first, [each.second for each in beside if each.difference == 0]
     said = [f"{listed([first, *alike])} {'have' if alike else 'has'} the best mean {figures}."]
     if leader and len(beside) > 1:
@@ -158,11 +147,9 @@ def _open(
             unknown.setdefault(_unknown(each, drawn), []).append(each.second)
     for why, others in unknown.items():
         if why == "one seed":
-            alone = [name for name in (first, *others) if name in single]
-            have = "has a single seed" if len(alone) == 1 else "have a single seed each"
             said.append(
-                f"Against {listed(others)} nothing can be said: {listed(alone)} {have}, which does not show how much "
-                f"seeds matter. Run {_SEEDS}."
+                f"Against {listed(others)} nothing can be said: one run of a method that draws at random does not show "
+                f"how much seeds matter. Run {_SEEDS}."
             )
         elif why == "no spread":
             said.append(

@@ -16,6 +16,9 @@ RESAMPLES = 9999
 FEWEST = 6
 """Groups of images below which the bootstrap has too few to draw from: Student's t from there on down."""
 
+ENOUGH = 8
+"""From here on the bootstrap's interval stands alone; below, it ends no nearer to the mean than Student's t."""
+
 # Differences and spreads below this are rounding.
 ROUNDING = 1e-9
 
@@ -80,7 +83,8 @@ def interval(
     From 6 images on it is a BCa bootstrap interval (B. Efron 1987, JASA 82:171) whose normal quantiles are replaced by
     sqrt(n / (n - 1)) times those of Student's t with n - 1 degrees of freedom, for a few images are less spread than
     what they were drawn from: the expanded interval of T. Hesterberg's R package `resample` (its function
-    `CI.bca(expand = TRUE)`; T. Hesterberg 2015, The American Statistician 69:371). For 2 to 5 it is Student's t.
+    `CI.bca(expand = TRUE)`; T. Hesterberg 2015, The American Statistician 69:371). For 2 to 5 it is Student's t; for 6
+    and 7, where the bootstrap is a little too short, of each end the one that is farther from the mean.
 
     `tools/simulate_intervals.py` measures how often such intervals hold the truth. No interval knows of images that are
     rare and not among those at hand.
@@ -139,16 +143,20 @@ def interval_of(
     without_each = statistic(totals - sums)
     if np.isnan(without_each).any() or np.ptp(without_each) * n < ROUNDING:
         return unknown
-    if freedom < FEWEST - 1:
-        error = float(np.sqrt((n - 1) / n * ((without_each - without_each.mean()) ** 2).sum()))
-        reach = error * float(stats.t.ppf(0.975, freedom))
-        low, high = np.clip([estimate - reach, estimate + reach], *bounds).tolist()
+    error = float(np.sqrt((n - 1) / n * ((without_each - without_each.mean()) ** 2).sum()))
+    away = error * float(stats.t.ppf(0.975, freedom))
+    low, high = np.clip([estimate - away, estimate + away], *bounds).tolist()
+    like = freedom + 1  # as of so many equal groups
+    if like < FEWEST:
         return Interval(estimate, low, high, count, n, "Student's t")
     resampled = np.concatenate([statistic(weights @ sums) for weights in _weights(n, resamples, seed)])
-    reach = float(np.sqrt((freedom + 1) / freedom) * stats.t.ppf(0.975, freedom))
-    low, high = bca(resampled[~np.isnan(resampled)], estimate, without_each, reach)
-    # A calibration error near 0 is larger in nearly every resample: what is corrected for that says nothing any more.
-    return Interval(estimate, low, high, count, n, "BCa bootstrap") if low <= estimate <= high else unknown
+    reach = float(np.sqrt(like / freedom) * stats.t.ppf(0.975, freedom))
+    ends = bca(resampled[~np.isnan(resampled)], estimate, without_each, reach)
+    if not ends[0] <= estimate <= ends[1]:  # a calibration error near 0 is larger in nearly every resample
+        return unknown
+    if like < ENOUGH:
+        ends = min(low, ends[0]), max(high, ends[1])
+    return Interval(estimate, *ends, count, n, "BCa bootstrap")
 
 
 def bca(resampled: Values, estimate: float, without_each: Values, reach: float) -> tuple[float, float]:
