@@ -247,6 +247,9 @@ def _cohort(protocol: Mapping[str, Any], methods: tuple[Method, ...], runs: Sequ
         dataset=first.params["dataset.name"],
         phantom=first.tags["lamella.phantom"] == "true",
         methods=methods,
-        protocol={_ENTRIES.get(name, name): str(value) for name, value in {**protocol, "rules": rules}.items()},
+        protocol={
+            _ENTRIES.get(name, name): "none" if value is None else str(value)
+            for name, value in {**protocol, "rules": rules}.items()
+        },
         card=json.loads(first.fetch("data/card.json").read_text()),
     )
