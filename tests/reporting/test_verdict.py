@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from lamella.reporting.cohorts import Cohort
+from lamella.reporting.cohorts import Cohort, Method
 from lamella.reporting.summary import Sample, summary
 from lamella.reporting.verdict import amount, verdict, verdict_on
-from lamella.statistics import TWO_SEEDS_ERROR
+from lamella.statistics import TWO_SEEDS_ERROR, UNLIKE_SEEDS_ERROR
 from support.report_pages import compared, method, one_seed
 
 TWELVE, STACK = Sample(12, 12, 12, "image"), Sample(6, 6, 1, "stack")
@@ -110,7 +110,15 @@ def test_one_seed_and_two():
     assert "Run three to five seeds, such as seed=1,2,3." in text
     two = " ".join(said([AB], cohort(runs=2)))
     assert f"in up to {100 * TWO_SEEDS_ERROR:.2g} % of comparisons, not 5 %" in two
-    assert not any("Two seeds" in each for each in said([AB]))
+    assert not any("Two seeds" in each or "as many seeds" in each for each in said([AB]))
+
+
+def test_unlike_numbers_of_seeds():
+    a, b, c = cohort(runs=5).methods
+    unlike = Cohort("blood", False, (Method("a", a.runs[:3], False), b, c), {}, {})
+    text = " ".join(said([AB, AC, BC], unlike))
+    assert "The methods have 3 to 5 seeds" in text
+    assert f"in up to {100 * UNLIKE_SEEDS_ERROR:.2g} % of comparisons, not 5 %. Run as many seeds of each." in text
 
 
 def test_one_stack_says_nothing_of_others():

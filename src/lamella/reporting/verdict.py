@@ -10,7 +10,7 @@ from lamella.reporting.cohorts import Cohort
 from lamella.reporting.failures import failure_bounds
 from lamella.reporting.numbers import probability, ranged, score_text
 from lamella.reporting.summary import Sample, counted, listed, sample
-from lamella.statistics import TWO_SEEDS_ERROR, Comparison, best, in_order
+from lamella.statistics import TWO_SEEDS_ERROR, UNLIKE_SEEDS_ERROR, Comparison, best, in_order
 
 _FEW = 20  # images, or groups of them
 _NOT_ALL = "not all pairs can be tested"
@@ -56,7 +56,7 @@ def verdict(
         said += _equal(beside, amount(margin, score))
     if beside and beside[0].least is not None:
         said.append(_power(cohort, comparisons, beside[0], score, drawn, leader=leader))
-    said += [*_two_seeds(cohort, comparisons), *_few(drawn, compared=bool(beside))]
+    said += [*_seeds(cohort, comparisons), *_few(drawn, compared=bool(beside))]
     if "failed" in table and table["dice_images"][0]:
         row = table.iloc[0]
         said.append(
@@ -221,15 +221,23 @@ def _power(
     return f"{said}, twice the seeds {seeds}: {helps}."
 
 
-def _two_seeds(cohort: Cohort, comparisons: Sequence[Comparison]) -> list[str]:
-    two = {method.label for method in cohort.methods if not method.deterministic and len(method.runs) == 2}
-    if not any(each.p is not None and two & set(each[:2]) for each in comparisons):
-        return []
-    return [
-        "Two seeds say little of how much seeds matter: where those of one method vary several times as much as "
-        f"another's, a method is called better by mistake in up to {100 * TWO_SEEDS_ERROR:.2g} % of comparisons, not "
-        f"5 %. Run {_SEEDS}."
-    ]
+def _seeds(cohort: Cohort, comparisons: Sequence[Comparison]) -> list[str]:
+    """What two seeds, and unlike numbers of them, do to the error of verdicts."""
+    tested = {name for each in comparisons if each.p is not None for name in each[:2]}
+    runs = {len(each.runs) for each in cohort.methods if each.label in tested and not each.deterministic}
+    if 2 in runs:
+        return [
+            "Two seeds say little of how much seeds matter: where those of one method vary several times as much as "
+            f"another's, a method is called better by mistake in up to {100 * TWO_SEEDS_ERROR:.2g} % of comparisons, "
+            f"not 5 %. Run {_SEEDS}."
+        ]
+    if len(runs) > 1:
+        return [
+            f"The methods have {min(runs)} to {max(runs)} seeds: where those of one with few vary several times as much as "
+            f"another's, a method is called better by mistake in up to {100 * UNLIKE_SEEDS_ERROR:.2g} % of "
+            "comparisons, not 5 %. Run as many seeds of each."
+        ]
+    return []
 
 
 def _few(drawn: Sample, *, compared: bool) -> list[str]:

@@ -5,11 +5,21 @@ slide, a patient, a stack of sections) the groups are drawn, and counted, as a w
 alike, and counting them one by one would promise too much. NaN is a score that an image does not have.
 """
 
-from lamella.statistics.comparison import TWO_SEEDS_ERROR, Comparison, best, compare, holm, in_order, paired
+from lamella.statistics.comparison import (
+    TWO_SEEDS_ERROR,
+    UNLIKE_SEEDS_ERROR,
+    Comparison,
+    best,
+    compare,
+    holm,
+    in_order,
+    paired,
+)
 from lamella.statistics.intervals import Agreement, Interval, Share, agreement, interval, interval_of, share
 
 __all__ = [
     "TWO_SEEDS_ERROR",
+    "UNLIKE_SEEDS_ERROR",
     "Agreement",
     "Comparison",
     "Interval",
