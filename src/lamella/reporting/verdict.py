@@ -233,8 +233,8 @@ def _seeds(cohort: Cohort, comparisons: Sequence[Comparison]) -> list[str]:
         ]
     if len(runs) > 1:
         return [
-            f"The methods have {min(runs)} to {max(runs)} seeds: where those of one with few vary several times as much as "
-            f"another's, a method is called better by mistake in up to {100 * UNLIKE_SEEDS_ERROR:.2g} % of "
+            f"The methods have {min(runs)} to {max(runs)} seeds: where those of one with few vary several times as "
+            f"much as another's, a method is called better by mistake in up to {100 * UNLIKE_SEEDS_ERROR:.2g} % of "
             "comparisons, not 5 %. Run as many seeds of each."
         ]
     return []
