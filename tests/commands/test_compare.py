@@ -71,6 +71,7 @@ def test_a_comparison_that_cannot_be_meant_is_refused(uri, composed, root):
         (["experiment=smears", "runs=[a]"], "both set"),
         (["experiment=smeers"], "no experiment 'smeers'"),
         (["experiment=smears", "metric=dise"], "metric=dise is no score"),
+        (["experiment=smears", "margin=1"], "margin=1 is no margin: dice lies between 0 and 1"),
         (["experiment=smears", "filter=\"params.seed = '7'\""], "no finished run matches"),
     ):
         with pytest.raises((ConfigError, StorageError), match=message):

@@ -16,6 +16,7 @@ from lamella.config.schema import Compare
 from lamella.config.targets import translated
 from lamella.console import console
 from lamella.errors import ConfigError, StorageError
+from lamella.metrics.catalogue import lookup
 from lamella.reporting.cohorts import differences
 from lamella.reporting.failures import FAILED
 from lamella.reporting.summary import counted
@@ -36,6 +37,12 @@ def run(cfg: DictConfig) -> None:
         raise ConfigError(
             "what is to be compared is not said" if checked.runs is None else "experiment and runs are both set",
             "Write experiment=NAME (an MLflow experiment) or runs=[ID,ID].",
+        )
+    low, high = lookup(checked.metric).bounds
+    if checked.margin is not None and checked.margin >= high - low:
+        raise ConfigError(
+            f"margin={checked.margin:g} is no margin: {checked.metric} lies between {low:g} and {high:g}",
+            "It is in units of the score: margin=0.01 is one point of a Dice.",
         )
     if checked.runs is None:
         found = tracking.finished(uri, experiment=checked.experiment, where=checked.filter or "")
