@@ -11,7 +11,6 @@ from sklearn.metrics import brier_score_loss, log_loss
 import lamella.torchvision_ops  # noqa: F401 - before torchmetrics, which imports torchvision
 from lamella.metrics.calibration import (
     TEMPERATURES,
-    Histogram,
     LogitSample,
     brier,
     curve,
@@ -22,6 +21,7 @@ from lamella.metrics.calibration import (
     pool,
     tempered,
 )
+from support.rows import assert_rows_add_up
 
 from torchmetrics.functional import classification as reference  # isort: skip
 
@@ -127,12 +127,7 @@ def test_images_pooled_are_one_large_image(seed, classes):
 @given(seeds)
 @often
 def test_rows_of_images_add_up_to_their_pool(seed):
-    found = [histogram(*random_image(seed + i)) for i in range(3)]
-    rows = np.stack([each.row() for each in found])
-    whole, each = Histogram.of(rows.sum(axis=0)), Histogram.of(rows)
-    for score in (ece, brier):
-        np.testing.assert_allclose(score(whole), score(pool(found)), rtol=1e-12)
-        np.testing.assert_array_equal(score(each), [score(one) for one in found])
+    assert_rows_add_up([histogram(*random_image(seed + i)) for i in range(3)], pool, (ece, brier))
 
 
 # --- temperature -----------------------------------------------------------------------------------------

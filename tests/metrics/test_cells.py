@@ -10,7 +10,6 @@ from skimage.measure import label
 
 from lamella.metrics.cells import (
     IOU_THRESHOLDS,
-    CellCounts,
     aggregated_jaccard,
     average_precision,
     compare,
@@ -24,6 +23,7 @@ from lamella.metrics.cells import (
     segmentation_quality,
 )
 from lamella.metrics.instances import components, split_touching
+from support.rows import assert_rows_add_up
 
 SCORES = (precision, recall, f1, average_precision, aggregated_jaccard, panoptic_quality,
           segmentation_quality, recognition_quality)  # fmt: skip
@@ -194,13 +194,7 @@ def test_empty_and_full():
 @given(seeds)
 @often
 def test_rows_of_images_add_up_to_their_pool(seed):
-    counts = [compare(*random_labels(seed + i)) for i in range(4)]
-    rows = np.stack([each.row() for each in counts])
-    whole, each = CellCounts.of(rows.sum(axis=0)), CellCounts.of(rows)
-    for score in SCORES:
-        np.testing.assert_allclose(score(whole), score(pool(counts)), rtol=1e-12)
-        np.testing.assert_array_equal(score(each), [score(one) for one in counts])
-    assert count_error(each).tolist() == [count_error(one) for one in counts]
+    assert_rows_add_up([compare(*random_labels(seed + i)) for i in range(4)], pool, (*SCORES, count_error))
 
 
 def test_pooled_is_all_images_as_one():

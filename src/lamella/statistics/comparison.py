@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, stats
 
-from lamella.statistics.intervals import ROUNDING, Groups, Values, by_group, freedom_of
+from lamella.statistics.intervals import ROUNDING, Groups, Values, by_group, freedom_of, jackknife_variance
 
 CERTAIN = 0.05
 """A verdict is wrong in at most this share of cases."""
@@ -321,12 +321,10 @@ def _over_images(differences: Values, groups: Groups | None) -> tuple[float, flo
     group pulls the mean to itself, and its distance from it would show too little of what another such group may do.
     """
     sums = by_group(np.stack([differences, np.ones_like(differences)], axis=1), groups)
-    n = len(sums)
-    if n < 2:
+    if len(sums) < 2:
         return np.nan, np.nan
     left = sums.sum(axis=0) - sums
-    away = left[:, 0] / left[:, 1]
-    return float((n - 1) / n * ((away - away.mean()) ** 2).sum()), freedom_of(sums[:, 1])
+    return jackknife_variance(left[:, 0] / left[:, 1]), freedom_of(sums[:, 1])
 
 
 def _alone(first: str, second: str, difference: float, error: Error) -> Comparison:

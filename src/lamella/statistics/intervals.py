@@ -143,7 +143,7 @@ def interval_of(
     without_each = statistic(totals - sums)
     if np.isnan(without_each).any() or np.ptp(without_each) * n < ROUNDING:
         return unknown
-    error = float(np.sqrt((n - 1) / n * ((without_each - without_each.mean()) ** 2).sum()))
+    error = float(np.sqrt(jackknife_variance(without_each)))
     away = error * float(stats.t.ppf(0.975, freedom))
     low, high = np.clip([estimate - away, estimate + away], *bounds).tolist()
     like = freedom + 1  # as of so many equal groups
@@ -181,6 +181,16 @@ def bca(resampled: Values, estimate: float, without_each: Values, reach: float) 
     shares = stats.norm.cdf(bias + ends / (1 - acceleration * ends))
     low, high = np.quantile(resampled, shares)
     return float(low), float(high)
+
+
+def jackknife_variance(without_each: Values) -> float:
+    """The variance of an estimate, from what it is without each image (or group) in turn; at least two.
+
+    J. W. Tukey 1958, Annals of Mathematical Statistics 29:614. Of a mean over equal groups it is the variance of the
+    groups over their number.
+    """
+    n = len(without_each)
+    return float((n - 1) / n * ((without_each - without_each.mean()) ** 2).sum())
 
 
 def agreement(found: npt.ArrayLike, true: npt.ArrayLike) -> Agreement:
