@@ -24,8 +24,8 @@ from lamella.cli.command_line import read
 from lamella.cli.help import refuse_hidden, template
 from lamella.cli.messages import Message, mistake, refusal
 from lamella.cli.sources import search
-from lamella.cli.sweep import Sweep, checked
-from lamella.config.paths import CONF, home, store_file
+from lamella.cli.sweep import RefusedJobError, Sweep, checked
+from lamella.config.paths import CONF, at_home, data, home, store_file
 from lamella.config.schema import SCHEMAS
 from lamella.config.words import hints_of, kind_and_key, plain_group, target_class
 from lamella.errors import LamellaError
@@ -73,14 +73,14 @@ class Job:
                 raise
             if self._sweep is None:
                 sys.exit(_report(message, error if self._debug else None))
-            which = "In job {}: {}".format(HydraConfig.get().job.num, " ".join(HydraConfig.get().overrides.task))
+            own = HydraConfig.get()
+            which = _which(own.job.num, OmegaConf.to_container(own.overrides.task, resolve=False))
             _report((message[0], "\n  ".join(filter(None, (message[1], which)))), error if self._debug else None)
             raise ReportedError from error
 
 
 def main(command: str, job: Callable[[DictConfig], Any]) -> None:
     """Runs `job` on the configuration that `conf/{command}.yaml` and the command line give, and exits."""
-    register()
     stop_on_signals()
     debug = any(re.fullmatch(r"\++debug=(true|1|yes|on)", "+" + argument, re.IGNORECASE) for argument in sys.argv[1:])
     bugs: list[Exception] = []
@@ -88,11 +88,13 @@ def main(command: str, job: Callable[[DictConfig], Any]) -> None:
     # Hydra then raises instead of printing its own report and leaving.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        register()
         refuse_hidden()
-        typed = read(sys.argv[1:])
+        typed = read(sys.argv[1:], SCHEMAS[command])
+        sys.argv[1:] = typed.arguments  # where Hydra reads them
         # `experiment` is a choice by name for Hydra wherever it sees the folder; for comparing it is a key.
         search([*([] if command == "compare" else [str(CONF)]), *typed.folders])
-        sweep = checked(command, typed.config_name or command, typed.overrides) if typed.sweep else None
+        sweep = checked(command, typed) if typed.sweep else None
         task = Job(job, sweep, debug)
         bugs = task.bugs
         try:
@@ -118,10 +120,16 @@ def main(command: str, job: Callable[[DictConfig], Any]) -> None:
     except BrokenPipeError:  # `--help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except RefusedJobError as job:
+        cause = job.__cause__
+        assert isinstance(cause, Exception)
+        problem, remedy = mistake(cause) or refusal(cause, command, job.overrides)
+        message = problem, "\n  ".join(filter(None, (remedy, _which(job.number, job.overrides))))
+        sys.exit(_report(message, cause if debug else None))
     except Exception as error:
         if any(error is bug for bug in bugs):
             raise
-        sys.exit(_report(mistake(error) or refusal(error, command), error if debug else None))
+        sys.exit(_report(mistake(error) or refusal(error, command, sys.argv[1:]), error if debug else None))
 
 
 def register() -> None:
@@ -139,7 +147,8 @@ def register() -> None:
     OmegaConf.register_new_resolver("lamella.store", lambda: f"sqlite:///{store_file()}", replace=True)
     started = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"  # one for all processes of a sweep
     OmegaConf.register_new_resolver("lamella.started", lambda: started, replace=True)
-    OmegaConf.register_new_resolver("lamella.absolute", lambda path: str(Path(path).absolute()), replace=True)
+    OmegaConf.register_new_resolver("lamella.data", lambda: str(data()), replace=True)
+    OmegaConf.register_new_resolver("lamella.absolute", lambda path: str(Path(at_home(path)).absolute()), replace=True)
 
 
 def stop_on_signals() -> None:
@@ -200,6 +209,11 @@ def _composable(schema: type) -> type:
             kind = kind_and_key(hint)[0]
             fields.append((name, dict[str, Any] if typing.get_origin(kind) is dict else kind, MISSING))
     return dataclasses.make_dataclass(schema.__name__, fields)
+
+
+def _which(number: int, overrides: Any) -> str:
+    """The job of a sweep that is meant, by its number and what it was given."""
+    return f"In job {number}: {' '.join(map(str, overrides))}"
 
 
 def _report(message: Message, error: Exception | None) -> int:

@@ -21,9 +21,9 @@ _STACKS = (".tif", ".tiff")
 def folder(
     *,
     name: Annotated[str, Key("short name; also the default MLflow experiment")],
-    images: Annotated[str | None, Key("folder of images, or one stack")],
-    masks: Annotated[str | None, Key("folder of masks, or one stack; null: they lie among the images")],
-    pairs: Annotated[str | None, Key("instead of the two: a CSV with the columns image and mask")],
+    images: Annotated[str | None, Key("folder of images, or one stack", path=True)],
+    masks: Annotated[str | None, Key("folder of masks, or one stack; null: they lie among the images", path=True)],
+    pairs: Annotated[str | None, Key("instead of the two: a CSV with the columns image and mask", path=True)],
     image_suffix: Annotated[str, Key("what the stems of images end in, and their masks' lack")],
     mask_suffix: Annotated[str, Key("what the stems of masks end in: _mask where a.tif has a_mask.png")],
     axes: Annotated[str | None, Key("axes of TIFF images that do not say themselves, such as ZYX or YXC")],
@@ -32,7 +32,7 @@ def folder(
     group: Annotated[str | None, Key("regular expression, applied to an image's stem; its (part) is the group")],
     classes: Annotated[dict[Any, Any] | None, Key("{name: mask value or colour, ...}; null: found in the masks")],
     ignore: Annotated[int | str | None, Key("mask value or colour that counts in neither loss nor score")],
-    cache: Annotated[str, Key("folder that remembers what masks hold")],
+    cache: Annotated[str, Key("folder that remembers what masks hold", path=True)],
 ) -> Dataset:
     """A data set of the user's own images and masks: pairs, classes and groups, found or as declared.
 
