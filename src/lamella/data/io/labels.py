@@ -8,6 +8,7 @@ from PIL import Image
 from scipy import ndimage
 
 from lamella.data.annotations import rasterise
+from lamella.data.io.decode import header
 from lamella.data.io.masks import PLAIN, Objects, read_mask, read_numbered
 from lamella.data.io.resize import Bytes, scaled_size
 from lamella.data.types import IGNORE, DatasetCard, ImageRef
@@ -26,13 +27,13 @@ class Labels(NamedTuple):
     objects: Objects | None
 
 
-def read_labels(ref: ImageRef, card: DatasetCard, size: tuple[int, int]) -> Labels:
+def read_labels(ref: ImageRef, card: DatasetCard, image: ImageRef) -> Labels:
     """What a mask says of every pixel, as the data set's card has it.
 
     Args:
         ref: the mask.
         card: what values mean, and how objects are told apart.
-        size: (H, W) of the image, for annotations that do not say it themselves.
+        image: what it is the mask of: annotations have its size.
 
     Raises:
         DataError: see `lamella.data.io.masks.read_mask`; an object of a class that the card lacks; files of one mask
@@ -42,7 +43,7 @@ def read_labels(ref: ImageRef, card: DatasetCard, size: tuple[int, int]) -> Labe
     if kind == "":
         return Labels(read_mask(ref, card.mask_values, card.labelling), None)
     if kind == "drawn":
-        return _drawn(ref, card, size)
+        return _drawn(ref, card, header(image)[:2])
     return _numbered(ref, card)
 
 
