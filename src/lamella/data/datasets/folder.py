@@ -10,10 +10,7 @@ from typing import Annotated, Any
 from lamella.config.key import Key
 from lamella.data.cache.facts import Facts
 from lamella.data.datasets.classes import count_values, declared, found, mask_value
-from lamella.data.datasets.listing import composed
-from lamella.data.datasets.names import Affixes
-from lamella.data.datasets.pairing import Found, Pair, from_places
-from lamella.data.datasets.table import from_csv
+from lamella.data.datasets.pairing import Affixes, Found, Pair, composed, from_csv, from_places
 from lamella.data.io.read import header, pages
 from lamella.data.types import Dataset, DatasetCard, ImageRef, Sample
 from lamella.errors import ConfigError, DataError

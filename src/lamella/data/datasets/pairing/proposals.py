@@ -8,8 +8,8 @@ from dataclasses import asdict
 from itertools import islice, product
 from typing import NamedTuple
 
-from lamella.data.datasets.listing import ANNOTATIONS, File, joined
-from lamella.data.datasets.names import Affixes, Match, match, plain
+from lamella.data.datasets.pairing.listing import ANNOTATIONS, File, joined
+from lamella.data.datasets.pairing.names import Affixes, Match, match, plain
 
 MASK_WORDS = re.compile(
     r"mask|msk|label|lbl|seg|truth|annot|target|instance|(?<![a-z])(?:gt|rois?|objects?)(?![a-z])", re.IGNORECASE
@@ -116,9 +116,9 @@ def _candidates(images: Sequence[File], masks: Sequence[File] | None) -> Iterato
             _of_type(files, t) for files, t in zip((images, images if masks is None else masks), types, strict=True)
         ]
         together = masks is None and types == ("", "")
-        for prefixes in _prefixes(*sides, together):
+        for prefixes in _prefixes(sides[0], sides[1], together):
             cut = [_without(files, prefix) for files, prefix in zip(sides, prefixes, strict=True)]
-            for ends in [("", ""), *_shared(*cut, _before_suffix, together and prefixes == ("", ""))]:
+            for ends in [("", ""), *_shared(cut[0], cut[1], _before_suffix, together and prefixes == ("", ""))]:
                 affixes = Affixes(prefixes[0], ends[0] + types[0], prefixes[1], ends[1] + types[1])
                 yield _turned(affixes) if masks is None and _roles(affixes) is False else affixes
 
@@ -179,7 +179,7 @@ def _shared(
 
 def _apart(first: str, second: str, at: int) -> bool:
     """Whether two affixes tell more apart than numbers do, and have no part of the core in common; `at` is its end."""
-    if first == second or all(re.fullmatch(r"[\W_]*\d*", text) for text in (first, second)):
+    if len({re.sub(r"[\W_\d]+", "", text) for text in (first, second)}) == 1:
         return False
     return not (first and second and first[at] == second[at] and first[at] not in _SEPARATORS)
 
