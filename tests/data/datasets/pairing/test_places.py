@@ -10,9 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from lamella.data.datasets.blood import blood
+from lamella.data.datasets.pairing import Affixes, counted, from_places
 from lamella.data.datasets.pairing.listing import named
 from lamella.data.datasets.pairing.names import plain
-from lamella.data.datasets.pairing import Affixes, counted, from_places
 from lamella.errors import DataError
 
 stems = st.sets(st.text("abcXYZ019-_. ä", min_size=1, max_size=6).filter(lambda s: s[0] != "."), max_size=6)

@@ -5,6 +5,7 @@ import shlex
 
 import numpy as np
 import pytest
+import roifile
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -141,6 +142,19 @@ def test_which_are_the_masks_is_seen_in_the_pictures(tmp_path):
             Image.fromarray(np.eye(9, dtype=np.uint8)).save(tmp_path / place / f"{name}.png")
         expected = "Did you mean `dataset.image_suffix=_x`? It pairs 2 of 2."
         assert refused(tmp_path / place).remedy == expected
+
+
+def test_outlines_of_fiji_by_other_names(tmp_path):
+    """Two folders, or one."""
+    images, outlines = ["a.tif", "b.tif"], ["a_RoiSet.zip", "b_RoiSet.zip"]
+    put(tmp_path / "two" / "i", images)
+    put(tmp_path / "two" / "m", outlines)
+    place = tmp_path / "two" / "i", tmp_path / "two" / "m"
+    assert typed(refused(*place).remedy, *place)[0] == dict(zip(images, outlines, strict=True))
+    put(tmp_path / "one", images)
+    for name in outlines:
+        roifile.roiwrite(tmp_path / "one" / name, roifile.ImagejRoi.frompoints([[1, 1], [1, 4], [4, 4]]))
+    assert refused(tmp_path / "one").remedy == "Did you mean `dataset.mask_suffix=_RoiSet.zip`? It pairs 2 of 2."
 
 
 def test_two_types_of_images_are_told_apart(tmp_path):

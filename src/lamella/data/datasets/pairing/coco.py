@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from lamella.data.annotations import is_annotation, pictures
 from lamella.data.datasets.pairing.listing import File, composed
-from lamella.data.datasets.pairing.outlines import is_annotation, pictures
 from lamella.data.datasets.pairing.pairs import CSV, Files, Found, Pair, part_of, some
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
@@ -14,8 +14,8 @@ _COCO_FILES = 12  # more JSON files than this are one an image
 
 
 def entries(path: Path) -> list[str]:
-    """The names of the images in a COCO file; none of any other."""
-    return pictures(path) if path.suffix.lower() == ".json" and is_annotation(path) else []
+    """The names of the images in a COCO file; none of any other. Raises DataError where JSON cannot be read."""
+    return list(pictures(path)) if path.suffix.lower() == ".json" else []
 
 
 def all_entries(annotations: Sequence[File]) -> dict[File, list[str]]:
@@ -23,7 +23,7 @@ def all_entries(annotations: Sequence[File]) -> dict[File, list[str]]:
     jsons = [file for file in annotations if file.type == ".json"]
     if len(jsons) > _COCO_FILES:
         return {}
-    return {file: names for file in jsons if (names := entries(file.path))}
+    return {file: names for file in jsons if is_annotation(file.path) and (names := entries(file.path))}
 
 
 def parts_of(name: str) -> tuple[str, ...]:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from lamella.data import annotations as drawn
 from lamella.data.download.unpack import is_litter
 from lamella.data.io.read import SUFFIXES, header, suffix
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
 
-ANNOTATIONS = (".json", ".geojson", ".roi", ".zip")
+ANNOTATIONS = drawn.suffixes
 TYPES = (*SUFFIXES, *ANNOTATIONS)
 # Tables, texts, settings, scripts, places on a map, weights: nobody's images.
 _BESIDE = (

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lamella.data.annotations import is_annotation
 from lamella.data.datasets.pairing.coco import all_entries, by_entries, entries, entry
 from lamella.data.datasets.pairing.listing import (
     ANNOTATIONS,
@@ -17,8 +18,7 @@ from lamella.data.datasets.pairing.listing import (
     named,
 )
 from lamella.data.datasets.pairing.names import NONE, Affixes, match
-from lamella.data.datasets.pairing.outlines import is_annotation
-from lamella.data.datasets.pairing.pairs import Files, Found, Pair, part_of, some
+from lamella.data.datasets.pairing.pairs import Files, Found, Pair, counted, part_of, some
 from lamella.data.datasets.pairing.refusal import refused
 from lamella.data.io.read import located
 from lamella.data.types import ImageRef
@@ -35,9 +35,9 @@ _ROLES = dict.fromkeys(_IMAGE_FOLDERS, "image") | dict.fromkeys(_MASK_FOLDERS, "
 def from_places(images: str, masks: str | None, affixes: Affixes = NONE) -> Found:
     """The pairs of two stacks, or of two folders (which may be one) with all their sub-folders.
 
-    Files pair by their names, see `lamella.data.datasets.pairing.names.match`, in sub-folders of the same name. Sub-folders
-    train/, val/ and test/ are published parts. Besides, where it is plain: `images/` and `masks/` within one folder, or
-    within each of its sub-folders; a folder of masks an image, one file an object; COCO's one file for all images.
+    Files pair by their names (see `names.match`), in sub-folders of the same name. Sub-folders train/, val/ and test/
+    are published parts. Besides, where it is plain: `images/` and `masks/` within one folder, or within each of its
+    sub-folders; a folder of masks an image, one file an object; COCO's one file for all images.
 
     Args:
         images: a folder or a stack; of a file that holds several arrays also which: "file.h5:/volume/raw".
@@ -61,7 +61,8 @@ def from_places(images: str, masks: str | None, affixes: Affixes = NONE) -> Foun
         return Found([Pair(named(image_place).stem, image, mask)], Counter(), [])
     if kind == "folder" and mask_kind == "file" and (names := entries(mask_place)):
         here = listed(image_place)
-        files = Files(here.pictures, [], {named(mask_place): names}, here.passed_over, [])
+        passed_over = here.passed_over + Counter(ending(f) for f in here.annotations if not mask_place.samefile(f.path))
+        files = Files(here.pictures, [], {named(mask_place): names}, passed_over, [])
         return by_entries(files, image_place)
     if kind != mask_kind:
         raise DataError(

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from lamella.data.annotations import is_annotation
 from lamella.data.datasets.pairing.coco import all_entries, parts_of
 from lamella.data.datasets.pairing.listing import ANNOTATIONS, File, composed, listed, named
 from lamella.data.datasets.pairing.names import NONE, Affixes, Match, match
-from lamella.data.datasets.pairing.outlines import is_annotation
 from lamella.data.datasets.pairing.pairs import CSV, Files, some
-from lamella.data.datasets.pairing.proposals import MASK_WORDS, Proposal, proposal, spelt
+from lamella.data.datasets.pairing.proposals import IMAGE_WORDS, MASK_WORDS, Proposal, proposal, spelt
 from lamella.data.io.read import header, read
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
@@ -74,9 +74,7 @@ def _proposed(image_place: Path, mask_place: Path, affixes: Affixes, files: File
     if files.masks is not None:
         tried.append((files.images, files.masks, {}))
     else:
-        drawn = [f for f in files.images if f.type in ANNOTATIONS]
-        looked_at = drawn if any(is_annotation(f.path) for f in drawn[:3]) else []
-        tried.append(([*(f for f in files.images if f.type not in ANNOTATIONS), *looked_at], None, {}))
+        tried.append((_with_outlines(files.images), None, {}))
     if coco := _coco_beside(image_place, files.images):
         return coco
     best, keys = None, {}
@@ -97,6 +95,16 @@ def _proposed(image_place: Path, mask_place: Path, affixes: Affixes, files: File
     return f"Did you mean `{typed}`? It pairs {best.paired} of {best.total}."
 
 
+def _with_outlines(files: Sequence[File]) -> list[File]:
+    """The pictures among some files, and the annotations; of such as have a picture's name a few are looked into."""
+    found = [file for file in files if file.type not in ANNOTATIONS]
+    keys = {file.key for file in found}
+    drawn = sorted((file for file in files if file.type in ANNOTATIONS), key=lambda file: file.key not in keys)
+    if any(is_annotation(file.path) for file in drawn[:3]):
+        found += [file for file in drawn if file.key in keys or is_annotation(file.path)]
+    return found
+
+
 def _coco_beside(image_place: Path, images: Sequence[File]) -> str:
     """The key for a COCO file in the folder above that names all images; "" where there is none."""
     beside = [named(path) for path in sorted(image_place.absolute().parent.glob("*.json"))]
@@ -112,7 +120,9 @@ def _elsewhere(
     """Other folders that may have been meant, with the keys that name them."""
     if files.masks is None:
         within = _by_top(f for f in files.images if f.type not in ANNOTATIONS)
-        for one, other in combinations(sorted(within, key=lambda name: bool(MASK_WORDS.search(name))), 2):
+        said = {top: bool(MASK_WORDS.search(top)) - bool(IMAGE_WORDS.search(top)) for top in within}
+        two = combinations(sorted(within, key=lambda top: said[top]), 2)
+        for one, other in sorted(two, key=lambda pair: said[pair[0]] - said[pair[1]]):
             places = {"images": str(image_place / one), "masks": str(image_place / other)}
             yield within[one], within[other], places
         above = image_place.parent if image_place.name not in ("", "..") else image_place.resolve().parent
