@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from lamella.config.key import Key
 from lamella.data.cache.facts import Facts
 from lamella.data.datasets.classes import count_values, declared, found, mask_value
-from lamella.data.datasets.pairing import Pair, composed, from_csv, from_places
+from lamella.data.datasets.pairing import Affixes, Found, Pair, composed, from_csv, from_places
 from lamella.data.io.read import header, pages
 from lamella.data.types import Dataset, DatasetCard, ImageRef, Sample
 from lamella.errors import ConfigError, DataError
@@ -24,8 +25,10 @@ def folder(
     images: Annotated[str | None, Key("folder of images, or one stack")],
     masks: Annotated[str | None, Key("folder of masks, or one stack; null: they lie among the images")],
     pairs: Annotated[str | None, Key("instead of the two: a CSV with the columns image and mask")],
-    image_suffix: Annotated[str, Key("what the stems of images end in, and their masks' lack")],
-    mask_suffix: Annotated[str, Key("what the stems of masks end in: _mask where a.tif has a_mask.png")],
+    image_prefix: Annotated[str, Key("what the names of images begin with: image where image1.png has mask1.png")],
+    image_suffix: Annotated[str, Key("what they end in, without or with the file type: _img, .bmp")],
+    mask_prefix: Annotated[str, Key("what the names of masks begin with")],
+    mask_suffix: Annotated[str, Key("what they end in: _mask where a.tif has a_mask.png; .png where a.bmp has a.png")],
     axes: Annotated[str | None, Key("axes of TIFF images that do not say themselves, such as ZYX or YXC")],
     mask_axes: Annotated[str | None, Key("axes of TIFF masks that do not say themselves")],
     serial: Annotated[bool, Key("pages of a stack are neighbours: sections, frames; false: unrelated")],
@@ -48,7 +51,8 @@ def folder(
             is not plain, a name to which `group` does not apply.
     """
     facts = Facts(Path(cache))
-    found_pairs = _pairs(images, masks, pairs, image_suffix, mask_suffix)
+    affixes = Affixes(image_prefix, image_suffix, mask_prefix, mask_suffix)
+    found_pairs = _found_pairs(images, masks, pairs, affixes).pairs
     group_of = _grouping(group, found_pairs)
     samples = [s for pair in found_pairs for s in _samples(pair, axes, mask_axes, serial, group_of(pair), facts)]
     first: dict[str, Sample] = {}
@@ -75,7 +79,7 @@ def folder(
     return Dataset(card, samples)
 
 
-def _pairs(images: str | None, masks: str | None, pairs: str | None, image_suffix: str, mask_suffix: str) -> list[Pair]:
+def _found_pairs(images: str | None, masks: str | None, pairs: str | None, affixes: Affixes) -> Found:
     """The pairs of folders in their natural order (a2 before a10), those of a CSV in its own."""
     if pairs is not None:
         if images is not None or masks is not None:
@@ -91,8 +95,8 @@ def _pairs(images: str | None, masks: str | None, pairs: str | None, image_suffi
         )
     if masks is None and Path(images).is_file():
         raise ConfigError("dataset.masks has no value", f"Name the masks of the stack {images}: dataset.masks=FILE.")
-    found_pairs = from_places(Path(images), Path(images if masks is None else masks), image_suffix, mask_suffix)
-    return sorted(found_pairs, key=lambda pair: _natural(pair.id))
+    by_name = from_places(images, masks, affixes)
+    return by_name._replace(pairs=sorted(by_name.pairs, key=lambda pair: _natural(pair.id)))
 
 
 def _grouping(pattern: str | None, found_pairs: Sequence[Pair]) -> Callable[[Pair], str | None]:
@@ -109,9 +113,9 @@ def _grouping(pattern: str | None, found_pairs: Sequence[Pair]) -> Callable[[Pai
         raise ConfigError(f"dataset.group has {expression.groups} (parts) in brackets, not 1; got {pattern!r}", _GROUP)
 
     def group_of(pair: Pair) -> str:
-        match = expression.search(composed(pair.image.stem))
+        match = expression.search(composed(pair.image.path.stem))
         if match is None or not match[1]:
-            raise DataError(f"dataset.group={pattern!r} finds no group in the name of {pair.image}", _GROUP)
+            raise DataError(f"dataset.group={pattern!r} finds no group in the name of {pair.image.path}", _GROUP)
         return match[1]
 
     return group_of
@@ -121,25 +125,25 @@ def _samples(
     pair: Pair, axes: str | None, mask_axes: str | None, serial: bool, group: str | None, facts: Facts
 ) -> list[Sample]:
     """One sample, or one a page of a stack. What cannot be read is left to the audit, which names it all."""
+    image, mask = replace(pair.image, axes=axes), replace(pair.mask, axes=mask_axes)
     try:
-        count, mask_count = _count(pair.image, axes, facts), _count(pair.mask, mask_axes, facts)
+        counts = [_count(ref.path, ref.axes, facts) for ref in (image, mask)]
     except DataError:
-        image_pages, mask_pages = [pair.image_page], [pair.mask_page]
+        image_pages, mask_pages = [image.page], [mask.page]
     else:
-        image_pages = _pages(pair.image, count, pair.image_page)
-        mask_pages = _pages(pair.mask, mask_count, pair.mask_page)
+        image_pages, mask_pages = (_pages(r, n) for r, n in zip((image, mask), counts, strict=True))
     if len(image_pages) != len(mask_pages):
         raise DataError(
-            f"{pair.image} gives {len(image_pages)} image(s), {pair.mask} {len(mask_pages)} mask(s)",
+            f"{image.path} gives {len(image_pages)} image(s), {mask.path} {len(mask_pages)} mask(s)",
             "Each page needs its mask. Where one of them is a single picture with channels, declare its axes: "
             "`dataset.axes=CYX`, or `dataset.mask_axes` for masks.",
         )
     samples = []
     for page, mask_page in zip(image_pages, mask_pages, strict=True):
         id_ = pair.id if page is None else f"{pair.id}-{page:03d}"
-        image, mask = ImageRef(pair.image, page, axes), ImageRef(pair.mask, mask_page, mask_axes)
         stack, place = (pair.id, page) if serial and page is not None else ("", None)
-        samples.append(Sample(id_, image, mask, group or stack or id_, pair.part, stack, place))
+        refs = replace(image, page=page), replace(mask, page=mask_page)
+        samples.append(Sample(id_, *refs, group or stack or id_, pair.part, stack, place))
     return samples
 
 
@@ -150,13 +154,13 @@ def _count(path: Path, axes: str | None, facts: Facts) -> int:
     return int(facts.recall(f"pages {_VERSION} {facts.sha256(path)} {axes}", lambda: pages(path, axes)))
 
 
-def _pages(path: Path, count: int, wanted: int | None) -> list[int | None]:
+def _pages(ref: ImageRef, count: int) -> list[int | None]:
     """The pages of a file that are used, [None] where it is no stack."""
-    if wanted is not None and wanted >= count:
-        raise DataError(f"{path} has no page {wanted}, but {count} page(s)", "Pages are counted from 0.")
+    if ref.page is not None and ref.page >= count:
+        raise DataError(f"{ref.path} has no page {ref.page}, but {count} page(s)", "Pages are counted from 0.")
     if count == 1:
         return [None]
-    return list(range(count)) if wanted is None else [wanted]
+    return list(range(count)) if ref.page is None else [ref.page]
 
 
 def _channels(samples: Sequence[Sample]) -> int:
