@@ -1,18 +1,22 @@
 """A data set of the user's own images and masks: two folders, or one; two stacks; or a CSV of pairs."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from lamella.config.key import Key
 from lamella.data.cache.facts import Facts
-from lamella.data.datasets.classes import count_values, declared, found, mask_value
+from lamella.data.datasets.labelling import Border, Said, in_layers, layered, read_as
 from lamella.data.datasets.pairing import Pair, composed, from_csv, from_places
+from lamella.data.datasets.sections import in_stacks
 from lamella.data.io.read import header, pages
-from lamella.data.types import Dataset, DatasetCard, ImageRef, Sample
+from lamella.data.types import Dataset, DatasetCard, ImageRef, Labelling, Sample
 from lamella.errors import ConfigError, DataError
+
+Regions = Literal["neurites", "cells", ""]
 
 _VERSION = 1  # counts up when `pages` means something else, so that remembered answers are not believed
 _STACKS = (".tif", ".tiff")
@@ -28,10 +32,28 @@ def folder(
     mask_suffix: Annotated[str, Key("what the stems of masks end in: _mask where a.tif has a_mask.png")],
     axes: Annotated[str | None, Key("axes of TIFF images that do not say themselves, such as ZYX or YXC")],
     mask_axes: Annotated[str | None, Key("axes of TIFF masks that do not say themselves")],
-    serial: Annotated[bool, Key("pages of a stack are neighbours: sections, frames; false: unrelated")],
+    serial: Annotated[
+        bool | None,
+        Key("pages of a stack, and numbered files, are neighbours: sections, frames; null: such files where alike"),
+    ],
     group: Annotated[str | None, Key("regular expression, applied to an image's stem; its (part) is the group")],
     classes: Annotated[dict[Any, Any] | None, Key("{name: mask value or colour, ...}; null: found in the masks")],
-    ignore: Annotated[int | str | None, Key("mask value or colour that counts in neither loss nor score")],
+    ignore: Annotated[Any, Key("mask value, colour, or a list of them, that counts in neither loss nor score")],
+    instances: Annotated[bool, Key("masks number their objects: each value is one object")],
+    border: Annotated[
+        Border,
+        Key("what parts touching objects in what is learnt", choices=("background", "ignore", "none")),
+    ],
+    mask_threshold: Annotated[int | None, Key("grey levels of masks above it are foreground")],
+    mask_layers: Annotated[bool, Key("pages or channels of a mask are a layer a class (one-hot)")],
+    objects: Annotated[
+        Literal["cells", "neurites", "none"] | None,
+        Key(
+            "what connected regions stand for; null: cells where masks tell objects apart",
+            choices=("cells", "neurites", "none"),
+        ),
+    ],
+    spacing_nm: Annotated[Any, Key("size of a pixel in nanometres, one number or [height, width]; null: as files say")],
     cache: Annotated[str, Key("folder that remembers what masks hold")],
 ) -> Dataset:
     """A data set of the user's own images and masks: pairs, classes and groups, found or as declared.
@@ -50,7 +72,13 @@ def folder(
     facts = Facts(Path(cache))
     found_pairs = _pairs(images, masks, pairs, image_suffix, mask_suffix)
     group_of = _grouping(group, found_pairs)
-    samples = [s for pair in found_pairs for s in _samples(pair, axes, mask_axes, serial, group_of(pair), facts)]
+    neighbours = serial is not False
+    paged = [
+        s
+        for pair in found_pairs
+        for s in _samples(pair, axes, mask_axes, neighbours, mask_layers, group_of(pair), facts)
+    ]
+    samples, notes = in_stacks(paged, serial, facts)
     first: dict[str, Sample] = {}
     for sample in samples:
         if (other := first.setdefault(sample.id, sample)) is not sample:
@@ -58,11 +86,8 @@ def folder(
                 f"{sample.image} and {other.image} both give the image {sample.id}",
                 "Each image belongs to the data once, under a name of its own: rename or remove one.",
             )
-    aside = None if ignore is None else mask_value(ignore, "dataset.ignore")
-    if classes is None:
-        meaning = found(count_values([s.mask for s in samples], facts), aside)
-    else:
-        meaning = declared(classes, aside)
+    said = Said(classes, ignore, instances, border, mask_threshold, mask_layers)
+    meaning, labelling = read_as([s.mask for s in samples], said, facts)
     where = Path(pairs or images or "").absolute()
     card = DatasetCard(
         name=name,
@@ -71,6 +96,10 @@ def folder(
         mask_values=meaning.values,
         channels=_channels(samples),
         source=f"the user's own images, {where}",
+        spacing_nm=_spacing(spacing_nm),
+        objects=_regions(objects, labelling),
+        labelling=labelling,
+        notes=(*notes, *meaning.notes),
     )
     return Dataset(card, samples)
 
@@ -118,17 +147,20 @@ def _grouping(pattern: str | None, found_pairs: Sequence[Pair]) -> Callable[[Pai
 
 
 def _samples(
-    pair: Pair, axes: str | None, mask_axes: str | None, serial: bool, group: str | None, facts: Facts
+    pair: Pair, axes: str | None, mask_axes: str | None, serial: bool, layers: bool, group: str | None, facts: Facts
 ) -> list[Sample]:
     """One sample, or one a page of a stack. What cannot be read is left to the audit, which names it all."""
+    mask_count = 1
     try:
         count, mask_count = _count(pair.image, axes, facts), _count(pair.mask, mask_axes, facts)
     except DataError:
         image_pages, mask_pages = [pair.image_page], [pair.mask_page]
     else:
         image_pages = _pages(pair.image, count, pair.image_page)
-        mask_pages = _pages(pair.mask, mask_count, pair.mask_page)
+        mask_pages = [None] if layers else _pages(pair.mask, mask_count, pair.mask_page)
     if len(image_pages) != len(mask_pages):
+        if len(image_pages) == 1 and (problem := layered(ImageRef(pair.mask, None, mask_axes))) is not None:
+            raise problem
         raise DataError(
             f"{pair.image} gives {len(image_pages)} image(s), {pair.mask} {len(mask_pages)} mask(s)",
             "Each page needs its mask. Where one of them is a single picture with channels, declare its axes: "
@@ -138,6 +170,7 @@ def _samples(
     for page, mask_page in zip(image_pages, mask_pages, strict=True):
         id_ = pair.id if page is None else f"{pair.id}-{page:03d}"
         image, mask = ImageRef(pair.image, page, axes), ImageRef(pair.mask, mask_page, mask_axes)
+        mask = in_layers(mask, mask_count) if layers else mask
         stack, place = (pair.id, page) if serial and page is not None else ("", None)
         samples.append(Sample(id_, image, mask, group or stack or id_, pair.part, stack, place))
     return samples
@@ -157,6 +190,26 @@ def _pages(path: Path, count: int, wanted: int | None) -> list[int | None]:
     if count == 1:
         return [None]
     return list(range(count)) if wanted is None else [wanted]
+
+
+def _spacing(said: Any) -> tuple[float, float] | None:
+    """Height and width of a pixel in nanometres, as they are typed."""
+    if said is None:
+        return None
+    both = list(said) if isinstance(said, list | tuple) else [said, said]
+    if len(both) != 2 or not all(isinstance(n, int | float) and 0 < n < math.inf for n in both):
+        raise ConfigError(
+            f"dataset.spacing_nm must be one number above 0, or two; got {said!r}",
+            "Such as dataset.spacing_nm=325, or, height first, dataset.spacing_nm=[4,8].",
+        )
+    return float(both[0]), float(both[1])
+
+
+def _regions(said: Literal["cells", "neurites", "none"] | None, labelling: Labelling) -> Regions:
+    """What connected regions stand for."""
+    if said == "none":
+        return ""
+    return said or ("cells" if labelling.objects else "")
 
 
 def _channels(samples: Sequence[Sample]) -> int:
