@@ -9,7 +9,6 @@ from PIL import Image
 
 from lamella.data.io.decode import has_palette, stored
 from lamella.data.io.resize import Bytes
-from lamella.data.io.tiff import jpeg_mask
 from lamella.data.types import IGNORE, ImageRef, Labelling, MaskValue
 from lamella.errors import DataError
 
@@ -122,14 +121,11 @@ def _looked_up(codes: Codes, found: Codes, ids: list[int]) -> Bytes:
 
 def _codes(ref: ImageRef, indices: bool, labelling: Labelling) -> tuple[Codes, bool]:
     """One whole number a pixel, (H, W), and whether it stands for a colour. See `_code`."""
-    array = stored(ref, indices)
+    array = stored(ref, indices, lossy=labelling.threshold is not None)
     if labelling.layers:
         return _of_layers(array, ref, labelling.layers), False
     if labelling.threshold is not None:
         return _above(array, ref, labelling.threshold), False
-    with ref.path.open("rb") as file:
-        if file.read(2) == b"\xff\xd8":
-            raise jpeg_mask(ref)
     if array.dtype.kind == "f":
         if not (np.isfinite(array).all() and (array == array.round()).all() and abs(array).max() < 2**63):
             raise DataError(f"mask {ref} holds fractions", "Masks are whole numbers: one value per class.")
