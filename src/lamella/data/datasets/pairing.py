@@ -7,13 +7,15 @@ import csv
 import difflib
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lamella.data.download.unpack import is_litter
 from lamella.data.io.read import SUFFIXES
-from lamella.data.types import PARTS, Role
+from lamella.data.types import PARTS, ImageRef, Role
 from lamella.errors import DataError
 
 _Named = tuple[str, Path, Path]  # stem, image, mask
@@ -21,33 +23,67 @@ _COLUMNS = ("image", "mask", "group", "part", "image_page", "mask_page")
 
 
 @dataclass(frozen=True)
+class Affixes:
+    """What the names of images and of masks begin and end in, beside what image and mask have in common.
+
+    A suffix is the end of the name without its file type (`_mask`), or of all of it (`_mask.png`, `.bmp`).
+    """
+
+    image_prefix: str = ""
+    image_suffix: str = ""
+    mask_prefix: str = ""
+    mask_suffix: str = ""
+
+
+@dataclass(frozen=True)
 class Pair:
-    """An image file and its mask file, with what their place or a CSV says about them.
+    """An image and its mask, with what their place or a CSV says about them.
 
     Attributes:
         id: unique, but for rows of a CSV that name pages.
-        image, mask: the files.
+        image: one file; its page as a CSV has it, else None: the only one, or all of a stack.
+        mask: the same, or several files, each with objects of its own, and their classes; or annotations.
         part: where it was published.
         group: as a CSV has it.
-        image_page, mask_page: as a CSV has them; None: the only one, or all of a stack.
     """
 
     id: str
-    image: Path
-    mask: Path
+    image: ImageRef
+    mask: ImageRef
     part: Role = ""
     group: str | None = None
-    image_page: int | None = None
-    mask_page: int | None = None
 
 
-def from_places(images: Path, masks: Path, image_suffix: str, mask_suffix: str) -> list[Pair]:
+class Found(NamedTuple):
+    """The pairs, and what a person should be told of how they were found.
+
+    Attributes:
+        pairs: in the order of their names; of a CSV in its own.
+        passed_over: files that are neither image nor mask, counted by the end of their names: {"*_seg.npy": 40}.
+        notes: one sentence each on what was not as plain as it could be, such as names that differ in case.
+    """
+
+    pairs: list[Pair]
+    passed_over: Counter[str]
+    notes: list[str]
+
+
+def from_places(images: str, masks: str | None, affixes: Affixes = Affixes()) -> Found:
     """The pairs of two stacks, of two folders (which may be one), or of their sub-folders train/, val/ and test/.
+
+    Args:
+        images: a folder or a stack.
+        masks: the same; None: they lie among the images.
+        affixes: what tells their names apart.
 
     Raises:
         DataError: see `pair_by_stem`; a file where a folder is wanted; files beside the sub-folders; a sub-folder of
             one that the other lacks.
     """
+    return Found(_from_places(Path(images), Path(images if masks is None else masks), affixes), Counter(), [])
+
+
+def _from_places(images: Path, masks: Path, affixes: Affixes) -> list[Pair]:
     for path, key in ((images, "images"), (masks, "masks")):
         if not path.exists():
             raise DataError(f"{path} is missing", f"Set `dataset.{key}` to your folder of {key}, or to a stack.")
@@ -58,7 +94,7 @@ def from_places(images: Path, masks: Path, image_suffix: str, mask_suffix: str) 
             "`dataset.images` and `dataset.masks` must be two files (stacks) or two folders.",
         )
     if kind == "file":
-        return [Pair(composed(images.stem), images, masks)]
+        return [Pair(composed(images.stem), ImageRef(images), ImageRef(masks))]
     parts = _published(images)
     if parts != _published(masks):
         raise DataError(
@@ -66,13 +102,13 @@ def from_places(images: Path, masks: Path, image_suffix: str, mask_suffix: str) 
             "Both need the same ones.",
         )
     return [
-        Pair(f"{part}/{stem}" if part else stem, image, mask, part)
+        Pair(f"{part}/{stem}" if part else stem, ImageRef(image), ImageRef(mask), part)
         for part in parts
-        for stem, image, mask in pair_by_stem(images / part, masks / part, image_suffix, mask_suffix)
+        for stem, image, mask in pair_by_stem(images / part, masks / part, affixes.image_suffix, affixes.mask_suffix)
     ]
 
 
-def from_csv(path: Path) -> list[Pair]:
+def from_csv(path: Path) -> Found:
     """The pairs that the rows of a CSV name.
 
     Its columns are image and mask and, where wanted, group, part, image_page and mask_page.
@@ -99,7 +135,7 @@ def from_csv(path: Path) -> list[Pair]:
     ]
     if not pairs:
         raise DataError(f"{path} has no row", "Write one line for each pair below the names of the columns.")
-    return pairs
+    return Found(pairs, Counter(), [])
 
 
 def pair_by_stem(images: Path, masks: Path, image_suffix: str = "", mask_suffix: str = "") -> list[_Named]:
@@ -210,7 +246,8 @@ def _pair(path: Path, line: int, row: dict[str, str], too_long: bool) -> Pair:
         if not text.isdecimal():
             raise DataError(f"{where}: {name} is {text!r}", "Pages are whole numbers, counted from 0.")
     numbers = {name: int(text) for name, text in pages.items()}
-    return Pair(composed(id_), image, path.parent / row["mask"], part, row.get("group"), **numbers)
+    mask = ImageRef(path.parent / row["mask"], numbers.get("mask_page"))
+    return Pair(composed(id_), ImageRef(image, numbers.get("image_page")), mask, part, row.get("group"))
 
 
 def _told_apart(folder: Path, image_suffix: str, mask_suffix: str) -> tuple[list[Path], list[Path]]:

@@ -44,7 +44,7 @@ def in_stacks(samples: Sequence[Sample], serial: bool | None, facts: Facts) -> t
     if serial is False or (serial is None and len(singles) < _LEAST):
         return list(samples), ()
     placed: dict[str, Sample] = {}
-    notes = []
+    found: list[list[Sample]] = []
     for name, numbers in _runs(singles, 2 if serial else _LEAST):
         run = {id_: number for id_, number in numbers.items() if id_ not in placed}
         if len(run) < (2 if serial else _LEAST):
@@ -56,12 +56,20 @@ def in_stacks(samples: Sequence[Sample], serial: bool | None, facts: Facts) -> t
         for s in members:
             place = (run[s.id] - first) // step
             placed[s.id] = replace(s, stack=name, place=place, group=name if s.group == s.id else s.group)
-        if serial is None:
-            notes.append(
-                f"{len(members)} numbered files, {members[0].id} to {members[-1].id}, are alike from one to the next: "
-                "taken as one stack; `dataset.serial=false` if they are unrelated"
-            )
-    return [placed.get(s.id, s) for s in samples], tuple(notes)
+        found.append(members)
+    return [placed.get(s.id, s) for s in samples], _told(found) if serial is None else ()
+
+
+def _told(stacks: Sequence[Sequence[Sample]]) -> tuple[str, ...]:
+    """A sentence on the stacks that were found."""
+    if not stacks:
+        return ()
+    count, first = sum(map(len, stacks)), stacks[0]
+    which = f"{first[0].id} to {first[-1].id}"
+    taken = f"{which}: taken as one stack" if len(stacks) == 1 else f"such as {which}: taken as {len(stacks)} stacks"
+    return (
+        f"{count} numbered files are alike from one to the next, {taken}; `dataset.serial=false` if they are unrelated",
+    )
 
 
 def _runs(samples: Sequence[Sample], least: int) -> list[tuple[str, dict[str, int]]]:
