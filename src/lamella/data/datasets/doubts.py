@@ -140,19 +140,20 @@ class Look:
         where = f"; {shown(rarest)} in {holders[0]}" + (f" and {len(holders) - 1} more" if len(holders) > 1 else "")
         numbers = f"the {len(self.masks)} masks hold {self._counted()}{where}"
         plain = self._plainly(self._sorted(list(self.pixels)))
-        ints = [value for value in self.pixels if isinstance(value, int)]
-        if not self.told and len(ints) == len(self.pixels) and sorted(ints)[:-1] == list(range(len(ints) - 1)):
-            top = max(ints)
-            if len(ints) == 3 and not any(1 in held and top in held for held in self.masks.values()):
-                both = declaration({"background": 0, "foreground": [1, top]})
-                hint = f"If {top} and 1 both mean foreground: {both}. "
-            else:
-                hint = ""
-            if top == 255:
+        ints = sorted(value for value in self.pixels if isinstance(value, int))
+        hint = ""
+        if not self.told and len(ints) == len(self.pixels):
+            low, top = ints[0], ints[-1]
+            if ints[:-1] == [0, 1] and not any(1 in held and top in held for held in self.masks.values()):
+                hint += (
+                    f"If {top} and 1 both mean foreground: {declaration({'background': 0, 'foreground': [1, top]})}. "
+                )
+            if top == 255 and ints[:-1] == list(range(len(ints) - 1)):
                 hint += "If 255 marks pixels that nobody labelled: dataset.ignore=255. "
-            if hint:
-                return DataError(numbers, f"{hint}Otherwise say what they mean, with names of your own: {plain}")
-        return DataError(numbers, f"Say what they mean, with names of your own: {plain}")
+            if low < 0 and self._plain(ints[1:]):
+                hint += f"If {low} marks pixels that nobody labelled: dataset.ignore={low}. "
+        say = "Otherwise say" if hint else "Say"
+        return DataError(numbers, f"{hint}{say} what they mean, with names of your own: {plain}")
 
     def _is_slip(self, one: Held) -> bool:
         return one.regions > 0 and one.pixels <= min(_RARE * self.everything, _SPECK * one.regions)

@@ -15,6 +15,7 @@ from lamella.data.datasets.held import threads
 from lamella.data.datasets.labelling import Border, Said, in_layers, layered, read_as
 from lamella.data.datasets.pairing import Affixes, Found, Pair, composed, from_csv, from_places
 from lamella.data.datasets.sections import in_stacks
+from lamella.data.io.decode import spacing_nm as told_spacing
 from lamella.data.io.decode import suffix
 from lamella.data.io.read import header, pages
 from lamella.data.types import Dataset, DatasetCard, ImageRef, Labelling, Sample
@@ -242,9 +243,7 @@ def _told(samples: Sequence[Sample], facts: Facts) -> tuple[tuple[float, float] 
     shown = [f"{size[0]:g} x {size[1]:g} nm" for size in sizes]
     if len(sizes) > 1 or told[None] or len(paths) < len({sample.image.path for sample in samples}):
         some = " or ".join(shown[:2]) + (", ..." if len(shown) > 2 else "")
-        return None, [
-            f"a pixel is {some} in some files and not in all: no distance in nanometres; `dataset.spacing_nm`"
-        ]
+        return None, [f"a pixel is {some} in some files, not in all: no nanometres; `dataset.spacing_nm` says it"]
     return (sizes[0][0], sizes[0][1]), [f"a pixel is {shown[0]} (height x width), as the files say"]
 
 
