@@ -157,13 +157,15 @@ def _as_learned(dataset: Dataset, trained: checkpoint.Trained, out: Console) -> 
     kept: dict[str, Any] = {
         "class_names": tuple(names[order.index(id_)] for id_ in range(count)),
         "mask_values": _renumbered(card.mask_values, order),
-        "labelling": replace(card.labelling, names=_renumbered(card.labelling.names, order)),
     }
+    if card.labelling.objects:
+        kept["labelling"] = replace(card.labelling, names=_renumbered(card.labelling.names, order))
     if order[0] == 0:  # the foreground is the same, and what is one of it
         return Dataset(replace(card, **kept), dataset.samples)
     if card.objects:
         out.print(f"warning: {card.objects} are not scored: {names[1]} is no foreground here", style="yellow")
-    kept["labelling"] = replace(kept["labelling"], border="none")
+    if card.labelling.objects:
+        kept["labelling"] = replace(kept["labelling"], border="none")  # its pixels would be foreground
     return Dataset(replace(card, **kept, objects=""), dataset.samples)
 
 
