@@ -297,7 +297,10 @@ def test_a_csv_with_all_columns(data):
         ("image,mask,image_page\ni/a.png,m/a_x.png,-1", "line 2: image_page is '-1'"),
         ("image,mask,image_page\nstack.tif,m/a_x.png,3", r"stack\.tif has no page 3, but 3 page\(s\)"),
         ("image,mask,image_page\nstack.tif,labels.tif,1", r"stack\.tif gives 1 image\(s\), .*labels\.tif 3 mask"),
-        ("image,mask\ni/a.png,m/a_x.png\ni/a.png,m/b_x.png", r"both give the image i/a"),
+        ("image,mask\ni/a.png,m/a_x.png\ni/a.png,m/a_x.png", "line 3: the same image and mask as in line 2"),
+        ("image,mask,class\ni/a.png,m/a_x.png,", "line 2: no class"),
+        ("image,mask,group\ni/a.png,m/a_x.png,p\ni/a.png,m/b_x.png,q", "line 3: another group or part than in line 2"),
+        ("image,mask,mask_page\ni/a.png,labels.tif,0\ni/a.png,labels.tif,1", "line 2: .* has several masks"),
         (b"image,mask\n\xe4.png,m/a_x.png", "is not text in UTF-8"),
     ],
 )
@@ -484,10 +487,10 @@ def test_places_that_are_wrong(tmp_path, pair):
     for masks in ({}, {"masks": where["images"]}):
         with pytest.raises(DataError, match="nothing in their names tells them apart") as caught:
             opened(tmp_path, images=where["images"], **masks)
-        assert "dataset.mask_suffix=_mask" in caught.value.remedy
-    with pytest.raises(DataError, match=r"no mask in .*images: no file's stem ends in _mask"):
+        assert f"dataset.masks={where['masks']}`? It pairs 3 of 3." in caught.value.remedy
+    with pytest.raises(DataError, match=r"no mask in .*images: no file's name ends in _mask"):
         opened(tmp_path, images=where["images"], mask_suffix="_mask")
-    (tmp_path / "images" / "train").mkdir()
+    write(tmp_path / "images" / "train" / "d.png", image())
     with pytest.raises(DataError, match=r"a\.png lies beside the sub-folder train/"):
         opened(tmp_path, **where)
     for file in [*where["images"].glob("*.png")]:

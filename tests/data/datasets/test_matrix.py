@@ -211,7 +211,7 @@ STYLES = [
     Style("a slip", ("uint8",), slips(binary(1), (2,)), slipped(cells, 1)),
     Style("slips among classes", ("uint8", "int32"), slips(plain([0, 1, 2]), (7, 9)), slipped(classes, 2)),
     Style("levels", ("uint8", "uint16"), levels, cells),
-    Style("1 here, 255 there", ("uint8", "uint16"), lambda s, n, t: (cells(s) * (255 if n % 2 else 1)).astype(t), cells),
+    Style("1 here, 255 there", ("uint8", "uint16"), lambda s, n, t: (cells(s) * (1, 255)[n % 2]).astype(t), cells),
     Style("layers", ("uint8", "bool"), lambda s, n, t: np.stack([s.classes == c for c in range(3)]).astype(t), classes),
     Style("layers without background", ("uint8",),
           lambda s, n, t: (255 * np.stack([s.classes == c for c in (1, 2)])).astype(t), classes),

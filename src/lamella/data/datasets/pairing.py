@@ -1,38 +1,48 @@
-"""Which image goes with which mask: by their stems in folders, as two stacks, or as a CSV says.
+"""Which image goes with which mask: two stacks, or files in folders by their names. No file is dropped silently."""
 
-No file is ever dropped silently.
-"""
-
-import csv
-import difflib
-import os
-import unicodedata
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from lamella.data.download.unpack import is_litter
-from lamella.data.io.read import SUFFIXES
-from lamella.data.types import PARTS, ImageRef, Role
+import numpy as np
+
+from lamella.data.datasets.listing import (
+    ANNOTATIONS,
+    File,
+    Listing,
+    composed,
+    ending,
+    is_file,
+    joined,
+    listed,
+    located,
+    named,
+)
+from lamella.data.datasets.names import NONE, Affixes, Match, match
+from lamella.data.datasets.outlines import is_annotation, pictures
+from lamella.data.datasets.proposals import MASK_WORDS, Proposal, proposal, spelt
+from lamella.data.io.read import header, read
+from lamella.data.types import ImageRef, Role
 from lamella.errors import DataError
 
-_Named = tuple[str, Path, Path]  # stem, image, mask
-_COLUMNS = ("image", "mask", "group", "part", "image_page", "mask_page")
-
-
-@dataclass(frozen=True)
-class Affixes:
-    """What the names of images and of masks begin and end in, beside what image and mask have in common.
-
-    A suffix is the end of the name without its file type (`_mask`), or of all of it (`_mask.png`, `.bmp`).
-    """
-
-    image_prefix: str = ""
-    image_suffix: str = ""
-    mask_prefix: str = ""
-    mask_suffix: str = ""
+_IMAGE_FOLDERS = {"images", "image", "img", "imgs", "original", "originals", "raw", "inputs", "input"}
+_MASK_FOLDERS = {
+    *("masks", "mask", "msk", "labels", "label", "gt", "groundtruth", "ground_truth", "ground truth", "annotations"),
+    *("annotation", "segmentation", "segmentations", "seg", "targets", "target", "rois", "roi"),
+}
+_ROLES = dict.fromkeys(_IMAGE_FOLDERS, "image") | dict.fromkeys(_MASK_FOLDERS, "mask")
+_PARTS: dict[str, Role] = {
+    **{"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"},
+    **{"test": "test", "testing": "test"},
+}
+_COCO_FILES = 12  # more JSON files than this are one an image
+_PIXELS = 50_000_000  # a picture with more is not looked into for a proposal
+_SIBLINGS = 8  # so many folders beside are looked into
+_CSV = "Or name each image and its mask in a CSV: `dataset.pairs=FILE`."
 
 
 @dataclass(frozen=True)
@@ -68,245 +78,452 @@ class Found(NamedTuple):
     notes: list[str]
 
 
-def from_places(images: str, masks: str | None, affixes: Affixes = Affixes()) -> Found:
-    """The pairs of two stacks, of two folders (which may be one), or of their sub-folders train/, val/ and test/.
+class _Files(NamedTuple):
+    """What is to be paired.
+
+    Attributes:
+        images: the files of images; or of both, where `masks` is None.
+        masks: pictures, or annotations.
+        coco: files that outline the objects of many images each, with the names of these; if any, they pair.
+        passed_over, notes: see `Found`.
+    """
+
+    images: list[File]
+    masks: list[File] | None
+    coco: dict[File, list[str]]
+    passed_over: Counter[str]
+    notes: list[str]
+
+
+def from_places(images: str, masks: str | None, affixes: Affixes = NONE) -> Found:
+    """The pairs of two stacks, or of two folders (which may be one) with all their sub-folders.
+
+    Files pair by their names, see `lamella.data.datasets.names.match`, in sub-folders of the same name. Sub-folders
+    train/, val/ and test/ are published parts. Besides, where it is plain: `images/` and `masks/` within one folder, or
+    within each of its sub-folders; a folder of masks an image, one file an object; COCO's one file for all images.
 
     Args:
-        images: a folder or a stack.
+        images: a folder or a stack; of a file that holds several arrays also which: "file.h5:/volume/raw".
         masks: the same; None: they lie among the images.
         affixes: what tells their names apart.
 
     Raises:
-        DataError: see `pair_by_stem`; a file where a folder is wanted; files beside the sub-folders; a sub-folder of
-            one that the other lacks.
+        DataError: a place is missing or empty, or holds a format that is not read; an image without a mask, a mask
+            without an image, two of one name. Where other affixes or folders would pair most of them, it says so.
     """
-    return Found(_from_places(Path(images), Path(images if masks is None else masks), affixes), Counter(), [])
-
-
-def _from_places(images: Path, masks: Path, affixes: Affixes) -> list[Pair]:
-    for path, key in ((images, "images"), (masks, "masks")):
+    (image_place, image_inside), (mask_place, mask_inside) = (
+        located(images),
+        located(images if masks is None else masks),
+    )
+    for path, key in ((image_place, "images"), (mask_place, "masks")):
         if not path.exists():
             raise DataError(f"{path} is missing", f"Set `dataset.{key}` to your folder of {key}, or to a stack.")
-    kind, mask_kind = ("file" if path.is_file() else "folder" for path in (images, masks))
+    kind, mask_kind = ("file" if is_file(path) else "folder" for path in (image_place, mask_place))
+    insides = image_inside, mask_inside
+    if kind == mask_kind == "file":
+        image, mask = (ImageRef(path, inside=i) for path, i in zip((image_place, mask_place), insides, strict=True))
+        mask = replace(mask, inside=mask_inside or entry(image_place, mask_place))
+        return Found([Pair(named(image_place).stem, image, mask)], Counter(), [])
+    if kind == "folder" and mask_kind == "file" and (names := _entries(mask_place)):
+        here = listed(image_place)
+        files = _Files(here.pictures, [], {named(mask_place): names}, here.passed_over, [])
+        return _by_entries(files, image_place)
     if kind != mask_kind:
         raise DataError(
-            f"{images} is a {kind}, {masks} a {mask_kind}",
-            "`dataset.images` and `dataset.masks` must be two files (stacks) or two folders.",
+            f"{image_place} is a {kind}, {mask_place} a {mask_kind}",
+            "`dataset.images` and `dataset.masks` must be two files (stacks) or two folders; or a folder of images and "
+            "a COCO file that names them.",
         )
-    if kind == "file":
-        return [Pair(composed(images.stem), ImageRef(images), ImageRef(masks))]
-    parts = _published(images)
-    if parts != _published(masks):
+    return _from_folders(image_place, mask_place, affixes, insides)
+
+
+def _from_folders(
+    image_place: Path, mask_place: Path, affixes: Affixes, insides: tuple[str | None, str | None]
+) -> Found:
+    """The pairs of two folders, or of one."""
+    files = _files(image_place, mask_place, affixes, insides)
+    _check_parts(image_place, mask_place, files)
+    if files.coco:
+        return _by_entries(files, image_place)
+    found = match(files.images, files.masks, affixes)
+    no_outlines = [f for f in found.masks if f.type in ANNOTATIONS and not is_annotation(f.path)]
+    found = found._replace(masks=[f for f in found.masks if f not in no_outlines])
+    if found.left and files.masks is not None and (several := _by_folder(files.images, files.masks, mask_place)):
+        return several._replace(passed_over=files.passed_over, notes=[*files.notes, *several.notes])
+    if found.left or not found.pairs:
+        raise _refused(image_place, mask_place, affixes, files, found)
+    notes = list(files.notes)
+    if found.unlike:
+        image, mask = next((image, mask) for key, image, mask in found.pairs if key == found.unlike[0])
+        notes.append(
+            f"{len(found.unlike)} of {len(found.pairs)} names differ from their masks' in capitals or in zeros before "
+            f"numbers alone, and are taken as the same: {image.path.name} with {mask.path.name}"
+        )
+    pairs = [
+        Pair(key, ImageRef(image.path, inside=insides[0]), ImageRef(mask.path, inside=insides[1]), _part(image))
+        for key, image, mask in found.pairs
+    ]
+    return Found(pairs, files.passed_over + Counter(map(ending, [*found.beside, *no_outlines])), notes)
+
+
+def _files(image_place: Path, mask_place: Path, affixes: Affixes, insides: tuple[str | None, str | None]) -> _Files:
+    """What is to be paired of two folders, or of one."""
+    if not image_place.samefile(mask_place):
+        here, there = listed(image_place, without=mask_place), listed(mask_place, without=image_place)
+        _check_some(image_place, "image", here, here.pictures)
+        _check_some(mask_place, "mask", there, there.pictures or there.annotations)
+        unused = [*here.annotations, *(there.annotations if there.pictures else [])]
+        passed_over = here.passed_over + there.passed_over + Counter(map(ending, unused))
+        coco = {} if there.pictures else _all_entries(there.annotations)
+        return _Files(here.pictures, there.pictures or there.annotations, coco, passed_over, [])
+    here = listed(image_place)
+    _check_some(image_place, "image", here, here.pictures)
+    if None not in insides and insides[0] != insides[1]:
+        return _Files(here.pictures, here.pictures, {}, here.passed_over + Counter(map(ending, here.annotations)), [])
+    if by_role := _by_role(here):
+        return by_role
+    if affixes == NONE and (coco := _all_entries(here.annotations)):
+        unused = [file for file in here.annotations if file not in coco]
+        return _Files(here.pictures, [], coco, here.passed_over + Counter(map(ending, unused)), [])
+    return _Files([*here.pictures, *here.annotations], None, {}, here.passed_over, [])
+
+
+def _check_some(place: Path, what: str, listing: Listing, files: Sequence[File]) -> None:
+    if files:
+        return
+    others = listing.passed_over + Counter(map(ending, listing.annotations))
+    if not others:
+        raise DataError(f"the folder {place} is empty", f"Put the {what}s there, or name another folder.")
+    raise DataError(
+        f"the folder {place} holds no {what}, but {counted(others)}",
+        f"Name the folder of {what}s, `dataset.{what}s=FOLDER`; or save them as PNG or TIFF.",
+    )
+
+
+def _by_role(here: Listing) -> _Files | None:
+    """The files of one folder as its sub-folders' names have it, where each file lies below one such; else None."""
+    spelt_as: dict[str, set[str]] = {"image": set(), "mask": set()}
+    sides: dict[str, list[File]] = {"image": [], "mask": []}
+    for file in [*here.pictures, *here.annotations]:
+        folders = file.folder.split("/")
+        roles = [(role, f) for f in folders if (role := _ROLES.get(f.casefold()))]
+        if len(roles) != 1:
+            if file.type in ANNOTATIONS:
+                continue
+            return None
+        role, name = roles[0]
+        spelt_as[role].add(name)
+        sides[role].append(file._replace(folder=joined(*(f for f in folders if f != name))))
+    if len(spelt_as["image"]) != 1 or len(spelt_as["mask"]) != 1:
+        return None
+    images, masks = ([f for f in side if f.type not in ANNOTATIONS] for side in sides.values())
+    drawn = [f for f in sides["mask"] if f.type in ANNOTATIONS]
+    if not images:
+        return None
+    note = "images are what lies in {}/, masks what lies in {}/".format(
+        *(name for names in spelt_as.values() for name in names)
+    )
+    used = {f.path for f in (masks or drawn)}
+    passed_over = here.passed_over + Counter(ending(f) for f in here.annotations if f.path not in used)
+    return _Files(images, masks or drawn, {} if masks else _all_entries(drawn), passed_over, [note])
+
+
+# --- published parts -------------------------------------------------------------------------------------
+
+
+def _part(file: File) -> Role:
+    return _PARTS.get(file.folder.split("/")[0].casefold(), "")
+
+
+def _check_parts(image_place: Path, mask_place: Path, files: _Files) -> None:
+    """Raises DataError where some files lie in published parts and others do not, or masks lie in other ones."""
+    parts = []
+    for place, side in ((image_place, files.images), (mask_place, files.masks)):
+        of_side = {_part(file) for file in side or ()}
+        if "" in of_side and len(of_side) > 1:
+            beside = next(file for file in side or () if not _part(file))
+            part = next(file.folder.split("/")[0] for file in side or () if _part(file))
+            raise DataError(
+                f"{beside.path} lies beside the sub-folder {part}/ of {place}",
+                "Images lie either all in sub-folders train/, val/ and test/, or none does.",
+            )
+        parts.append(of_side)
+    if files.masks and not files.coco and parts[0] != parts[1]:
         raise DataError(
-            f"{images} and {masks} hold different ones of the sub-folders train/, val/ and test/",
+            f"{image_place} and {mask_place} hold different ones of the sub-folders train/, val/ and test/",
             "Both need the same ones.",
         )
-    return [
-        Pair(f"{part}/{stem}" if part else stem, ImageRef(image), ImageRef(mask), part)
-        for part in parts
-        for stem, image, mask in pair_by_stem(images / part, masks / part, affixes.image_suffix, affixes.mask_suffix)
-    ]
 
 
-def from_csv(path: Path) -> Found:
-    """The pairs that the rows of a CSV name.
-
-    Its columns are image and mask and, where wanted, group, part, image_page and mask_page.
-    Paths are relative to the CSV, pages are counted from 0. Other columns are passed over, unless they look like
-    one of these misspelt. Semicolons may stand for commas, as some spreadsheets have it. Raises DataError that names
-    the line where something is missing or wrong.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"the file {path} is missing", "Set `dataset.pairs` to your CSV of pairs.") from None
-    except OSError as error:
-        raise DataError(f"the file {path} cannot be read: {error.strerror}", "Check the path.") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path} is not text in UTF-8", "Save it as CSV in UTF-8.") from None
-    lines = text.splitlines()
-    header = lines[0] if lines else ""
-    reader = csv.DictReader(lines, delimiter=";" if ";" in header and "," not in header else ",", restkey="")
-    reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-    _check_columns(path, list(reader.fieldnames))
-    pairs = [
-        _pair(path, reader.line_num, {name: (row[name] or "").strip() for name in _COLUMNS if name in row}, "" in row)
-        for row in reader
-    ]
-    if not pairs:
-        raise DataError(f"{path} has no row", "Write one line for each pair below the names of the columns.")
-    return Found(pairs, Counter(), [])
+# --- several masks an image ------------------------------------------------------------------------------
 
 
-def pair_by_stem(images: Path, masks: Path, image_suffix: str = "", mask_suffix: str = "") -> list[_Named]:
-    """The images of a folder, each with the mask of the same stem.
-
-    Hidden files (`.DS_Store`, `._copy.png`) and Windows' `Thumbs.db` and `desktop.ini` are nobody's images and
-    are passed over; any other file that is no image is an error, and so is a folder.
-
-    Args:
-        images, masks: folders. They may be one: then the longer suffix that a stem ends in decides.
-        image_suffix: what every image's stem ends in, and its mask's lacks: "_img" in `a_img.tif`.
-        mask_suffix: the same of masks.
-
-    Returns:
-        (stem without its suffix, image, mask), sorted by stem.
-
-    Raises:
-        DataError: a folder is missing or empty or holds something else, an image has no mask, a mask no image,
-            a stem occurs twice or lacks its suffix, or one folder holds both and no suffix tells them apart.
-    """
-    if images.is_dir() and masks.is_dir() and images.samefile(masks):
-        image_paths, mask_paths = _told_apart(images, image_suffix, mask_suffix)
-    else:
-        image_paths, mask_paths = _pictures(images), _pictures(masks)
-    image_files = _by_stem(image_paths, image_suffix, "image_suffix")
-    mask_files = _by_stem(mask_paths, mask_suffix, "mask_suffix")
-    problems = []
-    if lonely := [image_files[stem] for stem in sorted(image_files.keys() - mask_files.keys())]:
-        problems.append(f"{_some(lonely)} without a mask in {masks}")
-    if orphans := [mask_files[stem] for stem in sorted(mask_files.keys() - image_files.keys())]:
-        problems.append(f"{_some(orphans)}: a mask without an image in {images}")
-    if problems:
-        apart = f", apart from {image_suffix!r} and {mask_suffix!r}" if image_suffix + mask_suffix else ""
+def _by_folder(images: Sequence[File], masks: Sequence[File], mask_place: Path) -> Found | None:
+    """Each image with all masks of one folder: of its own name, or of the folder that it alone lies in; else None."""
+    of_folder: defaultdict[str, list[File]] = defaultdict(list)
+    for mask in masks:
+        of_folder[mask.folder].append(mask)
+    inside = Counter(image.folder for image in images)
+    pairs, without, used = [], [], 0
+    for image in images:
+        own = image.folder != "" and inside[image.folder] == 1
+        key = next((k for k in (image.key, image.folder if own else "") if k and k in of_folder), None)
+        if key is None:
+            without.append(image)
+            continue
+        paths = [mask.path for mask in of_folder[key]]
+        used += len(paths)
+        id_ = key if key.split("/")[-1] == image.stem else image.key
+        pairs.append(Pair(id_, ImageRef(image.path), ImageRef(paths[0], others=tuple(paths[1:])), _part(image)))
+    if used < len(masks) or 2 * len(pairs) <= len(images):
+        return None
+    if without:
         raise DataError(
-            "; ".join(problems),
-            f"Image and mask must have the same name{apart} (any suffix). Add what is missing, or remove what is left "
-            "over.",
+            f"{_some(without)} without a folder of masks in {mask_place}; {len(pairs)} of {len(images)} have one",
+            "Add the masks; an image without objects has one mask that is 0 everywhere.",
         )
-    return [(stem, image_files[stem], mask_files[stem]) for stem in sorted(image_files)]
+    numbers = [len(pair.mask.paths) for pair in pairs]
+    return Found(pairs, Counter(), [f"each image has a folder of masks, with {_range(numbers)} files each"])
 
 
-def contents(folder: Path) -> list[Path]:
-    """The files and folders in a folder, sorted, without hidden files and what systems leave behind.
+# --- COCO ------------------------------------------------------------------------------------------------
 
-    Raises DataError where the folder is missing or may not be read.
+
+def _entries(path: Path) -> list[str]:
+    """The names of the images in a COCO file; none of any other."""
+    return pictures(path) if path.suffix.lower() == ".json" and is_annotation(path) else []
+
+
+def _all_entries(annotations: Sequence[File]) -> dict[File, list[str]]:
+    """The COCO files among some, with the names of their images; such files are few."""
+    jsons = [file for file in annotations if file.type == ".json"]
+    if len(jsons) > _COCO_FILES:
+        return {}
+    return {file: names for file in jsons if (names := _entries(file.path))}
+
+
+def _split(name: str) -> tuple[str, ...]:
+    return tuple(part for part in composed(name).replace("\\", "/").split("/") if part not in ("", "."))
+
+
+def _by_entries(files: _Files, place: Path) -> Found:
+    """Each image with its entry in a COCO file, by the name that this gives it, seen from its own folder or any."""
+    by_end: defaultdict[tuple[str, ...], list[File]] = defaultdict(list)
+    for image in files.images:
+        parts = (*image.folder.split("/"), composed(image.path.name)) if image.folder else (composed(image.path.name),)
+        for start in range(len(parts)):
+            by_end[parts[start:]].append(image)
+    pairs: dict[File, Pair] = {}
+    missing = []
+    for coco, names in files.coco.items():
+        for name in names:
+            image = _named_by(name, coco, by_end)
+            if image is None:
+                missing.append(name)
+            elif image in pairs:
+                raise DataError(
+                    f"{coco.path} names {image.path} again: {name!r}",
+                    "Each image belongs to the data once: remove one.",
+                )
+            else:
+                pairs[image] = Pair(image.key, ImageRef(image.path), ImageRef(coco.path, inside=name), _part(image))
+    where = " and ".join(str(coco.path) for coco in files.coco)
+    if missing:
+        raise DataError(
+            f"of {len(missing) + len(pairs)} images that {where} names {len(missing)} are not in {place}, or more than "
+            f"once: {', '.join(missing[:3])}" + (" ..." if len(missing) > 3 else ""),
+            "Add them, or name the folder that holds them: `dataset.images=FOLDER`.",
+        )
+    if left := [image for image in files.images if image not in pairs]:
+        raise DataError(
+            f"{len(left)} of {len(files.images)} images in {place} have no entry in {where}: {_some(left)}",
+            f"An entry without objects says that there are none. {_CSV}",
+        )
+    notes = [*files.notes, f"{where} outlines the objects of {len(pairs)} images"]
+    return Found([pairs[image] for image in files.images], files.passed_over, notes)
+
+
+def _named_by(name: str, coco: File, by_end: dict[tuple[str, ...], list[File]]) -> File | None:
+    """The image that a COCO file means; None where there is none, or more than one."""
+    parts = _split(name)
+    within = tuple(coco.folder.split("/")) if coco.folder else ()
+    for wanted in ((*within, *parts), *(parts[start:] for start in range(len(parts)))):
+        found = by_end.get(wanted, [])
+        if len(found) == 1:
+            return found[0]
+        near = [image for image in found if image.folder == coco.folder]
+        if len(near) == 1:
+            return near[0]
+    return None
+
+
+def entry(image: Path, mask: Path) -> str | None:
+    """What a COCO file calls an image: the same name, with the longest end of its path; None of any other mask.
+
+    Raises DataError where it has no entry, or several.
     """
-    try:
-        paths = sorted(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        raise DataError(f"the folder {folder} is missing", "Put the data there, or name another folder.") from None
-    except OSError as error:
-        raise DataError(f"the folder {folder} cannot be read: {error.strerror}", "Allow yourself to read it.") from None
-    return [path for path in paths if not is_litter(path.name)]
-
-
-def composed(text: str) -> str:
-    """The text in Unicode's composed form (NFC): macOS spells an umlaut as two characters, others as one."""
-    return unicodedata.normalize("NFC", text)
-
-
-def _published(folder: Path) -> list[Role]:
-    """Which of the sub-folders there are; [""] where the folder holds images itself."""
-    paths = contents(folder)
-    parts = [part for part in PARTS if (folder / part).is_dir()]
-    beside = [path for path in paths if path.name not in parts]
-    if parts and beside:
+    if not (names := _entries(mask)):
+        return None
+    parts = tuple(map(composed, image.absolute().parts))
+    fitting = {name for name in names if parts[-len(_split(name)) :] == _split(name)}
+    fitting = fitting or {name for name in names if _split(name)[-1] == parts[-1]}
+    if len(fitting) != 1:
         raise DataError(
-            f"{beside[0]} lies beside the sub-folder {parts[0]}/ of {folder}",
-            "Images lie either in the folder itself or in sub-folders train/, val/ and test/, and nothing else does.",
+            f"{mask} has {len(fitting)} entries for {image}, not one",
+            f"It names {len(names)} images: {', '.join(names[:3])}{' ...' * (len(names) > 3)}.",
         )
-    return parts or [""]
+    return fitting.pop()
 
 
-def _check_columns(path: Path, names: list[str]) -> None:
-    for name in names:
-        near = difflib.get_close_matches(name.lower(), _COLUMNS, n=1, cutoff=0.8)
-        if name not in _COLUMNS and near and near[0] not in names:
-            raise DataError(f"{path} has a column {name!r}", f"Did you mean {near[0]}?")
-    if missing := [name for name in ("image", "mask") if name not in names]:
-        raise DataError(
-            f"{path} has no column {' and no column '.join(missing)}; it has {', '.join(names) or 'none'}",
-            f"The first line names the columns: {', '.join(_COLUMNS)}; the first two are needed.",
-        )
-    if twice := [name for name in _COLUMNS if names.count(name) > 1]:
-        raise DataError(f"{path} has the column {twice[0]} twice", "Remove one.")
+# --- what does not pair ----------------------------------------------------------------------------------
 
 
-def _pair(path: Path, line: int, row: dict[str, str], too_long: bool) -> Pair:
-    where = f"{path}, line {line}"
-    if too_long:
-        raise DataError(f"{where}: more values than columns", "Quote a value that holds a comma.")
-    for name in ("image", "mask"):
-        if not row[name]:
-            raise DataError(f"{where}: no {name}", "Each line needs an image and a mask.")
-        if not (path.parent / row[name]).is_file():
-            remedy = "Paths are relative to the CSV's own folder."
-            raise DataError(f"{where}: there is no file {path.parent / row[name]}", remedy)
-    part = next((part for part in ("", *PARTS) if part == row.get("part", "")), None)
-    if part is None:
-        raise DataError(f"{where}: part is {row['part']!r}", "It is train, val, test or, on all lines, empty.")
-    if row.get("group") == "":
-        raise DataError(f"{where}: no group", "Where there is a column group, each line has one.")
-    image = path.parent / row["image"]
-    # Seen from the CSV, so that the data may be moved as a whole and keep its ids, and with them its split.
-    id_ = Path(os.path.relpath(image, path.parent)).with_suffix("").as_posix()
-    pages = {name: row[name] for name in ("image_page", "mask_page") if row.get(name)}
-    for name, text in pages.items():
-        if not text.isdecimal():
-            raise DataError(f"{where}: {name} is {text!r}", "Pages are whole numbers, counted from 0.")
-    numbers = {name: int(text) for name, text in pages.items()}
-    mask = ImageRef(path.parent / row["mask"], numbers.get("mask_page"))
-    return Pair(composed(id_), ImageRef(image, numbers.get("image_page")), mask, part, row.get("group"))
-
-
-def _told_apart(folder: Path, image_suffix: str, mask_suffix: str) -> tuple[list[Path], list[Path]]:
-    """The images and the masks of one folder."""
-    if image_suffix == mask_suffix:
-        raise DataError(
-            f"images and masks are both in {folder}, and nothing in their names tells them apart",
-            "Name the folder of masks, `dataset.masks=FOLDER`, or what their names end in: "
+def _refused(image_place: Path, mask_place: Path, affixes: Affixes, files: _Files, found: Match) -> DataError:
+    """The error over files that do not pair, with the keys under which most would."""
+    one = files.masks is None
+    hint = _proposed(image_place, mask_place, affixes, files, len(found.pairs))
+    if one and affixes.of_images == affixes.of_masks:
+        return DataError(
+            f"images and masks are both in {image_place}, and nothing in their names tells them apart",
+            hint
+            or "Name the folder of masks, `dataset.masks=FOLDER`, or what their names end in: "
             "`dataset.mask_suffix=_mask` where `a.tif` has the mask `a_mask.png`.",
         )
-    longer = max(image_suffix, mask_suffix, key=len)
-    paths = _pictures(folder)
-    with_longer = [path for path in paths if _ends(path, longer)]
-    others = [path for path in paths if not _ends(path, longer)]
-    images, masks = (with_longer, others) if longer == image_suffix else (others, with_longer)
-    for files, what, suffix in ((images, "image", image_suffix), (masks, "mask", mask_suffix)):
-        if not files:
-            raise DataError(
-                f"no {what} in {folder}" + (f": no file's stem ends in {suffix}" if suffix else ""),
-                f"Set `dataset.{what}_suffix` to what the stems of {what}s end in.",
+    sides = (("image", affixes.of_images, found.images), ("mask", affixes.of_masks, found.masks))
+    for what, (prefix, suffix), left in sides:
+        if one and not found.pairs and not left:
+            ends = [f"begins with {prefix}"] * bool(prefix) + [f"ends in {suffix}"] * bool(suffix)
+            return DataError(
+                f"no {what} in {image_place}" + (f": no file's name {' and '.join(ends)}" if ends else ""),
+                hint or f"Set `dataset.{what}_prefix` or `dataset.{what}_suffix` to what the names of {what}s have.",
             )
-    return images, masks
+    if found.strays:
+        keys = [f"dataset.{key}={value}" for key, value in asdict(affixes).items() if value]
+        return DataError(
+            f"the names are not as {' '.join(keys)} says: {_some(found.strays)}",
+            hint or f"Correct the key, or give the files such names. {_CSV}",
+        )
+    if found.twofold:
+        first, second = found.twofold[0]
+        more = f" (and {len(found.twofold) - 1} more)" if len(found.twofold) > 1 else ""
+        return DataError(
+            f"{first.path} and {second.path.name} have the same stem, so their pair is ambiguous{more}",
+            hint or f"Say which type is meant, such as {spelt('image_suffix', first.type)}; or rename one.",
+        )
+    problems = []
+    if found.images:
+        problems.append(f"{_some(found.images)} without a mask in {mask_place}")
+    if found.masks:
+        problems.append(f"{_some(found.masks)}: a mask without an image in {image_place}")
+    given = " ".join(f"{key}={value!r}" for key, value in asdict(affixes).items() if value)
+    apart = f", apart from {given}" if given else ""
+    return DataError(
+        "; ".join(problems),
+        hint or f"Image and mask must have the same name{apart} (of any type). Add what is missing. {_CSV}",
+    )
 
 
-def _pictures(folder: Path) -> list[Path]:
-    """The images of a folder that holds nothing else, at least one."""
-    paths = contents(folder)
-    for path in paths:
-        if path.suffix.lower() not in SUFFIXES or path.is_dir():
-            raise DataError(
-                f"{path} is not an image this program reads",
-                f"It reads files named {', '.join(SUFFIXES)}. Move everything else out of the folder.",
-            )
-    if not paths:
-        raise DataError(f"the folder {folder} is empty", "Put the images there, or name another folder.")
-    return paths
+def _proposed(image_place: Path, mask_place: Path, affixes: Affixes, files: _Files, paired: int) -> str:
+    """The keys, to be copied, under which most files would pair; "" where none are found."""
+    tried: list[tuple[Sequence[File], Sequence[File] | None, dict[str, str]]] = []
+    if files.masks is not None:
+        tried.append((files.images, files.masks, {}))
+    else:
+        drawn = [f for f in files.images if f.type in ANNOTATIONS]
+        looked_at = drawn if any(is_annotation(f.path) for f in drawn[:3]) else []
+        tried.append(([*(f for f in files.images if f.type not in ANNOTATIONS), *looked_at], None, {}))
+    if coco := _coco_beside(image_place, files.images):
+        return coco
+    best, keys = None, {}
+    for images, masks, places in tried + list(_elsewhere(image_place, mask_place, files)):
+        better_than = max(paired, best.paired if best else 0)
+        found = match(images, masks, NONE) if places else None
+        if found and len(found.pairs) > better_than and found.left == 0:
+            best = Proposal(NONE, found)
+        elif proposed := proposal(images, masks, _has_fewer_values, better_than):
+            best = proposed
+        else:
+            continue
+        keys = places
+    if best is None:
+        return ""
+    changed = {k: v for k, v in asdict(best.affixes).items() if v != getattr(affixes, k)}
+    typed = " ".join(spelt(key, value) for key, value in {**keys, **changed}.items())
+    return f"Did you mean `{typed}`? It pairs {best.paired} of {best.total}."
 
 
-def _by_stem(paths: Iterable[Path], suffix: str, key: str) -> dict[str, Path]:
-    """Files by their stem without `suffix`, which `key` sets."""
-    files: dict[str, Path] = {}
-    for path in paths:
-        if not _ends(path, suffix):
-            raise DataError(
-                f"the stem of {path} does not end in {suffix}",
-                f"Correct `dataset.{key}`, or move out of the folder what does not belong there.",
-            )
-        stem = composed(path.stem).removesuffix(composed(suffix))
-        if (other := files.setdefault(stem, path)) is not path:
-            problem = f"{other} and {path.name} have the same stem, so their pair is ambiguous"
-            raise DataError(problem, "Rename or remove one.")
-    return files
+def _coco_beside(image_place: Path, images: Sequence[File]) -> str:
+    """The key for a COCO file in the folder above that names all images; "" where there is none."""
+    beside = [named(path) for path in sorted(image_place.absolute().parent.glob("*.json"))]
+    for coco, names in _all_entries(beside).items():
+        if {_split(name)[-1] for name in names} == {composed(file.path.name) for file in images}:
+            return f"Did you mean `{spelt('masks', str(coco.path))}`? It names all {len(names)} images."
+    return ""
 
 
-def _ends(path: Path, suffix: str) -> bool:
-    stem, suffix = composed(path.stem), composed(suffix)
-    return stem.endswith(suffix) and stem != suffix
+def _elsewhere(
+    image_place: Path, mask_place: Path, files: _Files
+) -> Iterator[tuple[Sequence[File], Sequence[File], dict[str, str]]]:
+    """Other folders that may have been meant, with the keys that name them."""
+    if files.masks is None:
+        within = _by_top(f for f in files.images if f.type not in ANNOTATIONS)
+        for one, other in combinations(sorted(within, key=lambda name: bool(MASK_WORDS.search(name))), 2):
+            places = {"images": str(image_place / one), "masks": str(image_place / other)}
+            yield within[one], within[other], places
+        siblings = [
+            p for p in sorted(image_place.absolute().parent.iterdir()) if MASK_WORDS.search(p.name) and p.is_dir()
+        ]
+        for folder in siblings[:_SIBLINGS]:
+            if not folder.samefile(image_place):
+                with suppress(DataError):
+                    there = listed(folder)
+                    yield (
+                        files.images,
+                        there.pictures or there.annotations,
+                        {"masks": str(image_place.parent / folder.name)},
+                    )
+    else:
+        within = _by_top(files.masks)
+        for folder in within:
+            yield files.images, within[folder], {"masks": str(mask_place / folder)}
 
 
-def _some(paths: list[Path]) -> str:
-    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return ", ".join(str(p) for p in paths[:3]) + more
+def _by_top(files: Iterable[File]) -> dict[str, list[File]]:
+    """Files by the first folder they are in, without those in none, and seen from there."""
+    within: defaultdict[str, list[File]] = defaultdict(list)
+    for file in files:
+        top, _, rest = file.folder.partition("/")
+        if top:
+            within[top].append(file._replace(folder=rest))
+    return dict(islice(within.items(), _SIBLINGS))
+
+
+def _has_fewer_values(image: File, mask: File) -> bool:
+    """Whether the second of two pictures looks more like a mask than the first; also where one cannot be read."""
+    try:
+        heads = [header(ImageRef(file.path)) for file in (image, mask)]
+        if heads[0].channels != heads[1].channels:
+            return heads[0].channels > heads[1].channels
+        if heads[0].height * heads[0].width > _PIXELS:
+            return True
+        values = [len(np.unique(read(ImageRef(file.path)))) for file in (image, mask)]
+    except DataError:
+        return True
+    return values[1] <= values[0]
+
+
+def counted(passed_over: Counter[str]) -> str:
+    """How many files were passed over, in words: "43 files: 40 *_seg.npy, 3 *.txt"."""
+    total = passed_over.total()
+    kinds = ", ".join(f"{count} {name}" for name, count in passed_over.most_common(6))
+    return f"{total} file{'s' * (total > 1)}: {kinds}" + (" ..." if len(passed_over) > 6 else "")
+
+
+def _range(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _some(files: Sequence[File]) -> str:
+    more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+    return ", ".join(str(file.path) for file in files[:3]) + more
