@@ -15,7 +15,6 @@ from PIL import Image
 from lamella.config.paths import CHECKOUT
 from lamella.data.datasets.folder import folder
 from lamella.data.io.labels import read_labels
-from lamella.data.io.read import size
 from lamella.data.types import IGNORE
 from lamella.errors import LamellaError
 
@@ -308,7 +307,7 @@ def ways(remedy):
 def wrong(dataset, style, drawn):
     """What is not as it was drawn; "" where all is."""
     for number, (sample, scene) in enumerate(zip(dataset.samples, drawn, strict=True)):
-        labels = read_labels(sample.mask, dataset.card, size(sample.image))
+        labels = read_labels(sample.mask, dataset.card, sample.image)
         truth = style.truth(scene, number)
         if style.objects:
             if labels.objects is None:

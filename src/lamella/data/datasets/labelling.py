@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from lamella.data.annotations import category_names, is_annotation
 from lamella.data.cache.facts import Facts
 from lamella.data.datasets import classes as meanings
 from lamella.data.datasets.classes import Classes
@@ -39,8 +41,24 @@ def read_as(masks: Sequence[ImageRef], said: Said, facts: Facts) -> tuple[Classe
         ConfigError: keys that contradict each other, a faulty declaration.
         DataError: no mask can be read, or their meaning is not plain.
     """
+    drawn = {ref.path for ref in masks if is_annotation(ref.path)}
+    if drawn and any(ref.path not in drawn for ref in masks):
+        other = next(ref for ref in masks if ref.path not in drawn)
+        raise DataError(
+            f"{other} is a mask, and {min(drawn)} holds outlines",
+            "Keep to one of the two, or make two data sets of them.",
+        )
     several = any(ref.others or ref.labels for ref in masks)
-    _check(said, several)
+    _check(said, several or bool(drawn))
+    if drawn:
+        names = _called(sorted(drawn))
+        ignore = meanings.ignored(said.ignore, True)
+        meaning = (
+            meanings.found_objects(names, ignore)
+            if said.classes is None
+            else meanings.declared_objects(said.classes, ignore, names)
+        )
+        return meaning, Labelling("drawn", said.border, meaning.objects)
     if several:
         meaning = _of_files(masks, said)
         return meaning, Labelling("files", said.border, meaning.objects)
@@ -96,6 +114,22 @@ def _check(said: Said, several: bool) -> None:
         raise ConfigError(f"dataset.{taken[0]} and dataset.{taken[1]} are both set", "Use one of the two.")
     if taken and (said.instances or several):
         raise ConfigError(f"dataset.{taken[0]} is set, but masks tell objects apart", f"Leave out dataset.{taken[0]}.")
+
+
+def _called(paths: Sequence[Path]) -> list[str]:
+    """The names that annotations give their objects, in the order of the files. Raises DataError where none is sound."""
+
+    def look(path: Path) -> list[str] | DataError:
+        try:
+            return category_names(path)
+        except DataError as fault:
+            return fault
+
+    found = threads(look, paths)
+    read = [names for names in found if not isinstance(names, DataError)]
+    if not read:
+        raise next(fault for fault in found if isinstance(fault, DataError))
+    return list(dict.fromkeys(name for names in read for name in names))
 
 
 def _of_files(masks: Sequence[ImageRef], said: Said) -> Classes:
