@@ -11,7 +11,14 @@ from lamella.data.datasets.labelling import Said, read_as
 from lamella.data.types import IGNORE, ImageRef, Labelling
 from lamella.errors import ConfigError, DataError
 
-NOTHING = {"classes": None, "ignore": None, "instances": False, "border": "background", "threshold": None, "layers": False}
+NOTHING = {
+    "classes": None,
+    "ignore": None,
+    "instances": False,
+    "border": "background",
+    "threshold": None,
+    "layers": False,
+}
 
 
 @pytest.fixture
@@ -97,7 +104,9 @@ def test_said_to_be_numbered_and_is_not(read):
     assert "255 is in 12 pieces in" in text
     assert "set `dataset.objects=cells`" in text
     assert "'dataset.classes={background: 0, object: []}'" in text
-    assert read([blobs(*[255] * 12)] * 3, instances=True, classes={"background": 0, "object": []})[1].objects == "values"
+    assert (
+        read([blobs(*[255] * 12)] * 3, instances=True, classes={"background": 0, "object": []})[1].objects == "values"
+    )
     assert "there is no object" in remedy(read, [blobs()] * 3, instances=True)
 
 

@@ -117,7 +117,7 @@ def _check(said: Said, several: bool) -> None:
 
 
 def _called(paths: Sequence[Path]) -> list[str]:
-    """The names that annotations give their objects, in the order of the files. Raises DataError where none is sound."""
+    """The names that annotations give their objects, in the order of the files. Raises DataError where none is read."""
 
     def look(path: Path) -> list[str] | DataError:
         try:
