@@ -185,7 +185,7 @@ def test_objects_of_several_classes(tmp_path):
     assert "'dataset.classes={background: [], red: [rbc], wbc: [wbc]}'" in caught.value.remedy
     with pytest.raises(ConfigError, match="names 'wcb', which no object is called"):
         of_files(tmp_path, labels, ignore="wcb")
-    with pytest.raises(ConfigError, match="'rbc' stands in dataset.classes.b and in another class"):
+    with pytest.raises(ConfigError, match=r"'rbc' stands in dataset\.classes\.b and in another class"):
         of_files(tmp_path, labels, classes={"background": [], "a": ["rbc", "wbc"], "b": "rbc"})
 
 
@@ -261,7 +261,7 @@ def test_a_layer_a_class(read, tmp_path):
         tifffile.imwrite(tmp_path / f"l{number}.tif", mask[1:] * 255, photometric="minisblack")
     assert read_as(refs, Said(**NOTHING | {"layers": True}), facts)[1].layers == "rest"
     tifffile.imwrite(tmp_path / "l1.tif", whole[1], photometric="minisblack")
-    with pytest.raises(DataError, match="unlike numbers of layers: 2 in .*l0.* and 3 in"):
+    with pytest.raises(DataError, match=r"unlike numbers of layers: 2 in .*l0.* and 3 in"):
         read_as(refs, Said(**NOTHING | {"layers": True}), facts)
     tifffile.imwrite(tmp_path / "l1.tif", np.ones((2, 24, 24), np.uint8), photometric="minisblack")
     with pytest.raises(DataError, match=r"l1\.tif has not a layer a class"):
