@@ -22,13 +22,13 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from lamella.cli.command_line import read
 from lamella.cli.help import refuse_hidden, template
-from lamella.cli.messages import Message, mistake, refusal
+from lamella.cli.messages import mistake, refusal
 from lamella.cli.sources import search
 from lamella.cli.sweep import RefusedJobError, Sweep, checked
 from lamella.config.paths import CONF, at_home, data, home, store_file
 from lamella.config.schema import SCHEMAS
 from lamella.config.words import hints_of, kind_and_key, plain_group, target_class
-from lamella.errors import LamellaError
+from lamella.errors import LamellaError, report
 
 _sweep: str | None = None  # of the job that runs in this process
 
@@ -72,10 +72,10 @@ class Job:
                 self.bugs.append(error)
                 raise
             if self._sweep is None:
-                sys.exit(_report(message, error if self._debug else None))
+                sys.exit(report(message, error if self._debug else None))
             own = HydraConfig.get()
             which = _which(own.job.num, OmegaConf.to_container(own.overrides.task, resolve=False))
-            _report((message[0], "\n  ".join(filter(None, (message[1], which)))), error if self._debug else None)
+            report((message[0], "\n  ".join(filter(None, (message[1], which)))), error if self._debug else None)
             raise ReportedError from error
 
 
@@ -110,7 +110,7 @@ def main(command: str, job: Callable[[DictConfig], Any]) -> None:
     except Stopped as stop:
         for number in (signal.SIGINT, signal.SIGTERM):  # an impatient second one must not disturb Python's own end
             signal.signal(number, signal.SIG_IGN)
-        _report((stop.problem, ""), None)
+        report((stop.problem, ""), None)
         with contextlib.suppress(LamellaError):
             if sweep:
                 sweep.end()
@@ -125,11 +125,11 @@ def main(command: str, job: Callable[[DictConfig], Any]) -> None:
         assert isinstance(cause, Exception)
         problem, remedy = mistake(cause) or refusal(cause, command, job.overrides)
         message = problem, "\n  ".join(filter(None, (remedy, _which(job.number, job.overrides))))
-        sys.exit(_report(message, cause if debug else None))
+        sys.exit(report(message, cause if debug else None))
     except Exception as error:
         if any(error is bug for bug in bugs):
             raise
-        sys.exit(_report(mistake(error) or refusal(error, command, sys.argv[1:]), error if debug else None))
+        sys.exit(report(mistake(error) or refusal(error, command, sys.argv[1:]), error if debug else None))
 
 
 def register() -> None:
@@ -142,7 +142,8 @@ def register() -> None:
         store.store(name=f"{command}_schema", node=_composable(schema))
         help_ = {"app_name": "lamella", "template": template(command), "header": "", "footer": ""}
         store.store(group="hydra/help", name=command, node=help_)
-    store.store(name="compare", node=OmegaConf.load(CONF / "compare.yaml"))
+    for name in ("compare", "folders"):  # for comparing, which must not see the folder `experiment`
+        store.store(name=name, node=OmegaConf.load(CONF / f"{name}.yaml"))
     OmegaConf.register_new_resolver("lamella.home", lambda path: str(home() / path), replace=True)
     OmegaConf.register_new_resolver("lamella.store", lambda: f"sqlite:///{store_file()}", replace=True)
     started = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"  # one for all processes of a sweep
@@ -214,14 +215,3 @@ def _composable(schema: type) -> type:
 def _which(number: int, overrides: Any) -> str:
     """The job of a sweep that is meant, by its number and what it was given."""
     return f"In job {number}: {' '.join(map(str, overrides))}"
-
-
-def _report(message: Message, error: Exception | None) -> int:
-    """Writes a message, and the traceback of `error`, to stderr; returns the exit code."""
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-    problem, remedy = message
-    sys.stderr.write(f"error: {problem}\n" + (f"  {remedy}\n" if remedy else ""))
-    if error is not None:
-        traceback.print_exception(error)
-    return 1

@@ -287,6 +287,7 @@ class Compare:
     cases: Annotated[int, Key("worst, typical and best images shown, each", least=0)]
     output: Annotated[str, Key("folder of the reports", path=True)]
     tracking: StoreKeys
+    paths: PathsKeys
     debug: Annotated[bool, Key("show tracebacks")]
 
 

@@ -12,11 +12,12 @@ from lamella.data.loaders.crops import whole
 from lamella.data.prepared import PreparedData
 from lamella.data.types import IGNORE
 from lamella.evaluation import error_maps, scores
-from lamella.evaluation.image_scores import ScoreSettings
+from lamella.evaluation.image_scores import Numbered, ScoreSettings
 from lamella.hardware import Hardware
 from lamella.inference.segmenter import Segmenter
 from lamella.inference.settings import OperatingPoint
 from lamella.metrics import calibration
+from lamella.plaintext import write_csv
 from lamella.plots import run as figures
 
 
@@ -56,7 +57,14 @@ def evaluate_test(
     batches = whole(samples, data.store, ahead=hardware.device.type == "cuda")
     temperature = operating_point.temperature
     scored = scores.score_images(
-        segmenter, batches, hardware, settings, samples=samples, temperature=temperature, each=each
+        segmenter,
+        batches,
+        hardware,
+        settings,
+        samples=samples,
+        temperature=temperature,
+        each=each,
+        numbered=lambda place: Numbered(data.store.objects(samples[place])),
     )
     found = scores.columns(scored, names, operating_point.neurite_threshold)
     values = scores.summary(scored, found, names, settings)
@@ -67,15 +75,15 @@ def evaluate_test(
         values["test/v_rand/threshold"] = operating_point.neurite_threshold
         values |= scores.oracle(scored)
     (folder / "scores").mkdir(parents=True)
-    pd.DataFrame(scores.rows(scored, found)).to_csv(folder / "scores" / "test.csv", index=False)
+    write_csv(pd.DataFrame(scores.rows(scored, found)), folder / "scores" / "test.csv")
     if cell_rows := scores.cell_rows(scored):
-        pd.DataFrame(cell_rows).to_csv(folder / "scores" / "cells.csv", index=False)
+        write_csv(pd.DataFrame(cell_rows), folder / "scores" / "cells.csv")
     confusion = np.sum(confusions, axis=0)
     figures.confusion_matrix(folder / "figures" / "confusion_matrix.png", confusion, names, heading)
     if histograms := scored.histograms():
         values["calibration/temperature"] = temperature
         table = reliability(histograms)
-        table.to_csv(folder / "scores" / "reliability.csv", index=False)
+        write_csv(table, folder / "scores" / "reliability.csv")
         figures.reliability(folder / "figures" / "reliability.png", table, temperature, heading)
     _draw(data, found["dice"], predictions, folder / "figures", heading, shown)
     return values
