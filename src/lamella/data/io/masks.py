@@ -86,6 +86,15 @@ def mask_values(ref: ImageRef, labelling: Labelling = PLAIN) -> dict[MaskValue, 
     return {_value(c, coloured): n for c, n in zip(found.tolist(), counts.tolist(), strict=True)}
 
 
+def mask_codes(ref: ImageRef, labelling: Labelling = PLAIN) -> Codes:
+    """A mask with one whole number a pixel, (H, W), of which the nth smallest stands for `mask_values`' nth value.
+
+    Raises:
+        DataError: see `mask_values`.
+    """
+    return _codes(ref, True, labelling)[0]
+
+
 def _as_declared(
     ref: ImageRef, values: Mapping[MaskValue, int], labelling: Labelling, objects: bool = False
 ) -> tuple[Codes, bool]:
