@@ -13,11 +13,8 @@ from lamella.config.key import Key
 from lamella.data.cache.facts import Facts
 from lamella.data.datasets.held import threads
 from lamella.data.datasets.labelling import Border, Said, in_layers, layered, read_as
-from lamella.data.datasets.listing import composed
-from lamella.data.datasets.names import Affixes
-from lamella.data.datasets.pairing import Found, Pair, from_places
+from lamella.data.datasets.pairing import Affixes, Found, Pair, composed, from_csv, from_places
 from lamella.data.datasets.sections import in_stacks
-from lamella.data.datasets.table import from_csv
 from lamella.data.io.decode import spacing_nm as told_spacing
 from lamella.data.io.decode import suffix
 from lamella.data.io.read import header, pages

@@ -4,9 +4,12 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lamella.data.io.formats.container import chosen
 from lamella.data.io.formats.volume import Volume
@@ -44,14 +47,22 @@ def npz(ref: ImageRef) -> Iterator[Volume]:
     shape, dtype = found[name]
     if dtype.hasobject:
         raise _objects(ref)
-    with np.load(ref.path, allow_pickle=False) as arrays:
+    stat = ref.path.stat()
+    yield Volume(
+        f"{ref.path}:{name}",
+        shape,
+        dtype,
+        lambda index: _unpacked(ref.path, name, stat.st_mtime_ns, stat.st_size)[index],
+    )
 
-        def read(index: Any) -> Any:
-            with ONE_AT_A_TIME:
-                array = arrays[name]
-            return np.asarray(array)[index]
 
-        yield Volume(f"{ref.path}:{name}", shape, dtype, read)
+@lru_cache(maxsize=1)
+def _unpacked(path: Path, name: str, _changed: int, _bytes: int) -> npt.NDArray[Any]:
+    """A whole array of a .npz file, kept for the next page of it: it cannot be unpacked page by page."""
+    with ONE_AT_A_TIME, np.load(path, allow_pickle=False) as arrays:
+        array: npt.NDArray[Any] = arrays[name]
+        array.flags.writeable = False
+        return array
 
 
 def _head(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

@@ -24,7 +24,11 @@ def opened(ref: ImageRef) -> Iterator[Volume]:
             if isinstance(item, h5py.Dataset) and item.ndim > 1 and item.dtype.kind in "buifc":
                 found["/" + name] = item.shape, item.dtype
 
-        file.visititems(look)
+        named = file.get(ref.inside) if ref.inside is not None else None
+        if isinstance(named, h5py.Dataset):  # looking through all may take long
+            look(named.name.strip("/"), named)
+        if not found:
+            file.visititems(look)
         name = chosen(ref, found)
         data = file[name]
         axes = _axes(data)

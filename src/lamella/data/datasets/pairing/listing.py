@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from lamella.data import annotations as drawn
 from lamella.data.download.unpack import is_litter
-from lamella.data.io.read import SUFFIXES, header
+from lamella.data.io.read import SUFFIXES, header, suffix
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
 
-ANNOTATIONS = (".json", ".geojson", ".roi", ".zip")
+ANNOTATIONS = drawn.suffixes
 TYPES = (*SUFFIXES, *ANNOTATIONS)
 # Tables, texts, settings, scripts, places on a map, weights: nobody's images.
 _BESIDE = (
@@ -102,19 +103,6 @@ def ending(file: File) -> str:
         if file.stem.endswith(end):
             return f"*{end}{file.type}"
     return f"*{file.type}" if file.type else file.path.name
-
-
-def located(text: str) -> tuple[Path, str | None]:
-    """The file that a user names, and what inside it: `file.h5:/volume/raw`."""
-    place, colon, inside = text.rpartition(":")
-    if colon and inside and not Path(text).exists() and Path(place).exists():
-        return Path(place), inside
-    return Path(text), None
-
-
-def suffix(path: Path) -> str:
-    """The type of a file by its name, in small letters."""
-    return path.suffix.lower()
 
 
 def is_file(path: Path) -> bool:

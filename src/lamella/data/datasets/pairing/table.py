@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from lamella.data.datasets.listing import composed, is_file, located
-from lamella.data.datasets.pairing import Found, Pair, entry
+from lamella.data.datasets.pairing.coco import entry
+from lamella.data.datasets.pairing.listing import composed, is_file
+from lamella.data.datasets.pairing.pairs import Found, Pair
+from lamella.data.io.read import located
 from lamella.data.types import PARTS, ImageRef
 from lamella.errors import DataError
 

@@ -8,13 +8,13 @@ from dataclasses import asdict
 from itertools import islice, product
 from typing import NamedTuple
 
-from lamella.data.datasets.listing import ANNOTATIONS, File, joined
-from lamella.data.datasets.names import Affixes, Match, match, plain
+from lamella.data.datasets.pairing.listing import ANNOTATIONS, File, joined
+from lamella.data.datasets.pairing.names import Affixes, Match, match, plain
 
 MASK_WORDS = re.compile(
     r"mask|msk|label|lbl|seg|truth|annot|target|instance|(?<![a-z])(?:gt|rois?|objects?)(?![a-z])", re.IGNORECASE
 )
-_IMAGE_WORDS = re.compile(r"image|img|raw|orig|photo|input|source|(?<![a-z])(?:im|src|pic)(?![a-z])", re.IGNORECASE)
+IMAGE_WORDS = re.compile(r"image|img|raw|orig|photo|input|source|(?<![a-z])(?:im|src|pic)(?![a-z])", re.IGNORECASE)
 _SEPARATORS = "_-. +"
 _FIRST_WORD = re.compile(r"[^\W\d]+[_\-. ]*")
 _ALTERNATIVES = 8  # what stands beside more affixes than this is no name's core
@@ -94,7 +94,7 @@ def spelt(key: str, value: str) -> str:
 def _roles(affixes: Affixes) -> bool | None:
     """Whether the names say which are the masks: True as it stands, False the other way round, None not at all."""
     image, mask = ("".join(side) for side in (affixes.of_images, affixes.of_masks))
-    for word, of_mask in ((MASK_WORDS, True), (_IMAGE_WORDS, False)):
+    for word, of_mask in ((MASK_WORDS, True), (IMAGE_WORDS, False)):
         found = [bool(word.search(text)) for text in (image, mask)]
         if found[0] != found[1]:
             return found[1] == of_mask
@@ -112,13 +112,11 @@ def _turned(affixes: Affixes) -> Affixes:
 def _candidates(images: Sequence[File], masks: Sequence[File] | None) -> Iterator[Affixes]:
     """Affixes that names share, plain ones first. Of one folder's the names say which are the masks', if they do."""
     for types in _types(images, masks):
-        sides = [
-            _of_type(files, t) for files, t in zip((images, images if masks is None else masks), types, strict=True)
-        ]
+        sides = [_of_type(images, types[0]), _of_type(images if masks is None else masks, types[1])]
         together = masks is None and types == ("", "")
-        for prefixes in _prefixes(*sides, together):
+        for prefixes in _prefixes(sides[0], sides[1], together):
             cut = [_without(files, prefix) for files, prefix in zip(sides, prefixes, strict=True)]
-            for ends in [("", ""), *_shared(*cut, _before_suffix, together and prefixes == ("", ""))]:
+            for ends in [("", ""), *_shared(cut[0], cut[1], _before_suffix, together and prefixes == ("", ""))]:
                 affixes = Affixes(prefixes[0], ends[0] + types[0], prefixes[1], ends[1] + types[1])
                 yield _turned(affixes) if masks is None and _roles(affixes) is False else affixes
 
@@ -128,13 +126,17 @@ def _types(images: Sequence[File], masks: Sequence[File] | None) -> Iterator[_Tw
     yield "", ""
     kinds = [[t for t, _ in Counter(f.type for f in files).most_common(4)] for files in (images, masks or ())]
     if masks is None:
+        yield from (("", type_) for type_ in kinds[0] if type_ in ANNOTATIONS)
         yield from product(kinds[0], kinds[0])
     else:
         yield from islice(product(*(["", *each] if len(each) > 1 else [""] for each in kinds)), 1, None)
 
 
-def _of_type(files: Sequence[File], type_: str) -> list[File]:
-    return [file for file in files if type_ in ("", file.type)]
+def _of_type(files: Sequence[File], type_: str) -> Sequence[File]:
+    """The files of a type; of "" the pictures, or annotations where there are no others."""
+    if type_:
+        return [file for file in files if file.type == type_]
+    return [file for file in files if file.type not in ANNOTATIONS] or files
 
 
 def _prefixes(images: Sequence[File], masks: Sequence[File], together: bool) -> list[_Two]:
@@ -179,7 +181,7 @@ def _shared(
 
 def _apart(first: str, second: str, at: int) -> bool:
     """Whether two affixes tell more apart than numbers do, and have no part of the core in common; `at` is its end."""
-    if first == second or all(re.fullmatch(r"[\W_]*\d*", text) for text in (first, second)):
+    if len({re.sub(r"[\W_\d]+", "", text) for text in (first, second)}) == 1:
         return False
     return not (first and second and first[at] == second[at] and first[at] not in _SEPARATORS)
 

@@ -1,13 +1,14 @@
 """Which files go together, by their names alone."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from lamella.data.datasets.listing import ANNOTATIONS, TYPES, File, composed, joined, suffix
+from lamella.data.datasets.pairing.listing import ANNOTATIONS, TYPES, File, composed, joined
+from lamella.data.io.read import suffix
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Match(NamedTuple):
         pairs: what their names have in common, image, mask.
         images, masks: those left over.
         strays: those whose names are neither an image's nor a mask's.
-        beside: those whose names say that they were made of an image that has its mask: a_overlay.png of a.tif.
+        beside: those whose names say that they were made of an image that has its mask, such as a_overlay.png of
+            a.tif; counted under *_overlay.png.
         twofold: files that have the same name but for their type.
         unlike: the pairs that differ in capitals, or in zeros before a number, by what the image's name is.
     """
@@ -52,7 +54,7 @@ class Match(NamedTuple):
     images: list[File]
     masks: list[File]
     strays: list[File]
-    beside: list[File]
+    beside: Counter[str]
     twofold: list[tuple[File, File]]
     unlike: list[str]
 
@@ -82,13 +84,15 @@ def match(images: Sequence[File], masks: Sequence[File] | None, affixes: Affixes
     for files, sides in ((images, affixes.of_images), (masks, affixes.of_masks)):
         ends = _Ends.of(*sides)
         named: dict[str, File] = {}
+        ambiguous: set[str] = set()
         for file in files:
             core = ends.core(file)
             if core is None:
                 strays.append(file)
-            elif (other := named.setdefault(joined(file.folder, core), file)) is not file:
+            elif (other := named.setdefault(key := joined(file.folder, core), file)) is not file:
                 twofold.append((other, file))
-        by_key.append(named)
+                ambiguous.add(key)
+        by_key.append({key: file for key, file in named.items() if key not in ambiguous})
     of_images, of_masks = by_key
     pairs = {key: (file, of_masks[key]) for key, file in of_images.items() if key in of_masks}
     unlike = _nearly(of_images, of_masks, exact=set(pairs)) if len(pairs) < min(len(of_images), len(of_masks)) else {}
@@ -101,7 +105,7 @@ def match(images: Sequence[File], masks: Sequence[File] | None, affixes: Affixes
         [file for file in left if file not in beside],
         [of_masks[key] for key in sorted(of_masks) if of_masks[key].path not in matched],
         [file for file in strays if file not in beside],
-        sorted(beside),
+        Counter(beside.values()),
         twofold,
         sorted(unlike),
     )
@@ -163,22 +167,25 @@ def _nearly(images: dict[str, File], masks: dict[str, File], exact: set[str]) ->
     return {key: of_masks[plain(key)] for key in images if key not in exact and plain(key) in of_masks}
 
 
-def _beside(strays: list[File], images: list[File], pairs: dict[str, tuple[File, File]]) -> set[File]:
-    """The strays that begin or end with the name of a pair; of images left over, such that each pair has one of.
+def _beside(strays: list[File], images: list[File], pairs: dict[str, tuple[File, File]]) -> dict[File, str]:
+    """The strays that begin with the name of a pair, and such of which each pair has one, with what they are called.
 
-    A name ends where something that is no letter and no digit follows: a1 is nothing of a.
+    Of images left over only the latter, and none that are numbered. A name ends where something that is no letter and
+    no digit follows, or begins behind such: a1 is nothing of a.
     """
-    found = {file for file in strays if file.type in ANNOTATIONS}
-    thirds: defaultdict[str, list[File]] = defaultdict(list)
+    found = {file: f"*{file.type}" for file in strays if file.type in ANNOTATIONS}
+    kinds: defaultdict[str, list[File]] = defaultdict(list)
+    sure = set(strays)
     for file in [*strays, *images]:
-        stem = file.stem
-        cuts = [place for place in range(len(stem), 0, -1) if not stem[place : place + 1].isalnum()]
-        if cut := next((place for place in cuts if joined(file.folder, stem[:place]) in pairs), 0):
-            thirds[stem[cut:] + file.type].append(file)
-        elif any(joined(file.folder, stem[place + 1 :]) in pairs for place in cuts):
-            thirds[""].append(file)
-    kept = set(images)
-    for end, files in thirds.items():
-        each = 1 < len(pairs) == len(files) and not re.fullmatch(r"[\W_]*\d*\.\w+", end)
-        found.update(file for file in files if file not in kept or (each and end))
+        for place in range(len(file.stem), -1, -1):
+            start, rest = file.stem[:place], file.stem[place:]
+            if not rest[:1].isalnum() and joined(file.folder, start) in pairs:
+                kinds[f"*{rest}{file.type}"].append(file)
+                break
+            if rest and not start[-1:].isalnum() and joined(file.folder, rest) in pairs:
+                kinds[f"{start}*{file.type}"].append(file)
+                break
+    for kind, files in kinds.items():
+        each = 1 < len(pairs) == len(files) and re.search(r"[^\W\d_]", kind[: kind.rindex(".")])
+        found.update({file: kind for file in files if each or (file in sure and kind.startswith("*"))})
     return found
