@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from lamella.data.io import pillow as pictures
 from lamella.data.io import tiff
@@ -49,6 +48,35 @@ def stored(ref: ImageRef, indices: bool = False) -> npt.NDArray[Any]:
     """
     with _decoding(ref.path):
         array = tiff.read(ref, indices) if _is_tiff(ref.path) else pictures.read(ref.path, indices)
+    return _native(array)
+
+
+def blocks(ref: ImageRef, indices: bool = False) -> Iterator[npt.NDArray[Any]]:
+    """The rows of one picture from top to bottom, some at a time, together what `stored` gives.
+
+    Small pictures, and those whose file is no TIFF in strips or tiles, come as one block.
+
+    Args:
+        ref: the picture.
+        indices: see `stored`.
+
+    Raises:
+        DataError: see `lamella.data.io.read.read`.
+    """
+    top, height = 0, 1
+    while top < height:
+        if _is_tiff(ref.path):
+            with _decoding(ref.path):
+                array, height = tiff.read_from(ref, indices, top)
+            yield _native(array)
+        else:
+            array = stored(ref, indices)
+            height = len(array)
+            yield array
+        top += len(array)
+
+
+def _native(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.dtype.kind == "b":
         array = array * np.uint8(255)
     return np.asarray(array, array.dtype.newbyteorder("="), order="C")
@@ -139,8 +167,8 @@ def _decoding(path: Path) -> Iterator[None]:
         raise DataError(f"{path} is missing", "Check the path and `paths.data`.") from None
     except PermissionError:
         raise DataError(f"{path} may not be read", "Allow yourself to read it, or copy it.") from None
-    except Image.DecompressionBombError as error:
-        raise DataError(f"{path} is too large: {error}", "Save it as TIFF, or cut it into parts.") from None
+    except MemoryError:
+        raise DataError(f"{path} does not fit into memory", "Cut it and its mask into smaller images.") from None
     except Exception as error:  # decoders raise anything over damaged files
         said = " ".join(str(error).split()) or type(error).__name__
         raise DataError(

@@ -16,6 +16,8 @@ import numpy.typing as npt
 import tifffile
 
 from lamella.config.paths import typed
+from lamella.data.io.memory import require_memory
+from lamella.data.io.pieces import read_rows, rows_at
 from lamella.data.io.pillow import transparent, upright
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
@@ -48,11 +50,19 @@ class _Stack:
 
 
 def read(ref: ImageRef, indices: bool = False) -> npt.NDArray[Any]:
-    """The pixels of one picture, (H, W) or (H, W, C), of the stored type; upright, an opaque alpha left out.
+    """The pixels of one picture, (H, W) or (H, W, C). See `read_from`."""
+    return read_from(ref, indices, None)[0]
+
+
+def read_from(ref: ImageRef, indices: bool, top: int | None) -> tuple[npt.NDArray[Any], int]:
+    """Some rows of one picture, (h, W) or (h, W, C), of the stored type, and its height.
+
+    Upright, an opaque alpha left out. Of large pictures some rows, where the file allows it, else all.
 
     Args:
         ref: the file, the page, and the axes where the file itself does not name them.
         indices: a mask is meant: a palette's indices are welcome, JPEG compression is not.
+        top: the first of the rows; None for all in one go.
 
     Raises:
         DataError: see `lamella.data.io.read.read`.
@@ -63,14 +73,19 @@ def read(ref: ImageRef, indices: bool = False) -> npt.NDArray[Any]:
         axis = _page_axis(stack, ref)
         lead = _lead(stack)
         grid, axes = np.arange(len(stack.planes)).reshape(stack.shape[:lead]), stack.axes
+        height, itemsize = stack.shape[axes.index("Y")], stack.first.dtype.itemsize
+        shape = tuple(size for place, size in enumerate(stack.shape) if place != axis)
+        rows = None if top is None or axis not in (None, *range(lead)) else rows_at(top, stack.first, shape, height)
+        if rows is None:
+            require_memory(ref, shape, itemsize)
         if axis is not None and axis < lead:  # only the planes of this page are decoded
             grid, axes, axis = np.take(grid, ref.page or 0, axis=axis), axes.replace(axes[axis], ""), None
-        planes = [_plane(stack, int(number), ref, indices) for number in grid.flat]
-        array = np.stack(planes).reshape(*grid.shape, *stack.shape[lead:])
+        planes = [_plane(stack, int(number), ref, indices, rows) for number in grid.flat]
+        array = np.stack(planes).reshape(*grid.shape, *planes[0].shape)
         if axis is not None:
             array, axes = array.take(ref.page or 0, axis), axes.replace(axes[axis], "")
         array = array.transpose([axes.index(letter) for letter in "YXCS" if letter in axes])
-        return _without_alpha(array, stack.first, ref) if "S" in axes else array
+        return _without_alpha(array, stack.first, ref) if "S" in axes else array, height
 
 
 def header(ref: ImageRef) -> tuple[int, int, int, np.dtype[Any]]:
@@ -214,23 +229,29 @@ def _lead(stack: _Stack) -> int:
     return lead
 
 
-def _plane(stack: _Stack, number: int, ref: ImageRef, indices: bool) -> npt.NDArray[Any]:
-    """One plane, decoded and upright."""
+def _plane(stack: _Stack, number: int, ref: ImageRef, indices: bool, rows: range | None) -> npt.NDArray[Any]:
+    """One plane, or some of its rows, decoded and upright."""
     page = stack.planes[number]
     if page is None:
         raise ValueError(f"plane {number} is missing")
+    shape = list(stack.shape[_lead(stack) :])
+    if rows is not None:
+        shape[stack.axes.index("Y") - _lead(stack)] = len(rows)
     if isinstance(page, np.ndarray):
-        array = _turned(page, stack.first).astype(stack.first.dtype)
+        array = _turned(page, stack.first)
+        if rows is not None:
+            array = np.take(array, rows, axis=stack.first.axes.index("Y"))
+        array = array.astype(stack.first.dtype)
     else:
         page = page if page.is_virtual else page.aspage()  # tifffile's frames take the first page's word for all
-        array = _decoded(page, ref, indices)
-    if array.shape != stack.shape[_lead(stack) :] or array.dtype != stack.first.dtype:
+        array = _decoded(page, ref, indices, rows)
+    if array.shape != tuple(shape) or array.dtype != stack.first.dtype:
         raise DataError(f"the pages of {stack.path} differ in size or type", "Save each as its own file.")
     return array
 
 
-def _decoded(page: Any, ref: ImageRef, indices: bool) -> npt.NDArray[Any]:
-    """A tifffile.TiffPage -> its array, upright, of the stored type and with the page's own axes. See `read`."""
+def _decoded(page: Any, ref: ImageRef, indices: bool, rows: range | None) -> npt.NDArray[Any]:
+    """A tifffile.TiffPage -> its array, upright, of the stored type and with the page's own axes. See `read_from`."""
     kind = tifffile.PHOTOMETRIC.YCBCR if page.compression == _APERIO_YCBCR else page.photometric
     allowed = (
         kind in _GREY_OR_RGB
@@ -249,11 +270,13 @@ def _decoded(page: Any, ref: ImageRef, indices: bool) -> npt.NDArray[Any]:
     _check_complete(page)
     try:
         try:
-            array = page.asarray(maxworkers=1)  # what other threads log would not be heard
+            # one worker: what other threads log would not be heard
+            array = page.asarray(maxworkers=1) if rows is None else read_rows(page, rows)
         except RuntimeError:  # of a codec
             if page.is_tiled or page.imagelength % page.rowsperstrip == 0:
                 raise
             array = _with_spare_rows(page, ref)
+            array = array if rows is None else np.take(array, rows, axis=page.axes.index("Y"))
         return _turned(array, page)
     except (NotImplementedError, ImportError) as error:  # known, but not for such pixels, or not in this build
         raise _unknown_packing(page, ref) from error
