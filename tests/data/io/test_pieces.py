@@ -23,7 +23,7 @@ CHANNELS = {"metadata": {"axes": "CYX"}, "photometric": "minisblack"}
 def small(monkeypatch):
     """All pictures are large, and pieces are of about 8 rows."""
     monkeypatch.setattr(pieces, "LARGE", 100)
-    monkeypatch.setattr(pieces, "_PIECE", 450)
+    monkeypatch.setattr(pieces, "PIECE", 450)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,11 @@ def small(monkeypatch):
 def test_blocks_are_the_picture(tmp_path, small, array, options, page):
     tifffile.imwrite(tmp_path / "a.tif", array, **options)
     ref = ImageRef(tmp_path / "a.tif", page)
-    blocks = list(decode.blocks(ref))
+    found = list(decode.blocks(ref))
+    blocks = [block.pixels for block in found]
     assert len(blocks) >= 4
+    assert [block.top for block in found] == np.cumsum([0, *map(len, blocks)])[:-1].tolist()
+    assert {block.height for block in found} == {70}
     whole = decode.stored(ref)
     assert {block.dtype for block in blocks} == {whole.dtype}
     assert all(block.flags.c_contiguous for block in blocks)
@@ -70,14 +73,15 @@ def test_blocks_are_the_picture(tmp_path, small, array, options, page):
 def test_a_turned_picture_is_read_whole(tmp_path, small, orientation):
     tifffile.imwrite(tmp_path / "a.tif", GREY, **STRIPS, extratags=[(274, "H", 1, orientation, True)])
     (block,) = decode.blocks(ImageRef(tmp_path / "a.tif"))
-    assert np.array_equal(block, decode.stored(ImageRef(tmp_path / "a.tif")))
+    assert np.array_equal(block.pixels, decode.stored(ImageRef(tmp_path / "a.tif")))
 
 
 def test_a_spare_row_of_the_last_strip_is_left_out(tmp_path, small):
-    tifffile.imwrite(tmp_path / "a.tif", np.pad(GREY, ((0, 2), (0, 0))), **STRIPS, compression="lzw")
+    tifffile.imwrite(tmp_path / "a.tif", np.pad(GREY, ((0, 2), (0, 0))), **STRIPS, compression="lzw", metadata=None)
     with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
         file.pages[0].tags["ImageLength"].overwrite(70)
-    assert np.array_equal(np.concatenate(list(decode.blocks(ImageRef(tmp_path / "a.tif")))), GREY)
+    blocks = [block.pixels for block in decode.blocks(ImageRef(tmp_path / "a.tif"))]
+    assert np.array_equal(np.concatenate(blocks), GREY)
 
 
 def test_what_is_cut_off_is_told(tmp_path, small):

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from lamella.data.io import pillow as pictures
 from lamella.data.io import tiff
+from lamella.data.io.blocks import Block
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
 
@@ -51,7 +52,7 @@ def stored(ref: ImageRef, indices: bool = False) -> npt.NDArray[Any]:
     return _native(array)
 
 
-def blocks(ref: ImageRef, indices: bool = False) -> Iterator[npt.NDArray[Any]]:
+def blocks(ref: ImageRef, indices: bool = False) -> Iterator[Block]:
     """The rows of one picture from top to bottom, some at a time, together what `stored` gives.
 
     Small pictures, and those whose file is no TIFF in strips or tiles, come as one block.
@@ -67,12 +68,12 @@ def blocks(ref: ImageRef, indices: bool = False) -> Iterator[npt.NDArray[Any]]:
     while top < height:
         if _is_tiff(ref.path):
             with _decoding(ref.path):
-                array, height = tiff.read_from(ref, indices, top)
-            yield _native(array)
+                found, height = tiff.read_from(ref, indices, top)
+            array = _native(found)
         else:
             array = stored(ref, indices)
             height = len(array)
-            yield array
+        yield Block(array, top, height)
         top += len(array)
 
 

@@ -73,6 +73,25 @@ def stretch(image: Pixels, percentiles: Sequence[float]) -> npt.NDArray[np.uint1
     Returns:
         uint16 (C, H, W).
     """
-    low, high = np.percentile(image, list(percentiles), axis=(1, 2), keepdims=True)
+    return stretched(image, np.percentile(image, list(percentiles), axis=(1, 2), keepdims=True))
+
+
+def stretched(image: Pixels, limits: npt.NDArray[np.float64]) -> npt.NDArray[np.uint16]:
+    """What `stretch` makes of an image, or of some of its rows, whose percentiles are known: (2, C, 1, 1)."""
+    low, high = limits
     share = (image - low) / np.where(high > low, high - low, 1)
     return np.asarray((16384 + share * 32767).round().clip(0, 65535), np.uint16)
+
+
+def counted_percentiles(counts: npt.NDArray[np.int64], percentiles: Sequence[float]) -> npt.NDArray[np.float64]:
+    """The percentiles of each channel's levels, (2, C, 1, 1), from how often each level from 0 on occurs, (C, levels).
+
+    The same as `np.percentile` gives, between two levels, too.
+    """
+    found = np.zeros((len(percentiles), len(counts), 1, 1))
+    for channel, below in enumerate(counts.cumsum(axis=1)):
+        for number, percent in enumerate(percentiles):
+            place = percent / 100 * (below[-1] - 1)
+            lower, upper = np.searchsorted(below, [np.floor(place), np.ceil(place)], side="right")
+            found[number, channel] = lower + (upper - lower) * (place - np.floor(place))
+    return found

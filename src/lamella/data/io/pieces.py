@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lamella.data.io.blocks import PIECE
 from lamella.data.io.memory import LARGE
-
-_PIECE = 16 * 2**20  # bytes of decoded rows at a time, about
 
 
 def rows_at(top: int, page: Any, shape: tuple[int, ...], height: int) -> range | None:
@@ -25,7 +24,7 @@ def rows_at(top: int, page: Any, shape: tuple[int, ...], height: int) -> range |
     step = _step(page) if size > LARGE else None
     if step is None or step >= height:
         return None
-    some = max(1, _PIECE * height // size // step) * step
+    some = max(1, PIECE * height // size // step) * step
     return range(top, min(top + some, height))
 
 
@@ -36,7 +35,7 @@ def read_rows(page: Any, rows: range) -> npt.NDArray[Any]:
     """
     if _step(page) is None:
         return np.take(page.asarray(maxworkers=1), rows, axis=page.axes.index("Y"))
-    planes, _, height, width, samples = page.shaped
+    planes, _, _, width, samples = page.shaped
     out = np.empty((planes, len(rows), width, samples), page.dtype)
     if page.is_contiguous:
         _read_plain(page, rows, out)
