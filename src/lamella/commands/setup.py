@@ -143,7 +143,8 @@ def assemble(cfg: Config, data: PreparedData, hardware: Hardware) -> "tuple[Segm
     from lamella.training.task import SegmentationTask
 
     keys, split, class_names = cfg.data, data.split, data.dataset.card.class_names
-    found = intensity_stats(data.store.image(sample) for sample in split.train)
+    levels = {one.sample.id: one.stats.levels for one in data.report.looked}
+    found = intensity_stats([levels[sample.id] for sample in split.train])
     normalise = Normalise(found.mean, found.std, found.low, found.high)
     augmentation = made(cfg.augment, Augmentation)
     window = window_size(keys.crop, augmentation)

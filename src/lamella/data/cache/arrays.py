@@ -115,9 +115,10 @@ class Store:
                 small = None if labels.objects is None else shrink_objects(labels.objects, self.scale)
                 yield _whole(parted(Labels(shrink_mask(labels.classes, self.scale), small), self._border))
             elif is_large(truth := self.truth(sample)):
-                for strip in strips((truth.shape[0], truth.shape[1]), self.scale, rows_at_a_time(truth)):
+                size = truth.shape[0], truth.shape[1]
+                height = scaled_size(size, self.scale)[0]
+                for strip in strips(size, height, rows_at_a_time(truth)):
                     piece = rows_of(truth, strip.first, strip.last)
-                    height = scaled_size((truth.shape[0], truth.shape[1]), self.scale)[0]
                     yield Block(shrink_mask(piece, self.scale, strip), strip.top, height)
             else:
                 yield _whole(shrink_mask(truth, self.scale))
@@ -160,9 +161,10 @@ class Store:
         return read_image(sample.image, self.card.channels)
 
     def _recall_pixels(self, ref: ImageRef, make: Callable[[], str]) -> str:
-        return str(self.facts.recall(f"pixels {_FORMAT} {self._source(ref)} {self.card.channels}", make))
+        return str(self.facts.recall(f"pixels {_FORMAT} {self.source(ref)} {self.card.channels}", make))
 
-    def _source(self, ref: ImageRef) -> str:
+    def source(self, ref: ImageRef) -> str:
+        """What a picture is read from, by content: part of the name of all that is made of it."""
         files = " ".join(self.facts.sha256(path) for path in ref.paths)
         return f"{files} {ref.page} {ref.axes} {ref.inside} {ref.labels}"
 
@@ -175,7 +177,7 @@ class Store:
         return str(meaning(self.card))
 
     def _array(self, ref: ImageRef, key: str, make: Callable[[], Iterator[Block]]) -> Pixels:
-        name = hashlib.sha256(f"{_FORMAT} {self._source(ref)} {key}".encode()).hexdigest()[:40]
+        name = hashlib.sha256(f"{_FORMAT} {self.source(ref)} {key}".encode()).hexdigest()[:40]
         path = self.folder / name[:2] / f"{name}.npy"
         try:
             return _load(path)

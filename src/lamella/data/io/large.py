@@ -18,14 +18,13 @@ def input_blocks(
     image: Pixels, offset: tuple[float, float], scale: float, percentiles: Sequence[float] | None
 ) -> Iterator[Block]:
     """The image as the network is given it, (C, h, w), some rows at a time, of a large array as stored, (C, H, W)."""
-    size, rows = (image.shape[1], image.shape[2]), rows_at_a_time(image)
-    limits = None
-    if percentiles is not None:
-        limits = _percentiles(image, offset, percentiles)
-    for strip in strips(size, scale, rows):
+    size = image.shape[1], image.shape[2]
+    limits = None if percentiles is None else _percentiles(image, offset, percentiles)
+    height = scaled_size(size, scale)[0]
+    for strip in strips(size, height, rows_at_a_time(image)):
         piece = _moved(image, offset, strip.first, strip.last)
         piece = piece if limits is None else stretched(piece, limits)
-        yield Block(shrink(piece, scale, strip), strip.top, scaled_size(size, scale)[0])
+        yield Block(shrink(piece, scale, strip), strip.top, height)
 
 
 def _moved(image: Pixels, offset: tuple[float, float], first: int, last: int) -> Pixels:

@@ -42,10 +42,15 @@ class Strip(NamedTuple):
     box: tuple[float, float, float, float]
 
 
-def strips(size: tuple[int, int], scale: float, rows: int) -> Iterator[Strip]:
-    """The strips, from top to bottom, in which a large picture (H, W) is made smaller, each of about so many rows."""
+def strips(size: tuple[int, int], small: int, rows: int) -> Iterator[Strip]:
+    """The strips, from top to bottom, in which a large picture is made smaller.
+
+    Args:
+        size: (H, W) of the large picture.
+        small: the small one's height.
+        rows: how many of the large one become a strip, about.
+    """
     height, width = size
-    small = scaled_size(size, scale)[0]
     step, by = max(1, rows * small // height), height / small
     for top in range(0, small, step):
         bottom = min(top + step, small)
