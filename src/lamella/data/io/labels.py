@@ -20,7 +20,8 @@ class Labels(NamedTuple):
 
     Attributes:
         classes: uint8 (H, W), class ids, and IGNORE; objects that touch are not parted here.
-        objects: int32 (H, W), 0 for none, ids from 1; None where the mask tells no objects apart.
+        objects: int32 (H, W), 0 for none, ids from 1; None where the mask tells no objects apart. What is background
+            or to be ignored is no object.
     """
 
     classes: Bytes
@@ -102,13 +103,17 @@ def _numbered(ref: ImageRef, card: DatasetCard) -> Labels:
         classes[there] = class_id(name, card, single)
         aside = (rest != 0) & ~there
         classes[aside] = rest[aside]
-    return Labels(classes, objects)
+    return _labels(classes, objects)
 
 
 def _drawn(ref: ImageRef, card: DatasetCard, size: tuple[int, int]) -> Labels:
     drawn = rasterise(ref, size)
     table = np.array([0, *(class_id(name, card, ref) for name in drawn.names)], np.uint8)
-    return Labels(table[drawn.objects], drawn.objects)
+    return _labels(table[drawn.objects], drawn.objects)
+
+
+def _labels(classes: Bytes, objects: Objects) -> Labels:
+    return Labels(classes, np.where((classes == 0) | (classes == IGNORE), np.int32(0), objects))
 
 
 def class_id(name: str, card: DatasetCard, ref: ImageRef) -> int:
