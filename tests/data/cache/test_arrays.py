@@ -15,9 +15,9 @@ from scipy import ndimage
 
 from lamella.data.cache import arrays as store_module
 from lamella.data.cache.arrays import Store
-from lamella.data.io import blocks, pieces
-from lamella.data.io.blocks import Block
 from lamella.data.io.intensity import stretch
+from lamella.data.io.pieces import blocks, rows
+from lamella.data.io.pieces.blocks import Block
 from lamella.data.io.read import shrink, shrink_mask
 from lamella.data.types import DatasetCard, ImageRef, Sample
 from lamella.errors import DataError, StorageError
@@ -260,7 +260,7 @@ def large(tmp_path):
 
 
 def in_pieces(monkeypatch):
-    for module in (blocks, pieces):
+    for module in (blocks, rows):
         monkeypatch.setattr(module, "LARGE", 100)
         monkeypatch.setattr(module, "PIECE", 10_000)
     monkeypatch.setattr(store_module, "read_image", None)

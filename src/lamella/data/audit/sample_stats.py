@@ -16,9 +16,9 @@ from PIL import Image
 from scipy import ndimage
 
 from lamella.data.cache.arrays import Store
-from lamella.data.io.blocks import blocks_of, is_large, release, rows_at_a_time, rows_of
 from lamella.data.io.intensity import Levels, levels
 from lamella.data.io.labels import meaning
+from lamella.data.io.pieces.blocks import blocks_of, is_large, release, rows_at_a_time, rows_of
 from lamella.data.io.read import Bytes, Pixels, size
 from lamella.data.io.resize import strips
 from lamella.data.types import IGNORE, Sample
@@ -85,14 +85,26 @@ def sample_stats(sample: Sample, store: Store) -> SampleStats:
         DataError: image or mask is missing, unreadable or unsound.
         StorageError: the store's folder cannot be written.
     """
+    return _unpack(store.facts.recall(_key(sample, store), lambda: _pack(_measured(sample, store))))
+
+
+def remembered(sample: Sample, store: Store) -> SampleStats | None:
+    """The statistics of one sample from an earlier audit; None where there are none, or a file must be read to tell."""
+    if not all(store.facts.knows(path) for ref in (sample.image, sample.mask) for path in ref.paths):
+        return None
+    found = store.facts.remembered(_key(sample, store))
+    return None if found is None else _unpack(found)
+
+
+def _key(sample: Sample, store: Store) -> str:
     card = store.card
-    key = (
+    parts = (
         f"measures {_VERSION}:",
         *map(store.source, (sample.image, sample.mask)),
         *(card.channels, len(card.class_names), card.objects, meaning(card)),
         *(store.scale, tuple(store.offset), store.percentiles),
     )
-    return _unpack(store.facts.recall(" ".join(map(str, key)), lambda: _pack(_measured(sample, store))))
+    return " ".join(map(str, parts))
 
 
 def _measured(sample: Sample, store: Store) -> SampleStats:

@@ -11,11 +11,11 @@ from uuid import uuid4
 import numpy as np
 
 from lamella.data.cache.facts import Facts
-from lamella.data.io.blocks import Block, blocks_of, is_large, rows_at_a_time, rows_of
 from lamella.data.io.intensity import stretch
 from lamella.data.io.labels import Labels, meaning, parted, read_labels, shrink_objects
-from lamella.data.io.large import input_blocks
 from lamella.data.io.masks import Objects
+from lamella.data.io.pieces.blocks import Block, blocks_of, is_large, rows_at_a_time, rows_of
+from lamella.data.io.pieces.inputs import input_blocks
 from lamella.data.io.read import (
     Bytes,
     Pixels,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from lamella.data.io import pillow as pictures
 from lamella.data.io import tiff
-from lamella.data.io.blocks import Block
+from lamella.data.io.pieces.blocks import Block
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lamella.data.io.blocks import blocks_of
+from lamella.data.io.pieces.blocks import blocks_of
 from lamella.data.io.read import Pixels
 
 # Of 8-bit images how often each level occurs, int64 (C, 256); of others float64 (C, 5): least and greatest level of

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lamella.data.io.blocks import Block
 from lamella.data.io.decode import blocks, has_palette, stored
+from lamella.data.io.pieces.blocks import Block
 from lamella.data.io.resize import Bytes
 from lamella.data.io.tiff import jpeg_mask
 from lamella.data.types import IGNORE, ImageRef, Labelling, MaskValue

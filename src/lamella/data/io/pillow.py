@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
-from lamella.data.io.memory import require_memory
+from lamella.data.io.pieces.memory import require_memory
 from lamella.errors import DataError
 
 Image.MAX_IMAGE_PIXELS = None  # what is too large is told by the memory there is, not by a number

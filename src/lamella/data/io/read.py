@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lamella.data.io import decode
-from lamella.data.io.blocks import Block
 from lamella.data.io.decode import SUFFIXES, Header, pages
 from lamella.data.io.masks import mask_blocks, mask_values, read_mask
+from lamella.data.io.pieces.blocks import Block
 from lamella.data.io.resize import Bytes, Pixels, move, scaled_size, shrink, shrink_mask
 from lamella.data.types import ImageRef
 from lamella.errors import DataError

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import tifffile
 
 from lamella.config.paths import typed
-from lamella.data.io.memory import require_memory
-from lamella.data.io.pieces import read_rows, rows_at
+from lamella.data.io.pieces.memory import require_memory
+from lamella.data.io.pieces.rows import read_rows, rows_at
 from lamella.data.io.pillow import transparent, upright
 from lamella.data.types import ImageRef
 from lamella.errors import DataError

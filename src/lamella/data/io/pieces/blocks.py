@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lamella.data.io.memory import LARGE
+from lamella.data.io.pieces.memory import LARGE
 
 PIECE = 16 * 2**20  # bytes at a time, about
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lamella.data.io.blocks import PIECE
-from lamella.data.io.memory import LARGE
+from lamella.data.io.pieces.blocks import PIECE
+from lamella.data.io.pieces.memory import LARGE
 
 
 def rows_at(top: int, page: Any, shape: tuple[int, ...], height: int) -> range | None:

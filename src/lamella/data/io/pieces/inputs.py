@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from lamella.data.io.blocks import Block, rows_at_a_time, rows_of
 from lamella.data.io.intensity import counted_percentiles, stretched
-from lamella.data.io.memory import require_memory
+from lamella.data.io.pieces.blocks import Block, rows_at_a_time, rows_of
+from lamella.data.io.pieces.memory import require_memory
 from lamella.data.io.resize import Pixels, move, scaled_size, shrink, strips
 
 _REACH = 32  # rows beyond which a cubic spline feels nothing any longer
