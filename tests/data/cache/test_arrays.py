@@ -16,7 +16,7 @@ from scipy import ndimage
 from lamella.data.cache import arrays as store_module
 from lamella.data.cache.arrays import Store
 from lamella.data.io.intensity import stretch
-from lamella.data.io.pieces import blocks, rows
+from lamella.data.io.pieces import blocks
 from lamella.data.io.pieces.blocks import Block
 from lamella.data.io.read import shrink, shrink_mask
 from lamella.data.types import DatasetCard, ImageRef, Sample
@@ -260,9 +260,8 @@ def large(tmp_path):
 
 
 def in_pieces(monkeypatch):
-    for module in (blocks, rows):
-        monkeypatch.setattr(module, "LARGE", 100)
-        monkeypatch.setattr(module, "PIECE", 10_000)
+    monkeypatch.setattr(blocks, "LARGE", 100)
+    monkeypatch.setattr(blocks, "PIECE", 10_000)
     monkeypatch.setattr(store_module, "read_image", None)
     monkeypatch.setattr(store_module, "read_labels", None)
 

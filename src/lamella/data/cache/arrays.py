@@ -1,7 +1,6 @@
 """Decoded images and masks, kept as arrays on disk and memory-mapped, so that each file is decoded once."""
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -11,6 +10,7 @@ from uuid import uuid4
 import numpy as np
 
 from lamella.data.cache.facts import Facts
+from lamella.data.io.formats.arrays import ONE_AT_A_TIME
 from lamella.data.io.intensity import stretch
 from lamella.data.io.labels import Labels, meaning, parted, read_labels, shrink_objects
 from lamella.data.io.masks import Objects
@@ -33,10 +33,6 @@ from lamella.data.types import DatasetCard, ImageRef, Sample
 from lamella.errors import StorageError
 
 _FORMAT = 3  # counts up when the arrays' meaning changes, so that old caches are not read as new ones
-
-# Python's own parser reads an array's header, and in 3.11 fails now and then in two threads at once ("AST constructor
-# recursion depth mismatch").
-_ONE_AT_A_TIME = threading.Lock()
 
 
 class Store:
@@ -229,7 +225,7 @@ def _fingerprint(image: Pixels) -> str:
 
 
 def _load(path: Path) -> Pixels:
-    with _ONE_AT_A_TIME:
+    with ONE_AT_A_TIME:
         array: Pixels = np.lib.format.open_memmap(path, mode="r")
     return array
 

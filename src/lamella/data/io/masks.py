@@ -11,7 +11,6 @@ from PIL import Image
 from lamella.data.io.decode import blocks, has_palette, stored
 from lamella.data.io.pieces.blocks import Block
 from lamella.data.io.resize import Bytes
-from lamella.data.io.tiff import jpeg_mask
 from lamella.data.types import IGNORE, ImageRef, Labelling, MaskValue
 from lamella.errors import DataError
 
@@ -45,7 +44,7 @@ def read_mask(ref: ImageRef, values: Mapping[MaskValue, int], labelling: Labelli
 def mask_blocks(ref: ImageRef, values: Mapping[MaskValue, int], labelling: Labelling = PLAIN) -> Iterator[Block]:
     """The class ids of a mask file, uint8 (h, W), some rows at a time: of a small one all at once. See `read_mask`."""
     stray: Counter[MaskValue] = Counter()
-    for block in blocks(ref, not _in_colours(values)):
+    for block in blocks(ref, not _in_colours(values), _lossy(labelling)):
         codes, coloured = _as_declared(block.pixels, ref, values, labelling)
         ids = {_code(value, coloured): class_id for value, class_id in values.items()}
         found, counts = _count(codes)
@@ -94,7 +93,7 @@ def mask_values(ref: ImageRef, labelling: Labelling = PLAIN) -> dict[MaskValue, 
         DataError: unreadable, a JPEG without a threshold, or not of whole numbers.
     """
     total: Counter[MaskValue] = Counter()
-    for block in blocks(ref, indices=True):
+    for block in blocks(ref, True, _lossy(labelling)):
         codes, coloured = _codes(block.pixels, ref, labelling)
         found, counts = _count(codes)
         total.update({_value(c, coloured): n for c, n in zip(found.tolist(), counts.tolist(), strict=True)})
@@ -106,6 +105,20 @@ def mask_values(ref: ImageRef, labelling: Labelling = PLAIN) -> dict[MaskValue, 
 def _in_colours(values: Mapping[MaskValue, int]) -> bool:
     """Whether values are declared as colours, so that a palette's count, and not its indices."""
     return any(isinstance(value, tuple) for value in values)
+
+
+def mask_codes(ref: ImageRef, labelling: Labelling = PLAIN) -> Codes:
+    """A mask with one whole number a pixel, (H, W), of which the nth smallest stands for `mask_values`' nth value.
+
+    Raises:
+        DataError: see `mask_values`.
+    """
+    return _codes(stored(ref, True, _lossy(labelling)), ref, labelling)[0]
+
+
+def _lossy(labelling: Labelling) -> bool:
+    """Whether compression may have changed the values: where a threshold parts them again."""
+    return labelling.threshold is not None
 
 
 def _as_declared(
@@ -141,9 +154,6 @@ def _codes(array: npt.NDArray[Any], ref: ImageRef, labelling: Labelling) -> tupl
         return _of_layers(array, ref, labelling.layers), False
     if labelling.threshold is not None:
         return _above(array, ref, labelling.threshold), False
-    with ref.path.open("rb") as file:
-        if file.read(2) == b"\xff\xd8":
-            raise jpeg_mask(ref)
     if array.dtype.kind == "f":
         if not (np.isfinite(array).all() and (array == array.round()).all() and abs(array).max() < 2**63):
             raise DataError(f"mask {ref} holds fractions", "Masks are whole numbers: one value per class.")

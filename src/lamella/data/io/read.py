@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lamella.data.io import decode
-from lamella.data.io.decode import SUFFIXES, Header, pages
+from lamella.data.io.decode import SUFFIXES, Header, located, pages, spacing_nm, suffix
+from lamella.data.io.formats.foreign import foreign
 from lamella.data.io.masks import mask_blocks, mask_values, read_mask
 from lamella.data.io.pieces.blocks import Block
 from lamella.data.io.resize import Bytes, Pixels, move, scaled_size, shrink, shrink_mask
@@ -25,8 +26,10 @@ __all__ = [
     "Bytes",
     "Header",
     "Pixels",
+    "foreign",
     "header",
     "image_blocks",
+    "located",
     "mask_blocks",
     "mask_values",
     "move",
@@ -38,6 +41,8 @@ __all__ = [
     "shrink",
     "shrink_mask",
     "size",
+    "spacing_nm",
+    "suffix",
 ]
 
 _KEPT = (np.uint8, np.uint16)

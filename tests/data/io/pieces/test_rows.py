@@ -6,7 +6,7 @@ import tifffile
 from PIL import Image
 
 from lamella.data.io import decode
-from lamella.data.io.pieces import memory, rows
+from lamella.data.io.pieces import blocks, memory
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
 
@@ -23,8 +23,8 @@ CHANNELS = {"metadata": {"axes": "CYX"}, "photometric": "minisblack"}
 @pytest.fixture
 def small(monkeypatch):
     """All pictures are large, and pieces are of about 8 rows."""
-    monkeypatch.setattr(rows, "LARGE", 100)
-    monkeypatch.setattr(rows, "PIECE", 450)
+    monkeypatch.setattr(blocks, "LARGE", 100)
+    monkeypatch.setattr(blocks, "PIECE", 450)
 
 
 @pytest.mark.parametrize(

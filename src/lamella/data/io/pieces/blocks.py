@@ -26,6 +26,20 @@ class Block(NamedTuple):
     height: int
 
 
+def some_rows(top: int, height: int, size: int, step: int | None) -> range | None:
+    """The rows of a picture to be decoded next, or None where all are to be, because it is small or in one piece.
+
+    Args:
+        top: the first of them.
+        height: of the picture.
+        size: of all of it, decoded, in bytes.
+        step: how many rows its file keeps together, which are decoded together; None: all.
+    """
+    if size <= LARGE or step is None or step >= height:
+        return None
+    return range(top, min(top + max(1, PIECE * height // size // step) * step, height))
+
+
 def is_large(array: npt.NDArray[Any]) -> bool:
     """Whether an array is better not held in memory as a whole."""
     return array.nbytes > LARGE

@@ -1,12 +1,12 @@
 """A page of a TIFF -> some of its rows, for pages too large to be decoded in one go."""
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lamella.data.io.pieces.blocks import PIECE
-from lamella.data.io.pieces.memory import LARGE
+from lamella.data.io.pieces.blocks import some_rows
 
 
 def rows_at(top: int, page: Any, shape: tuple[int, ...], height: int) -> range | None:
@@ -20,12 +20,8 @@ def rows_at(top: int, page: Any, shape: tuple[int, ...], height: int) -> range |
         shape: of all values of the picture.
         height: of the picture.
     """
-    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(page.dtype).itemsize
-    step = _step(page) if size > LARGE else None
-    if step is None or step >= height:
-        return None
-    some = max(1, PIECE * height // size // step) * step
-    return range(top, min(top + some, height))
+    size = math.prod(shape) * np.dtype(page.dtype).itemsize
+    return some_rows(top, height, size, _step(page)) if size > 0 else None
 
 
 def read_rows(page: Any, rows: range) -> npt.NDArray[Any]:
