@@ -34,4 +34,5 @@ def opened(ref: ImageRef) -> Iterator[Volume]:
         lambda index: np.asarray(pixels[index]),
         "XYZT"[: len(pixels.shape)] + "1" * (len(pixels.shape) - 4),
         None if unit is None else (height * unit, width * unit),
+        whole=ref.path.suffix.lower() == ".gz",
     )
