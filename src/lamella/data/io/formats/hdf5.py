@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import h5py
 import numpy as np
 
 from lamella.data.io.formats.axes import LETTERS
@@ -17,6 +16,8 @@ from lamella.data.types import ImageRef
 @contextmanager
 def opened(ref: ImageRef) -> Iterator[Volume]:
     """One data set of an HDF5 file; nothing of it is read before it is asked for."""
+    import h5py  # takes most of a second, which few runs need
+
     with h5py.File(ref.path, "r") as file:
         found: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
 
@@ -24,7 +25,11 @@ def opened(ref: ImageRef) -> Iterator[Volume]:
             if isinstance(item, h5py.Dataset) and item.ndim > 1 and item.dtype.kind in "buifc":
                 found["/" + name] = item.shape, item.dtype
 
-        file.visititems(look)
+        named = file.get(ref.inside) if ref.inside is not None else None
+        if isinstance(named, h5py.Dataset):  # looking through all may take long
+            look(named.name.strip("/"), named)
+        if not found:
+            file.visititems(look)
         name = chosen(ref, found)
         data = file[name]
         axes = _axes(data)
