@@ -58,6 +58,11 @@ def from_places(images: str, masks: str | None, affixes: Affixes = NONE) -> Foun
     kind, mask_kind = ("file" if is_file(path) else "folder" for path in (image_place, mask_place))
     insides = image_inside, mask_inside
     if kind == mask_kind == "file":
+        if masks is None or (image_place.samefile(mask_place) and image_inside == mask_inside):
+            raise DataError(
+                f"the masks of {images} are not named",
+                "Name them: `dataset.masks=FILE`, or of a file that holds arrays, `dataset.masks=file.h5:/labels`.",
+            )
         image, mask = (ImageRef(path, inside=i) for path, i in zip((image_place, mask_place), insides, strict=True))
         mask = replace(mask, inside=mask_inside or entry(image_place, mask_place))
         return Found([Pair(named(image_place).stem, image, mask)], Counter(), [])
