@@ -20,6 +20,7 @@ from lamella.data.datasets.pairing.listing import (
 )
 from lamella.data.datasets.pairing.names import NONE, Affixes, Match, begun, match
 from lamella.data.datasets.pairing.pairs import Files, Found, Pair, counted, part_of, some
+from lamella.data.datasets.pairing.proposals import spelt
 from lamella.data.datasets.pairing.refusal import refused
 from lamella.data.io.read import located
 from lamella.data.types import ImageRef
@@ -190,9 +191,14 @@ def _check_parts(image_place: Path, mask_place: Path, files: Files) -> None:
             )
         parts.append(of_side)
     if files.masks and not files.coco and parts[0] != parts[1]:
+        tops = [sorted({file.folder.split("/")[0] for file in side or ()}) for side in (files.images, files.masks)]
+        both = [top for top in tops[0] if top and top in tops[1]]
+        places = (("images", image_place), ("masks", mask_place))
+        one = " ".join(spelt(key, str(place / top)) for top in both[:1] for key, place in places)
         raise DataError(
-            f"{image_place} and {mask_place} hold different ones of the sub-folders train/, val/ and test/",
-            "Both need the same ones.",
+            f"{image_place} and {mask_place} hold different ones of the sub-folders train/, val/ and test/: "
+            f"{' and '.join(', '.join(side).strip() or 'none' for side in tops)}",
+            f"Both need the same ones{f'; or name one of them: `{one}`' if one else ''}.",
         )
 
 
