@@ -491,7 +491,7 @@ def test_keys_that_contradict_each_other(tmp_path, pair):
     assert "dataset.images=DIR dataset.masks=DIR" in caught.value.remedy
     with pytest.raises(ConfigError, match="are both set"):
         opened(tmp_path, pairs=tmp_path / "x.csv", **where)
-    with pytest.raises(ConfigError, match=r"dataset\.masks has no value"):
+    with pytest.raises(DataError, match=r"the masks of .*a\.png are not named"):
         opened(tmp_path, images=tmp_path / "images" / "a.png")
     with pytest.raises(ConfigError, match=r"dataset\.ignore must be a grey level"):
         opened(tmp_path, **where, ignore="white")

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from lamella.data.annotations import is_annotation
 from lamella.data.cache.facts import Facts
 from lamella.data.datasets.held import threads
 from lamella.data.datasets.labelling import Border, Said, in_layers, layered, read_as
-from lamella.data.datasets.pairing import Affixes, Found, Pair, composed, from_csv, from_places
+from lamella.data.datasets.pairing import Affixes, Found, Pair, composed, counted, from_csv, from_places
 from lamella.data.datasets.sections import in_stacks
 from lamella.data.io.decode import spacing_nm as told_spacing
 from lamella.data.io.decode import suffix
@@ -80,6 +80,7 @@ def folder(
     facts = Facts(Path(cache))
     affixes = Affixes(image_prefix, image_suffix, mask_prefix, mask_suffix)
     found_pairs, passed_over, told = _found_pairs(images, masks, pairs, affixes)
+    passed = [f"passed over {counted(passed_over)}"] if passed_over else []
     group_of = _grouping(group, found_pairs)
     neighbours = serial is not False
     paged = [
@@ -109,7 +110,7 @@ def folder(
         spacing_nm=spacing,
         objects=_regions(objects, labelling),
         labelling=labelling,
-        notes=(*_left(passed_over), *told, *notes, *meaning.notes, *measured),
+        notes=(*passed, *told, *notes, *meaning.notes, *measured),
     )
     return Dataset(card, samples)
 
@@ -128,8 +129,6 @@ def _found_pairs(images: str | None, masks: str | None, pairs: str | None, affix
             "dataset.images has no value",
             "Name your folders: dataset.images=DIR dataset.masks=DIR; or a CSV: dataset.pairs=FILE.",
         )
-    if masks is None and Path(images).is_file():
-        raise ConfigError("dataset.masks has no value", f"Name the masks of the stack {images}: dataset.masks=FILE.")
     by_name = from_places(images, masks, affixes)
     return by_name._replace(pairs=sorted(by_name.pairs, key=lambda pair: _natural(pair.id)))
 
@@ -204,14 +203,6 @@ def _pages(ref: ImageRef, count: int) -> list[int | None]:
     if count == 1:
         return [None]
     return list(range(count)) if ref.page is None else [ref.page]
-
-
-def _left(passed_over: Mapping[str, int]) -> list[str]:
-    """A sentence on the files that are neither image nor mask."""
-    if not passed_over:
-        return []
-    each = ", ".join(f"{count} {end}" for end, count in passed_over.items())
-    return [f"passed over {sum(passed_over.values())} files beside images and masks: {each}"]
 
 
 def _spacing(said: Any, samples: Sequence[Sample], facts: Facts) -> tuple[tuple[float, float] | None, list[str]]:
