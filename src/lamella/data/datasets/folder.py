@@ -210,12 +210,16 @@ def _spacing(said: Any, samples: Sequence[Sample], facts: Facts) -> tuple[tuple[
     if said is None:
         return _told(samples, facts)
     both = list(said) if isinstance(said, list | tuple) else [said, said]
-    if len(both) != 2 or not all(isinstance(n, int | float) and 0 < n < math.inf for n in both):
+    if len(both) != 2 or not all(_is_length(n) for n in both):
         raise ConfigError(
             f"dataset.spacing_nm must be one number above 0, or two; got {said!r}",
             "Such as dataset.spacing_nm=325, or, height first, dataset.spacing_nm=[4,8].",
         )
     return (float(both[0]), float(both[1])), []
+
+
+def _is_length(said: Any) -> bool:
+    return isinstance(said, int | float) and not isinstance(said, bool) and 0 < said < math.inf
 
 
 def _told(samples: Sequence[Sample], facts: Facts) -> tuple[tuple[float, float] | None, list[str]]:
