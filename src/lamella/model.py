@@ -69,8 +69,14 @@ class Model:
         planes = image[None] if image.ndim == 2 else np.moveaxis(image, -1, 0)
         trained, segmenter = self.trained, self.trained.segmenter
         dtype, channels = trained.dtype, trained.channels
+        if planes.shape[0] != channels:
+            raise DataError(
+                f"the image has {planes.shape[0]} channel(s), and this model was trained on {channels}",
+                f"Give it (H, W, {channels}){' or (H, W)' if channels == 1 else ''}: the channels it learned from, in "
+                "their order; or train a model on such images.",
+            )
         # Levels of another camera would mean something else; where each image is stretched by itself they do not.
-        if (image.dtype != dtype and trained.percentiles is None) or planes.shape[0] != channels:
+        if image.dtype != dtype and trained.percentiles is None:
             raise DataError(
                 f"the image has type {image.dtype} and shape {image.shape}",
                 f"This model takes {dtype} (H, W, {channels})" + (" or (H, W)." if channels == 1 else "."),

@@ -31,9 +31,9 @@ _SINGLE = (".png", ".jpg", ".jpeg", ".bmp")
 def folder(
     *,
     name: Annotated[str, Key("short name; also the default MLflow experiment")],
-    images: Annotated[str | None, Key("folder of images, or one stack")],
-    masks: Annotated[str | None, Key("folder of masks, or one stack; null: they lie among the images")],
-    pairs: Annotated[str | None, Key("instead of the two: a CSV with the columns image and mask")],
+    images: Annotated[str | None, Key("folder of images, or one stack", path=True)],
+    masks: Annotated[str | None, Key("folder of masks, or one stack; null: they lie among the images", path=True)],
+    pairs: Annotated[str | None, Key("instead of the two: a CSV with the columns image and mask", path=True)],
     image_prefix: Annotated[str, Key("what the names of images begin with: image where image1.png has mask1.png")],
     image_suffix: Annotated[str, Key("what they end in, without or with the file type: _img, .bmp")],
     mask_prefix: Annotated[str, Key("what the names of masks begin with")],
@@ -62,7 +62,7 @@ def folder(
         ),
     ],
     spacing_nm: Annotated[Any, Key("size of a pixel in nanometres, one number or [height, width]; null: as files say")],
-    cache: Annotated[str, Key("folder that remembers what masks hold")],
+    cache: Annotated[str, Key("folder that remembers what masks hold", path=True)],
 ) -> Dataset:
     """A data set of the user's own images and masks: pairs, classes and groups, found or as declared.
 
