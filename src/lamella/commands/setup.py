@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lamella.config import plugins
 from lamella.config.check import as_yaml, build, is_foreign, targets
-from lamella.config.schema import Config, PrepareData, Target
+from lamella.config.schema import Config, PrepareData, ScoreKeys, Target
 from lamella.console import counting
 from lamella.data.audit.audit import audit
 from lamella.data.audit.report import raise_errors
@@ -31,6 +31,7 @@ from lamella.splits import require_sound
 
 if TYPE_CHECKING:  # imported below where they are needed: they take seconds, which an audit can spare
     from lamella.data.loaders.datamodule import SegmentationDataModule
+    from lamella.evaluation.image_scores import ScoreSettings
     from lamella.inference.segmenter import Segmenter
     from lamella.inference.settings import OperatingPoint
     from lamella.training.task import SegmentationTask
@@ -219,12 +220,33 @@ def test(
     heading: str,
     out: Console,
 ) -> dict[str, float]:
-    """The scores of the test images: see `lamella.evaluation.evaluator.evaluate_test`."""
+    """The scores of the test images as a network predicts them: see `lamella.evaluation.evaluator.evaluate_test`."""
+    from lamella.data.loaders.crops import whole
     from lamella.evaluation.evaluator import evaluate_test
+    from lamella.inference.whole_images import predict_images
+
+    batches = whole(data.split.test, data.store, ahead=hardware.device.type == "cuda")
+    predicted = predict_images(segmenter, batches, hardware, tta=segmenter.inference.tta)
+    with counting(out, "scoring the test images") as say:
+        scores = evaluate_test(
+            data,
+            predicted,
+            operating_point,
+            score_settings(cfg.score, data.dataset.card),
+            folder,
+            probabilities=segmenter.gives_probabilities,
+            heading=heading,
+            shown=cfg.tracking.figures,
+            progress=say,
+        )
+    return scores | {"model/parameters": sum(p.numel() for p in segmenter.network.parameters())}
+
+
+def score_settings(keys: ScoreKeys, card: DatasetCard) -> "ScoreSettings":
+    """How images of a data set are scored."""
     from lamella.evaluation.image_scores import ScoreSettings
 
-    card, keys = data.dataset.card, cfg.score
-    settings = ScoreSettings(
+    return ScoreSettings(
         num_classes=len(card.class_names),
         objects=card.objects,
         spacing_nm=card.spacing_nm,
@@ -235,8 +257,3 @@ def test(
         resized=keys.resized,
         failure=keys.failure,
     )
-    shown = cfg.tracking.figures
-    with counting(out, "scoring the test images") as say:
-        return evaluate_test(
-            data, segmenter, operating_point, settings, hardware, folder, heading=heading, shown=shown, progress=say
-        )

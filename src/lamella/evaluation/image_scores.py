@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from lamella.data.io.masks import Objects
 from lamella.data.io.read import Bytes
 from lamella.metrics import boundaries, calibration, cells, instances, neurites
 from lamella.metrics.pixels import count_at
@@ -91,6 +92,7 @@ def score_image(
     valid: Mask,
     settings: ScoreSettings,
     temperature: float | None,
+    objects: Objects | None = None,
 ) -> ImageScores:
     """Every score of one image beyond its pixel counts.
 
@@ -101,6 +103,7 @@ def score_image(
         valid: (H, W); False counts nowhere.
         temperature: fitted on validation images, 1 changes nothing; None for a method that gives masks without
             probabilities, which has no calibration.
+        objects: the ids of predicted objects (H, W), 0 for none; None: they are cut out of `predicted`.
     """
     ids = range(1, settings.num_classes)
     gaps = tuple(boundaries.gaps(predicted == each, truth == each, valid) for each in ids)
@@ -108,7 +111,7 @@ def score_image(
     if settings.spacing_nm is not None:
         spaced = [boundaries.gaps(predicted == each, truth == each, valid, settings.spacing_nm) for each in ids]
         columns |= {f"{name}_nm": value for name, value in outline_scores(spaced, settings.tolerance_nm).items()}
-    counted = _cells(predicted > 0, truth > 0, valid, settings) if settings.objects == "cells" else {}
+    counted = _cells(predicted > 0, truth > 0, valid, settings, objects) if settings.objects == "cells" else {}
     for prefix, counts in counted.items():
         columns |= cell_scores(prefix, counts)
     histograms: tuple[calibration.Histogram, ...] = ()
@@ -162,9 +165,17 @@ def _mean(scores: Sequence[float]) -> float:
     return fmean(defined) if defined else nan
 
 
-def _cells(predicted: Mask, truth: Mask, valid: Mask, settings: ScoreSettings) -> dict[str, cells.CellCounts]:
-    """Truth and prediction are cut into cells in the same way, whichever it is."""
-    masks, smallest, depth = (predicted, truth), settings.min_cell_size, settings.split_neck
-    plain = [instances.components(mask, valid, smallest=smallest) for mask in masks]
-    cut = [instances.split_touching(mask, valid, depth=depth, smallest=smallest) for mask in masks]
-    return {"": cells.compare(*plain), "watershed/": cells.compare(*cut)}
+def _cells(
+    predicted: Mask, truth: Mask, valid: Mask, settings: ScoreSettings, objects: Objects | None
+) -> dict[str, cells.CellCounts]:
+    """Truth and prediction are cut into cells in the same way, whichever it is; objects that are known stay whole."""
+    smallest, depth = settings.min_cell_size, settings.split_neck
+
+    def compared(cut: Callable[[Mask], instances.Labels]) -> cells.CellCounts:
+        known = None if objects is None else instances.without_small(np.where(valid, objects, 0), smallest)
+        return cells.compare(cut(predicted) if known is None else known, cut(truth))
+
+    return {
+        "": compared(lambda mask: instances.components(mask, valid, smallest=smallest)),
+        "watershed/": compared(lambda mask: instances.split_touching(mask, valid, depth=depth, smallest=smallest)),
+    }

@@ -25,7 +25,7 @@ def components(mask: Mask, valid: Mask, *, smallest: int = 1) -> Labels:
         (H, W): 0 outside instances, ids from 1 inside, in the order of their first pixels.
     """
     labels = np.asarray(ndimage.label(mask & valid, _NEIGHBOURS)[0], dtype=np.int32)
-    return _without_small(labels, smallest)
+    return without_small(labels, smallest)
 
 
 def split_touching(mask: Mask, valid: Mask, *, depth: float, smallest: int = 1) -> Labels:
@@ -54,7 +54,7 @@ def split_touching(mask: Mask, valid: Mask, *, depth: float, smallest: int = 1) 
         parts = _cut(component, distance[box], depth)
         labels[box][component] = parts[component] + found
         found += int(parts.max())
-    return _without_small(labels, smallest)
+    return without_small(labels, smallest)
 
 
 def _cut(component: Mask, distance: npt.NDArray[np.float64], depth: float) -> Labels:
@@ -67,7 +67,8 @@ def _cut(component: Mask, distance: npt.NDArray[np.float64], depth: float) -> La
     return np.asarray(parts, dtype=np.int32)
 
 
-def _without_small(labels: Labels, smallest: int) -> Labels:
+def without_small(labels: Labels, smallest: int) -> Labels:
+    """Instances of at least `smallest` pixels, numbered anew; 0 where there is none."""
     sizes = np.bincount(labels.reshape(-1))
     kept = sizes >= smallest
     kept[0] = False
