@@ -38,6 +38,7 @@ def composed(root):
     places = {
         "train": [f"paths.cache={root}/cache", f"paths.output={root}/outputs", f"tracking.artifacts={root}/artifacts"],
         "evaluate": [f"paths.cache={root}/cache", f"paths.output={root}/outputs"],
+        "score": [f"paths.cache={root}/cache", f"paths.output={root}/outputs", f"tracking.artifacts={root}/artifacts"],
         "compare": [f"output={root}/reports"],
     }
 

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lamella.config import plugins
 from lamella.config.check import as_yaml, build, is_foreign, targets
-from lamella.config.schema import Config, PrepareData, ScoreKeys, Target
+from lamella.config.schema import Config, MeasureKeys, PrepareData, Score, Target
 from lamella.console import counting
 from lamella.data.audit.audit import audit
 from lamella.data.audit.report import raise_errors
@@ -53,7 +53,7 @@ def made(node: Target, kind: type[Kind], *arguments: Any, **offered: Any) -> Kin
     return result
 
 
-def foreign(cfg: Config) -> set[str]:
+def foreign(cfg: Config | Score) -> set[str]:
     """The modules of a user's own that a configuration takes functions from."""
     named = plugins.load(cfg.plugins)
     owners = {plugins.owner(node.target, named) for node in targets(cfg).values() if is_foreign(node)}
@@ -85,8 +85,9 @@ def sound(data: PreparedData, out: Console) -> PreparedData:
     return data
 
 
-def read(cfg: Config | PrepareData) -> Dataset:
+def read(cfg: Config | PrepareData | Score) -> Dataset:
     """The data set that `cfg.dataset` names. Raises ConfigError where the two contradict each other."""
+    assert cfg.dataset is not None
     dataset = made(cfg.dataset, Dataset)
     if is_foreign(cfg.dataset):
         _require_samples(dataset, cfg.dataset.target)
@@ -100,8 +101,9 @@ def read(cfg: Config | PrepareData) -> Dataset:
     return dataset
 
 
-def parted(cfg: Config | PrepareData, dataset: Dataset) -> Split:
+def parted(cfg: Config | PrepareData | Score, dataset: Dataset) -> Split:
     """The split of a data set's samples by `cfg.dataset.split`; a user's own is looked at."""
+    assert cfg.dataset is not None
     split = made(cfg.dataset.split, Split, dataset.samples)
     if is_foreign(cfg.dataset.split):
         require_sound(split, dataset.samples, cfg.dataset.split.target)
@@ -109,9 +111,10 @@ def parted(cfg: Config | PrepareData, dataset: Dataset) -> Split:
 
 
 def audited(
-    cfg: Config | PrepareData, dataset: Dataset, split: Split, out: Console, *, parts: Sequence[str] = PARTS
+    cfg: Config | PrepareData | Score, dataset: Dataset, split: Split, out: Console, *, parts: Sequence[str] = PARTS
 ) -> PreparedData:
     """The samples of a split with their store and the audit's report; `parts` are those that are used."""
+    assert cfg.dataset is not None
     offset = (float(cfg.dataset.offset[0]), float(cfg.dataset.offset[1]))
     store = Store(Path(cfg.paths.cache) / "arrays", dataset.card, cfg.dataset.scale, offset, cfg.dataset.percentiles)
     with counting(out, "reading the data") as progress:
@@ -195,19 +198,29 @@ def identity(cfg: Config, data: PreparedData, hardware: Hardware, sweep: str | N
     """The tags of a run: see `lamella.tracking.provenance.identity`."""
     from lamella.tracking import provenance
 
-    scoring: dict[str, Any] = {
-        "resolution": "full",
-        "threshold": "chosen on validation" if cfg.score.choose_threshold else cfg.inference.arguments["threshold"],
-        "averaging": "mean over images",
-        "rules": RULES,
-        **{name: getattr(cfg.score, name) for name in ("resized", "tolerance", "tolerance_nm")},
-        "smallest": cfg.score.min_cell_size,  # under the names that kept runs have
-        "neck": cfg.score.split_neck,
-    }
+    threshold = "chosen on validation" if cfg.score.choose_threshold else cfg.inference.arguments["threshold"]
     sha256 = hashlib.sha256(as_yaml(cfg, sort_keys=True).encode()).hexdigest()
     return provenance.identity(
-        data, config_sha256=sha256, scoring=scoring, hardware=hardware, sweep=sweep, modules=foreign(cfg)
+        data,
+        config_sha256=sha256,
+        scoring=scoring(cfg.score, threshold),
+        hardware=hardware,
+        sweep=sweep,
+        modules=foreign(cfg),
     )
+
+
+def scoring(keys: MeasureKeys, threshold: object) -> dict[str, Any]:
+    """How images are scored: the entries of a protocol, beside data, split and device."""
+    return {
+        "resolution": "full",
+        "threshold": threshold,
+        "averaging": "mean over images",
+        "rules": RULES,
+        **{name: getattr(keys, name) for name in ("resized", "tolerance", "tolerance_nm")},
+        "smallest": keys.min_cell_size,  # under the names that kept runs have
+        "neck": keys.split_neck,
+    }
 
 
 def test(
@@ -242,7 +255,7 @@ def test(
     return scores | {"model/parameters": sum(p.numel() for p in segmenter.network.parameters())}
 
 
-def score_settings(keys: ScoreKeys, card: DatasetCard) -> "ScoreSettings":
+def score_settings(keys: MeasureKeys, card: DatasetCard) -> "ScoreSettings":
     """How images of a data set are scored."""
     from lamella.evaluation.image_scores import ScoreSettings
 

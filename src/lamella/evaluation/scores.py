@@ -106,12 +106,8 @@ def score_images(
             seconds += time.perf_counter() - began
             map_, truth, valid = (tensor[0].cpu().numpy() for tensor in (probability, there.mask, there.valid))
             measured.append(pool.submit(look, place, map_, found, objects, truth, valid))
-            waiting.append(
-                (
-                    measured[-1],
-                    sum(each.nbytes for each in (map_, found, truth, valid) + (() if objects is None else (objects,))),
-                )
-            )
+            arrays = [map_, found, truth, valid, *([] if objects is None else [objects])]
+            waiting.append((measured[-1], sum(array.nbytes for array in arrays)))
             held += waiting[-1][1]
             while held > _MOST_WAITING:
                 oldest, size = waiting.popleft()
