@@ -77,7 +77,7 @@ def run(cfg: DictConfig) -> None:
                 data,
                 predicted,
                 None,
-                score_settings(own.score, card),
+                score_settings(own, card),
                 folder,
                 probabilities=False,
                 heading=heading,

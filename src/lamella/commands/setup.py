@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -245,7 +246,7 @@ def test(
             data,
             predicted,
             operating_point,
-            score_settings(cfg.score, data.dataset.card),
+            score_settings(cfg, data.dataset.card),
             folder,
             probabilities=segmenter.gives_probabilities,
             heading=heading,
@@ -255,10 +256,12 @@ def test(
     return scores | {"model/parameters": sum(p.numel() for p in segmenter.network.parameters())}
 
 
-def score_settings(keys: MeasureKeys, card: DatasetCard) -> "ScoreSettings":
+def score_settings(cfg: Config | Score, card: DatasetCard) -> "ScoreSettings":
     """How images of a data set are scored."""
     from lamella.evaluation.image_scores import ScoreSettings
 
+    keys = cfg.score
+    assert cfg.dataset is not None
     return ScoreSettings(
         num_classes=len(card.class_names),
         objects=card.objects,
@@ -267,6 +270,7 @@ def score_settings(keys: MeasureKeys, card: DatasetCard) -> "ScoreSettings":
         tolerance_nm=keys.tolerance_nm,
         min_cell_size=keys.min_cell_size,
         split_neck=keys.split_neck,
+        border=ceil(1 / cfg.dataset.scale) if card.labelling.border == "background" else 0,
         resized=keys.resized,
         failure=keys.failure,
     )

@@ -53,8 +53,14 @@ def evaluate_test(
         progress(len(predictions), len(samples))
 
     point = operating_point or _nothing_chosen(settings.objects)
-    temperature = point.temperature if probabilities else None
-    scored = scores.score_images(predicted, settings, samples=samples, temperature=temperature, each=each)
+    scored = scores.score_images(
+        predicted,
+        settings,
+        samples=samples,
+        temperature=point.temperature if probabilities else None,
+        each=each,
+        true_objects=lambda place: data.store.objects(samples[place]),
+    )
     found = scores.columns(scored, names, point.neurite_threshold)
     values = scores.summary(scored, found, names, settings)
     if operating_point is not None:

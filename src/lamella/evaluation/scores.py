@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from lamella.data.io.masks import Objects
 from lamella.data.io.read import Bytes
 from lamella.data.types import IGNORE, Batch, Sample
-from lamella.evaluation.image_scores import ImageScores, ScoreSettings, score_image
+from lamella.evaluation.image_scores import ImageScores, Numbered, ScoreSettings, score_image
 from lamella.evaluation.pooled import pooled_scores
 from lamella.hardware import processors
 from lamella.inference.whole_images import Predicted, certain
@@ -77,6 +77,7 @@ def score_images(
     samples: Sequence[Sample],
     temperature: float | None,
     each: Callable[[int, Bytes, Bytes], None],
+    true_objects: Callable[[int], Objects | None] = lambda _place: None,
 ) -> TestScores:
     """Counts and measures of every image, each predicted once.
 
@@ -85,6 +86,7 @@ def score_images(
         samples: the same images, in their order.
         temperature: of the operating point; None for masks without probabilities.
         each: called with every image's place, truth and predicted classes, (H, W); in threads.
+        true_objects: an image's place -> the ids of its objects, None where none are told apart; in threads.
     """
     counts = ImageCounts([sample.id for sample in samples])
     sums, seconds = [], 0.0
@@ -92,7 +94,8 @@ def score_images(
 
     def look(place: int, map_: Floats, found: Bytes, objects: Objects | None, truth: Bytes, valid: Mask) -> ImageScores:
         each(place, np.where(valid, truth, IGNORE).astype(np.uint8), found)
-        return score_image(map_, found, truth, valid, settings, temperature, objects)
+        numbered = Numbered(true_objects(place), objects)
+        return score_image(map_, found, truth, valid, settings, temperature, numbered)
 
     waiting, held = deque[tuple[Future[ImageScores], int]](), 0
     # scipy and scikit-image let go of the interpreter: the network goes on.

@@ -101,7 +101,7 @@ class Store:
         return self._array(sample.mask, self._key(sample, "objects"), make)
 
     def _labels(self, sample: Sample) -> Labels:
-        return read_labels(sample.mask, self.card, header(sample.image)[:2])
+        return read_labels(sample.mask, self.card, sample.image)
 
     def _key(self, sample: Sample, what: str) -> str:
         """What shapes an array of a mask, beside its files. Annotations have no size but the image's."""

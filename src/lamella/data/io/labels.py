@@ -8,6 +8,7 @@ from PIL import Image
 from scipy import ndimage
 
 from lamella.data.annotations import rasterise
+from lamella.data.io.decode import header
 from lamella.data.io.masks import PLAIN, Objects, read_mask, read_numbered
 from lamella.data.io.resize import Bytes, scaled_size
 from lamella.data.types import IGNORE, DatasetCard, ImageRef
@@ -19,20 +20,21 @@ class Labels(NamedTuple):
 
     Attributes:
         classes: uint8 (H, W), class ids, and IGNORE; objects that touch are not parted here.
-        objects: int32 (H, W), 0 for none, ids from 1; None where the mask tells no objects apart.
+        objects: int32 (H, W), 0 for none, ids from 1; None where the mask tells no objects apart. What is background
+            or to be ignored is no object.
     """
 
     classes: Bytes
     objects: Objects | None
 
 
-def read_labels(ref: ImageRef, card: DatasetCard, size: tuple[int, int]) -> Labels:
+def read_labels(ref: ImageRef, card: DatasetCard, image: ImageRef) -> Labels:
     """What a mask says of every pixel, as the data set's card has it.
 
     Args:
         ref: the mask.
         card: what values mean, and how objects are told apart.
-        size: (H, W) of the image, for annotations that do not say it themselves.
+        image: what it is the mask of: annotations have its size.
 
     Raises:
         DataError: see `lamella.data.io.masks.read_mask`; an object of a class that the card lacks; files of one mask
@@ -42,7 +44,7 @@ def read_labels(ref: ImageRef, card: DatasetCard, size: tuple[int, int]) -> Labe
     if kind == "":
         return Labels(read_mask(ref, card.mask_values, card.labelling), None)
     if kind == "drawn":
-        return _drawn(ref, card, size)
+        return _drawn(ref, card, header(image)[:2])
     return _numbered(ref, card)
 
 
@@ -101,13 +103,17 @@ def _numbered(ref: ImageRef, card: DatasetCard) -> Labels:
         classes[there] = class_id(name, card, single)
         aside = (rest != 0) & ~there
         classes[aside] = rest[aside]
-    return Labels(classes, objects)
+    return _labels(classes, objects)
 
 
 def _drawn(ref: ImageRef, card: DatasetCard, size: tuple[int, int]) -> Labels:
     drawn = rasterise(ref, size)
     table = np.array([0, *(class_id(name, card, ref) for name in drawn.names)], np.uint8)
-    return Labels(table[drawn.objects], drawn.objects)
+    return _labels(table[drawn.objects], drawn.objects)
+
+
+def _labels(classes: Bytes, objects: Objects) -> Labels:
+    return Labels(classes, np.where((classes == 0) | (classes == IGNORE), np.int32(0), objects))
 
 
 def class_id(name: str, card: DatasetCard, ref: ImageRef) -> int:
