@@ -67,6 +67,13 @@ def compare(cfg: "DictConfig") -> None:
     comparing.run(cfg)
 
 
+def review(cfg: "DictConfig") -> None:
+    with _at_once():
+        from lamella.commands import review as reviewing
+
+    reviewing.run(cfg)
+
+
 def prepare_data(cfg: "DictConfig") -> None:
     from lamella.commands import prepare_data as prepare
 
@@ -96,6 +103,7 @@ COMPOSED: dict[str, tuple[Callable[["DictConfig"], Any], str, str]] = {
     "evaluate": (evaluate, "evaluate", "a finished run's best checkpoint scored again, there or on other data"),
     "score": (score, "score", "masks that were made elsewhere, scored as any method's"),
     "compare": (compare, "compare", "finished runs side by side: table, statistics, one HTML report"),
+    "review": (review, "review", "labels to look at again: where networks doubt them that never saw the image"),
     "prepare_data": (prepare_data, "prepare_data", "a data set fetched, verified, unpacked and audited"),
     "tiff_to_png": (tiff_to_png, "tiff_to_png", "TIFF images and stacks as PNG files, without loss"),
     "demo": (demo, "train", "the first experiment, on images that the program makes; minutes, no download"),

@@ -35,6 +35,10 @@ _USAGE = {
   {typed} experiment=blood metric=boundary/surface_dice
   {typed} experiment=blood 'filter="params.`model.name` = \\"unet\\""'
   {typed} runs=[ID,ID]""",
+    "review": """Lamella: find labels to look at again, by networks that never saw the image: all folds of a sweep.
+
+  {typed} experiment=blood
+  {typed} runs=[ID,ID,ID,ID,ID]             one a fold (dataset/split=hashed_folds)""",
     "prepare_data": """Lamella: fetch, verify, unpack and audit a data set.
 
   {typed} dataset=em                        fetch, unpack, audit

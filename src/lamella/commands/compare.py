@@ -17,7 +17,7 @@ from lamella.config.targets import translated
 from lamella.console import console
 from lamella.errors import ConfigError, StorageError
 from lamella.metrics.catalogue import lookup
-from lamella.reporting.cohorts import MASKS, differences
+from lamella.reporting.cohorts import MASKS, data_differences, differences
 from lamella.reporting.failures import FAILED
 from lamella.reporting.summary import counted
 from lamella.reporting.tables import show, show_beside, show_pairs
@@ -130,6 +130,8 @@ def make(
         differing = ", ".join(differences(cohorts)) or "their test images"
         said = f"These are {len(sections)} protocols: their scores are not to be compared. They differ in: {differing}."
         out.print(said, highlight=False)
+        for sentence in data_differences(cohorts):
+            out.print(sentence, highlight=False, markup=False)
     params = {
         "metric": score,
         "margin": margin,

@@ -116,11 +116,18 @@ def audited(
 ) -> PreparedData:
     """The samples of a split with their store and the audit's report; `parts` are those that are used."""
     assert cfg.dataset is not None
-    offset = (float(cfg.dataset.offset[0]), float(cfg.dataset.offset[1]))
-    store = Store(Path(cfg.paths.cache) / "arrays", dataset.card, cfg.dataset.scale, offset, cfg.dataset.percentiles)
+    store = store_of(cfg, dataset.card)
     with counting(out, "reading the data") as progress:
         report = audit(dataset, split, store, allow=cfg.dataset.allow, parts=parts, progress=progress)
     return PreparedData(dataset, split, store, report)
+
+
+def store_of(cfg: Config | PrepareData | Score, card: DatasetCard) -> Store:
+    """The arrays of a data set, as `cfg.dataset` has a network take them."""
+    keys = cfg.dataset
+    assert keys is not None
+    offset = (float(keys.offset[0]), float(keys.offset[1]))
+    return Store(Path(cfg.paths.cache) / "arrays", card, keys.scale, offset, keys.percentiles)
 
 
 def _require_samples(dataset: Dataset, name: str) -> None:

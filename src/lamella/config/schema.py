@@ -321,11 +321,28 @@ class Compare:
     debug: Annotated[bool, Key("show tracebacks")]
 
 
+@dataclass(frozen=True)
+class Review:
+    """All keys of `review`, which finds labels to look at again."""
+
+    experiment: Annotated[str | None, Key("the MLflow experiment whose runs judge the labels of their test images")]
+    runs: Annotated[list[str] | None, Key("or these runs, by their ids: one a fold")]
+    filter: Annotated[str | None, Key("only runs that MLflow's filter language says; null: all")]
+    tolerance: Annotated[float, Key("pixels from a label's outline up to which nothing is a fault", least=0)]
+    cases: Annotated[int, Key("objects shown with pictures, the most doubtful first", least=1, most=1000)]
+    plugins: Plugins
+    trust: Annotated[list[str], Key("the same, for what the runs' checkpoints name; on the command line alone")]
+    tracking: StoreKeys
+    paths: PathsKeys
+    debug: Annotated[bool, Key("show tracebacks")]
+
+
 SCHEMAS: dict[str, type] = {
     "train": Config,
     "evaluate": Evaluate,
     "score": Score,
     "compare": Compare,
+    "review": Review,
     "prepare_data": PrepareData,
     "tiff_to_png": TiffToPng,
 }

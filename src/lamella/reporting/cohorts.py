@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lamella.data.manifest import changes
 from lamella.errors import StorageError
 from lamella.tracking import FinishedRun
 
@@ -226,6 +227,19 @@ def differences(cohorts: Sequence[Cohort]) -> list[str]:
     entries = [{"data set": each.dataset, **each.protocol} for each in cohorts]
     labels = dict.fromkeys(key for each in entries for key in each)
     return [label for label in labels if len({each.get(label) for each in entries}) > 1]
+
+
+def data_differences(cohorts: Sequence[Cohort]) -> list[str]:
+    """A sentence for each cohort of other data than the first one that is said of the same data set: what differs."""
+    first: dict[str, Cohort] = {}
+    sentences = []
+    for each in cohorts:
+        other = first.setdefault(each.dataset, each)
+        if each.protocol.get("data") != other.protocol.get("data"):
+            runs = [cohort.methods[0].runs[0] for cohort in (other, each)]
+            rows = [json.loads(run.fetch("data/manifest.json").read_text()) for run in runs]
+            sentences.append(f"Run {runs[1].run_id} is of other data than {runs[0].run_id}: {changes(*rows)}.")
+    return sentences
 
 
 def _method(label: str, runs: Sequence[FinishedRun], notes: list[str]) -> Method | None:
