@@ -16,8 +16,7 @@ def touching_cells(seed: int, side: int = 128) -> tuple[npt.NDArray[np.uint8], n
     middles: list[tuple[float, float]] = []
     clumps = rng.permutation([(a, b) for a in range(22, side - 10, 42) for b in range(22, side - 10, 42)])
     for top, left in clumps:
-        for _ in range(int(rng.integers(1, 4))):
-            middles.append((top + rng.uniform(-9, 9), left + rng.uniform(-9, 9)))
+        middles += [(top + rng.uniform(-9, 9), left + rng.uniform(-9, 9)) for _ in range(int(rng.integers(1, 4)))]
     kept: list[tuple[float, float]] = []
     for one in middles:
         if all(np.hypot(one[0] - other[0], one[1] - other[1]) > 9 for other in kept):

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from skimage.measure import label
 
-from lamella.data.datasets.classes import declared, said
+from lamella.data.datasets.classes import Ignore, declared
 from lamella.data.datasets.pairing import composed
+from lamella.data.datasets.words import said
 from lamella.data.download.unpack import is_litter
 from lamella.data.io.labels import Labels, parted
 from lamella.data.io.masks import Objects, mask_values, read_mask, read_numbered
@@ -220,7 +221,7 @@ def _understood(
 
 def _as_said(classes: Mapping[Any, Any], card: DatasetCard) -> dict[MaskValue, int]:
     """The class ids of the values that a user gives to classes by their names."""
-    meant = declared(classes, None)
+    meant = declared(classes, Ignore())
     if {*meant.names} != {*card.class_names}:
         raise ConfigError(
             f"classes= names {', '.join(meant.names)}; {card.name} has {', '.join(card.class_names)}",

@@ -111,6 +111,7 @@ class DatasetCard:
         spacing_nm: pixel size (height, width) in nanometres where it is known.
         objects: what connected regions stand for, which decides the scores beyond pixels.
         labelling: how mask files are read, beyond their values.
+        notes: what was found rather than said, one sentence each, for a person to check before anything trains.
     """
 
     name: str
@@ -123,6 +124,7 @@ class DatasetCard:
     spacing_nm: tuple[float, float] | None = None
     objects: Literal["neurites", "cells", ""] = ""
     labelling: Labelling = Labelling()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
