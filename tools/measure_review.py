@@ -31,11 +31,13 @@ from lamella.data.datasets.blood import blood
 
 KINDS = ("removed", "added", "shifted", "merged")
 SHIFT = 12  # pixels
-BRIDGE = 24  # pixels, how wide two cells are joined
+GAP = 8, 48  # pixels between two cells that are merged
+BRIDGE = 40  # pixels, how wide at most what joins them is
 NEAR = 6  # pixels between the place that is named and the fault
 LIGHT = [
-    *("model=unet_ronneberger", "model.width=16", "data.crop=128", "data.batch_size=4", "data.steps=50"),
-    *("trainer.max_epochs=4", "optimizer.lr=0.003", "data.workers=0", "trainer=cpu", "trainer.progress=false"),
+    *("model=unet_ronneberger", "model.width=12", "data.crop=96", "data.context=24", "data.batch_size=4"),
+    *("data.steps=50", "trainer.max_epochs=2", "trainer.ema=0.9", "optimizer.lr=0.005", "data.workers=0"),
+    *("trainer=cpu", "trainer.progress=false"),
     *("inference.tta=false", "tracking.figures=0", "tracking.experiment=review"),
 ]
 
@@ -159,7 +161,8 @@ def damage(mask: Mask, kind: str, rng: np.random.Generator) -> bool:
             return True
         if kind == "merged":
             far = ndimage.distance_transform_edt(~here)
-            near = [n for n in np.unique(labels[window][others & (far <= 2 * BRIDGE)]) if sizes[n] > 0.6 * size]
+            gaps = {n: far[labels[window] == n].min() for n in np.unique(labels[window][others]) if sizes[n] > size / 2}
+            near = [n for n, gap in sorted(gaps.items(), key=lambda each: each[1]) if GAP[0] <= gap <= GAP[1]]
             if near:
                 mask[window] |= bridge(here, labels[window] == near[0])
                 return True
@@ -184,7 +187,7 @@ def damage(mask: Mask, kind: str, rng: np.random.Generator) -> bool:
 
 def around(box: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...] | None:
     """A box with room around it; None where the frame is too near."""
-    wide = tuple(slice(side.start - 2 * BRIDGE, side.stop + 2 * BRIDGE) for side in box)
+    wide = tuple(slice(side.start - GAP[1], side.stop + GAP[1]) for side in box)
     inside = all(side.start >= 0 and side.stop <= whole for side, whole in zip(wide, shape, strict=True))
     return wide if inside else None
 
@@ -193,10 +196,9 @@ def bridge(one: Mask, other: Mask) -> Mask:
     """What joins two regions where they are nearest: what lies between the two, about as wide as BRIDGE."""
     far = [ndimage.distance_transform_edt(~each) for each in (one, other)]
     width = float(far[0][other].min())
-    between = far[0] + far[1] <= width + 4
-    middle = np.argwhere(between).mean(axis=0)
+    middle = np.argwhere(far[0] + far[1] <= width + 1).mean(axis=0)
     y, x = np.indices(one.shape)
-    return between & (np.hypot(y - middle[0], x - middle[1]) <= max(BRIDGE, width) / 2 + 2)
+    return (far[0] + far[1] <= 1.5 * width + 4) & (np.hypot(y - middle[0], x - middle[1]) <= max(BRIDGE, width) / 2 + 2)
 
 
 def found(table: pd.DataFrame, faults: Sequence[Fault]) -> dict[int, int]:

@@ -14,7 +14,7 @@ from lamella.data.datasets.words import said
 from lamella.data.download.unpack import is_litter
 from lamella.data.io.labels import Labels, parted
 from lamella.data.io.masks import Objects, mask_values, read_mask, read_numbered
-from lamella.data.io.read import SUFFIXES, header, pages
+from lamella.data.io.read import SUFFIXES, header, pages, suffix
 from lamella.data.types import IGNORE, DatasetCard, ImageRef, MaskValue, Sample
 from lamella.errors import ConfigError, DataError
 
@@ -84,16 +84,18 @@ def given(
     return Given(masks, values, objects, border, meaning, beside)
 
 
-def _found(samples: Sequence[Sample], place: Path, suffix: str) -> tuple[dict[str, ImageRef], int]:
+def _found(samples: Sequence[Sample], place: Path, end: str) -> tuple[dict[str, ImageRef], int]:
     """The mask of each sample, by its id, and how many more files there are."""
     if not place.exists():
         raise DataError(f"{place} is missing", "`masks=` names the folder, or the stack, that holds your masks.")
     if place.is_file():
         return _of_stack(samples, place), 0
     files = dict(_files(place))
-    masks, missing = {}, []
+    masks: dict[str, ImageRef] = {}
+    owner: dict[ImageRef, str] = {}
+    missing = []
     for sample in samples:
-        names = [name for name in _names(sample, suffix) if name in files]
+        names = [name for name in _names(sample, end) if name in files]
         if not names:
             missing.append(sample)
             continue
@@ -108,9 +110,11 @@ def _found(samples: Sequence[Sample], place: Path, suffix: str) -> tuple[dict[st
             )
         if sample.image.page is not None and pages(ref.path, None) > 1:
             ref = ImageRef(ref.path, sample.image.page)
+        if (other := owner.setdefault(ref, sample.id)) != sample.id:
+            raise DataError(f"{ref} would be the mask of {other} and of {sample.id}", "Name masks as the images' ids.")
         masks[sample.id] = ref
     if missing:
-        raise _missing(missing, samples, place, suffix, files)
+        raise _missing(missing, samples, place, end, files)
     return masks, sum(map(len, files.values())) - len({ref.path for ref in masks.values()})
 
 
@@ -131,26 +135,27 @@ def _files(folder: Path) -> Iterator[tuple[str, list[Path]]]:
     """Pictures in a folder and its sub-folders by their place in it, without the ends of their names."""
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.suffix.lower() in SUFFIXES and not is_litter(path.name):
-            name = composed(path.relative_to(folder).with_suffix("").as_posix())
-            found.setdefault(name, []).append(path)
+        if path.is_file() and suffix(path) in SUFFIXES and not is_litter(path.name):
+            name = path.relative_to(folder).as_posix()
+            found.setdefault(composed(name[: len(name) - len(suffix(path))]), []).append(path)
     yield from found.items()
 
 
-def _names(sample: Sample, suffix: str) -> list[str]:
+def _names(sample: Sample, end: str) -> list[str]:
     """What the mask of an image may be called, without the end of the name: as its id, or as its image."""
-    return [composed(f"{name}{suffix}") for name in dict.fromkeys((sample.id, Path(sample.id).name, _stem(sample)))]
+    return [composed(f"{name}{end}") for name in dict.fromkeys((sample.id, Path(sample.id).name, _stem(sample)))]
 
 
 def _stem(sample: Sample) -> str:
-    return composed(sample.image.path.stem)
+    name = sample.image.path.name
+    return composed(name[: len(name) - len(suffix(sample.image.path))])
 
 
 def _missing(
     missing: Sequence[Sample],
     samples: Sequence[Sample],
     place: Path,
-    suffix: str,
+    end: str,
     files: Mapping[str, Sequence[Path]],
 ) -> DataError:
     """Says which images have no mask, and what the names of masks seem to end in."""
@@ -158,18 +163,18 @@ def _missing(
     named = ", ".join(sample.id for sample in missing[:_TOLD]) + more
     stems = [Path(name).name for name in files]
     ends = Counter(
-        end
+        rest
         for sample in samples
-        for end in {stem.removeprefix(_stem(sample)) for stem in stems if stem.startswith(_stem(sample))}
+        for rest in {stem.removeprefix(_stem(sample)) for stem in stems if stem.startswith(_stem(sample))}
     )
     remedy = "Every test image needs one, named as its image; none is left out."
     if not files:
         remedy = f"No picture lies there. {remedy}"
-    elif ends and (best := ends.most_common(1)[0])[0] != suffix and best[1] > len(samples) - len(missing):
+    elif ends and (best := ends.most_common(1)[0])[0] != end and best[1] > len(samples) - len(missing):
         remedy = f"Did you mean `masks_suffix={best[0]}`? It finds {best[1]} of {len(samples)}."
     return DataError(
         f"{len(missing)} of {len(samples)} test images have no mask in {place}"
-        + (f" that ends in {suffix}" if suffix else "")
+        + (f" that ends in {end}" if end else "")
         + f": {named}",
         remedy,
     )
