@@ -45,7 +45,7 @@ def run(cfg: DictConfig) -> None:
     if trained.operating_point is None:
         problem = f"run {wanted.run} keeps no threshold and temperature in its checkpoint: an older version wrote it"
         raise ConfigError(problem, "Train it again.")
-    composed = _configuration(wanted, trained)
+    composed = configuration(wanted, trained)
     own = check(composed, unused=_UNUSED)
     dataset = _as_learned(read(own), trained, out)
     whole = wanted.part == "all"
@@ -108,7 +108,7 @@ def _against(parent: tracking.FinishedRun, scores: dict[str, float], protocol: d
     return text + (f" They are of another protocol: {'; '.join(words)}." if other else "")
 
 
-def _configuration(wanted: Evaluate, trained: checkpoint.Trained) -> dict[str, Any]:
+def configuration(wanted: Evaluate, trained: checkpoint.Trained) -> dict[str, Any]:
     """The run's own, on this machine's folders, and with the other data set where one was chosen."""
     own = copy.deepcopy(trained.config)
     if lacking := [name for name in ("paths", "tracking", "dataset", "trainer") if name not in own]:
