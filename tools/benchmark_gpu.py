@@ -64,7 +64,7 @@ class Place:
         self.where = [f"paths.cache={root}/cache", f"paths.output={root}/outputs", f"tracking.uri={self.uri}"]
         self.common = [
             *(f"trainer={options.device}", f"data.crop={options.crop}", f"data.steps={options.steps}"),
-            *("trainer.max_epochs=1", "trainer.progress=false", "tracking.figures=0"),
+            *("data.workers=null", "trainer.max_epochs=1", "trainer.progress=false", "tracking.figures=0"),
             *(f"tracking.artifacts={root}/artifacts", *options.overrides),
         ]
 
