@@ -244,7 +244,8 @@ def test_sections_in_files_of_their_own_are_a_stack():
     assert mixed != sections
     split = blocks(mixed, val=2, test=3, gap=1)
     assert places(split) == [[0, 1, 2], [4, 5], [7, 8, 9]]
-    assert found(mixed, val=0.2, test=0.3, seed=0) == blocks(sections, val=2, test=3, gap=0)
+    assert found(mixed, val=0.2, test=0.2, seed=0) == blocks(sections, val=2, test=2, gap=1)
+    assert found(mixed, val=0.2, test=0.3, seed=0) == blocks(sections, val=2, test=3, gap=0)  # too few for a gap
     assert places(blocks_folds(mixed, folds=5, fold=1, val=1, gap=0)) == [[0, 4, 5, 6, 7, 8, 9], [1], [2, 3]]
     two = [*mixed[:5], sample("alone"), *stack(3, "other"), *mixed[5:]]
     assert ids(blocks(two, val=1, test=3, gap=0).test) == ids(stack(3, "other"))
@@ -281,7 +282,15 @@ def test_found_takes_published_parts_then_blocks_of_one_stack_then_the_hash():
     everything = samples("abcdef")
     assert found(everything, **arguments) == published(everything, val_fraction=0.15, seed=3)
     pages = stack(30, group="stack")
-    assert found(pages, **arguments) == blocks(pages, val=4, test=6, gap=0)
+    assert found(pages, **arguments) == blocks(pages, val=4, test=6, gap=1)
+    two = pages + stack(12, "two", group="two")
+    assert found(two, **arguments) == blocks(two, val=6, test=8, gap=1)
+    test = [replace(s, part="test") for s in samples("ab")]
+    split = found([*test, *(replace(s, part="train") for s in pages)], **arguments)
+    assert places(split)[:2] == [list(range(25)), list(range(26, 30))]
+    assert split.test == tuple(test)
+    with pytest.raises(DataError, match="0 test image"):
+        found([replace(s, part="train") for s in pages], **arguments)
     assert found(stack(30), **arguments) == hashed(stack(30), **arguments)  # each page a group of its own
     stacks = [page for name in "abcdef" for page in stack(4, name, group=name)]
     assert found(stacks, **arguments) == hashed(stacks, **arguments)

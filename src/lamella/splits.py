@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
@@ -103,16 +104,23 @@ def found(
     test: Annotated[float, Key("share that judges, where none is published", above=0, most=0.9)],
     seed: Annotated[int, Key("another seed draws other groups", least=0)],
 ) -> Split:
-    """The split that suits the samples: `published` parts, `blocks` of a single stack of sections, else `hashed`.
+    """The split that suits the samples: `published` parts, `blocks` of one or two stacks of sections, else `hashed`.
+
+    Blocks have a gap of one section where that leaves as many to train on as are held out. A published train part that
+    is a single stack has its validation from that stack's end.
 
     Raises ConfigError and DataError as those do.
     """
     if any(s.part for s in samples):
+        train = [s for s in samples if s.part == "train"]
+        if not any(s.part == "val" for s in samples) and _is_stack(train):
+            return _published_stack(samples, train, val)
         return published(samples, val_fraction=val, seed=seed)
-    count = len(samples)
-    one_stack = len({(s.group, s.stack) for s in samples}) == 1 < count and samples[0].stack
-    if one_stack and val + test < 1:
-        return blocks(samples, val=max(1, round(val * count)), test=max(1, round(test * count)), gap=0)
+    count, groups = len(samples), {s.group for s in samples}
+    if count > 2 and len(groups) < 3 and any(s.stack for s in samples) and val + test < 1:
+        for_val, for_test = max(1, round(val * count)), max(1, round(test * count))
+        gap = int(count - 2 >= 2 * (for_val + for_test))
+        return blocks(samples, val=for_val, test=for_test, gap=gap)
     return hashed(samples, val=val, test=test, seed=seed)
 
 
@@ -300,6 +308,24 @@ def draw(group: str, seed: int) -> float:
     """A number in [0, 1), evenly spread over groups, that depends on the group's name and the seed alone."""
     digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _is_stack(samples: Sequence[Sample]) -> bool:
+    """Whether samples are one stack, which is a group of its own."""
+    return len({(s.group, s.stack) for s in samples}) == 1 < len(samples) and bool(samples[0].stack)
+
+
+def _published_stack(samples: Sequence[Sample], train: Sequence[Sample], val: float) -> Split:
+    """The published parts, where the last sections of the one stack that trains are held out to choose by.
+
+    Raises DataError where nothing is published for the test, or parts share a group.
+    """
+    published_parts([replace(s, group=s.id) for s in samples])
+    held = max(1, round(val * len(train)))
+    gap = int(len(train) - 1 >= 3 * held)
+    ordered = _in_place(train)
+    rest = ordered[: len(train) - held - gap]
+    return whole_groups(Split(tuple(rest), tuple(ordered[-held:]), tuple(s for s in samples if s.part == "test")))
 
 
 def _split(samples: Sequence[Sample], part_of: Callable[[Sample], str | None]) -> Split:

@@ -26,7 +26,7 @@ from support.tiny import CARD, CPU, HEIGHT, WIDTH, inference, prepared
 
 SETTINGS = ScoreSettings(
     num_classes=2, objects="", spacing_nm=None, tolerance=1.0, tolerance_nm=4.0, min_cell_size=1, split_neck=2.0,
-    resized=None, failure=0.5,
+    border=0, resized=None, failure=0.5,
 )  # fmt: skip
 AREAS = [8 * (10 + 2 * number) for number in (4, 5, 6)]  # of the rectangles in the three test images
 

@@ -9,7 +9,7 @@ import pytest
 
 from lamella.data.types import ImageRef, Sample
 from lamella.evaluation import scores as scoring
-from lamella.evaluation.image_scores import ImageScores, ScoreSettings, score_image
+from lamella.evaluation.image_scores import ImageScores, Numbered, ScoreSettings, score_image
 from lamella.metrics.boundaries import Gaps
 from lamella.metrics.neurites import THRESHOLDS
 from lamella.metrics.pixels import ImageTable
@@ -17,7 +17,7 @@ from support.tiny import CPU, as_logits, batch
 
 SETTINGS = ScoreSettings(
     num_classes=2, objects="", spacing_nm=None, tolerance=1.0, tolerance_nm=4.0, min_cell_size=1, split_neck=2.0,
-    resized=None, failure=0.5,
+    border=0, resized=None, failure=0.5,
 )  # fmt: skip
 
 
@@ -271,3 +271,43 @@ def test_images_that_wait_to_be_scored_are_bounded_by_their_bytes(monkeypatch, b
     assert sorted(scored) == [*range(6)]
     assert found.table.ids == [str(n) for n in range(6)]
     assert found.table.per_image("dice").tolist() == [1.0] * 6
+
+
+def test_numbered_cells_are_the_truth_whatever_touches():
+    ids = np.zeros((40, 40), np.int32)
+    ids[4:16, 4:16], ids[4:16, 16:28], ids[30:32, 30:32] = 7, 3, 9  # two touch, one is tiny
+    parted = np.where(ids > 0, 1, 0).astype(np.uint8)
+    parted[4:16, 15:17] = 0
+    share, everywhere = parted[None].astype(np.float32), np.ones(ids.shape, bool)
+    how = {"objects": "cells", "border": 1}
+    numbered = dataclasses.replace(SETTINGS, **how)
+    columns = score_image(share, parted, parted, everywhere, numbered, None, Numbered(ids)).columns
+    assert columns["count/true"] == columns["count/found"] == 3
+    assert columns["cells/pq"] == columns["watershed/cells/pq"] > 0.99  # the border is given back
+    whole = (ids > 0).astype(np.uint8)
+    columns = score_image(share, whole, parted, everywhere, numbered, None, Numbered(ids)).columns
+    assert columns["count/found"] == 2  # not parted
+    assert columns["cells/recall"] == pytest.approx(2 / 3)  # at exactly one half of the pair, one of the two
+    small = dataclasses.replace(numbered, min_cell_size=5)
+    columns = score_image(share, parted, parted, everywhere, small, None, Numbered(ids)).columns
+    assert (columns["count/true"], columns["count/found"]) == (3, 2)
+
+
+def test_a_border_that_is_ignored_belongs_to_the_cells():
+    ids = np.zeros((20, 40), np.int32)
+    ids[4:16, 4:16], ids[4:16, 16:28] = 1, 2
+    valid = np.ones(ids.shape, bool)
+    valid[4:16, 15:17] = False  # the border
+    valid[:, 34:] = False  # and what nobody labelled
+    found = ids.copy()
+    found[2:6, 36:] = 3
+    mask = (found > 0).astype(np.uint8)
+    truth = ((ids > 0) & valid).astype(np.uint8)
+    settings = dataclasses.replace(SETTINGS, objects="cells")
+    share = mask[None].astype(np.float32)
+    columns = score_image(share, mask, truth, valid, settings, None, Numbered(ids, found)).columns
+    assert columns["cells/pq"] == 1
+    assert columns["count/error"] == 0
+    # Regions that nobody numbered are not cut by the border, which the network does not know.
+    columns = score_image(share, mask, truth, valid, settings, None, Numbered(ids)).columns
+    assert columns["count/found"] == 1

@@ -8,6 +8,7 @@ from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 from skimage.measure import label
 
+from lamella.data.io.labels import Labels, parted
 from lamella.metrics.cells import (
     IOU_THRESHOLDS,
     aggregated_jaccard,
@@ -22,7 +23,7 @@ from lamella.metrics.cells import (
     recognition_quality,
     segmentation_quality,
 )
-from lamella.metrics.instances import components, split_touching
+from lamella.metrics.instances import components, of_classes, rejoined, split_touching
 from support.rows import assert_rows_add_up
 
 SCORES = (precision, recall, f1, average_precision, aggregated_jaccard, panoptic_quality,
@@ -309,3 +310,35 @@ def test_many_cells_take_no_longer_than_few():
     assert specks.max() > 90_000
     counts = compare(specks, truth)
     assert (counts.truth, counts.predicted, counts.hits[0]) == (300, specks.max(), 0)
+
+
+# --- the border between objects that touch, given back ---------------------------------------------------------
+
+
+def test_what_was_parted_is_rejoined():
+    y, x = np.mgrid[:60, :60]
+    ids = np.where((y - 30) ** 2 + (x - 30) ** 2 < 28**2, 1 + (y > 30) + 2 * (x > 33), 0).astype(np.int32)
+    ids[:4, 54:] = 9  # alone
+    everywhere = np.ones_like(ids, bool)
+    mask = parted(Labels((ids > 0).astype(np.uint8), ids), "background") > 0
+    apart = components(mask, everywhere)
+    assert apart.max() == 5  # of two regions
+    assert panoptic_quality(compare(apart, ids)) < 0.95
+    back = rejoined(apart, everywhere, 1)
+    assert panoptic_quality(compare(back, ids)) > 0.99  # what is narrower than the border is gone
+    assert np.array_equal(rejoined(apart, everywhere, 0), apart)
+
+
+def test_only_narrow_gaps_are_borders():
+    labels = np.array([[1, 1, 0, 0, 2, 2, 0, 0, 0, 3]], np.int32).repeat(3, 0)
+    everywhere = np.ones_like(labels, bool)
+    assert rejoined(labels, everywhere, 1).tolist() == [[1, 1, 1, 2, 2, 2, 0, 0, 0, 3]] * 3
+    everywhere[:, 2] = False
+    assert rejoined(labels, everywhere, 1).tolist() == [[1, 1, 0, 2, 2, 2, 0, 0, 0, 3]] * 3
+
+
+def test_objects_of_two_classes_are_never_one():
+    classes = np.array([[1, 1, 2, 2, 0, 1]], np.uint8)
+    everywhere = np.ones_like(classes, bool)
+    cut = of_classes(lambda mask: components(mask, everywhere), classes)
+    assert cut.tolist() == [[1, 1, 3, 3, 0, 2]]

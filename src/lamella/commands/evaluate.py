@@ -3,7 +3,7 @@
 import copy
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from lamella.commands.summary import print_scores, title
 from lamella.config.check import as_yaml, check, flat, plain, settle
 from lamella.config.schema import Evaluate
 from lamella.console import console
-from lamella.data.datasets.classes import said
+from lamella.data.datasets.words import said
 from lamella.data.io.read import header
 from lamella.data.prepared import PreparedData
 from lamella.data.types import IGNORE, Dataset, Split
@@ -154,11 +154,23 @@ def _as_learned(dataset: Dataset, trained: checkpoint.Trained, out: Console) -> 
         out.print(f"warning: classes are named otherwise than in training: {pairs}", style="yellow", highlight=False)
     if order == sorted(order):
         return dataset
+    kept: dict[str, Any] = {
+        "class_names": tuple(names[order.index(id_)] for id_ in range(count)),
+        "mask_values": _renumbered(card.mask_values, order),
+    }
+    if card.labelling.objects:
+        kept["labelling"] = replace(card.labelling, names=_renumbered(card.labelling.names, order))
+    if order[0] == 0:  # the foreground is the same, and what is one of it
+        return Dataset(replace(card, **kept), dataset.samples)
     if card.objects:
         out.print(f"warning: {card.objects} are not scored: {names[1]} is no foreground here", style="yellow")
-    values = {value: id_ if id_ == IGNORE else order[id_] for value, id_ in card.mask_values.items()}
-    renamed = tuple(names[order.index(id_)] for id_ in range(count))
-    return Dataset(replace(card, class_names=renamed, mask_values=values, objects=""), dataset.samples)
+    if card.labelling.objects:
+        kept["labelling"] = replace(kept["labelling"], border="none")  # its pixels would be foreground
+    return Dataset(replace(card, **kept, objects=""), dataset.samples)
+
+
+def _renumbered(ids: Mapping[Any, int], order: Sequence[int]) -> dict[Any, int]:
+    return {what: id_ if id_ == IGNORE else order[id_] for what, id_ in ids.items()}
 
 
 def _without_case(names: Sequence[str]) -> list[str]:

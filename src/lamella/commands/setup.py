@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -232,6 +233,7 @@ def test(
         tolerance_nm=keys.tolerance_nm,
         min_cell_size=keys.min_cell_size,
         split_neck=keys.split_neck,
+        border=ceil(1 / cfg.dataset.scale) if card.labelling.border == "background" else 0,
         resized=keys.resized,
         failure=keys.failure,
     )

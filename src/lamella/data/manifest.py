@@ -6,6 +6,7 @@ from typing import Any
 
 from lamella.data.cache.arrays import Store
 from lamella.data.cache.facts import Facts
+from lamella.data.io.labels import meaning
 from lamella.data.types import Dataset, ImageRef, Split
 
 
@@ -30,12 +31,8 @@ def manifest(dataset: Dataset, split: Split, store: Store) -> list[dict[str, Any
 
 def data_sha256(dataset: Dataset, store: Store) -> str:
     """One hash over the ids, files and mask values of all samples; file paths do not enter it. Raises DataError."""
-    files = [
-        [s.id, *((store.facts.sha256(ref.path), ref.page, ref.axes) for ref in (s.image, s.mask))]
-        for s in dataset.samples
-    ]
-    meaning = sorted((str(value), id_) for value, id_ in store.card.mask_values.items())
-    return hashlib.sha256(json.dumps([files, meaning]).encode()).hexdigest()
+    files = [[s.id, *(_identity(ref, store.facts) for ref in (s.image, s.mask))] for s in dataset.samples]
+    return hashlib.sha256(json.dumps([files, meaning(store.card)]).encode()).hexdigest()
 
 
 def split_sha256(split: Split) -> str:
@@ -48,6 +45,22 @@ def split_ids(split: Split) -> dict[str, list[str]]:
     return {part: [s.id for s in samples] for part, samples in vars(split).items()}
 
 
+def _identity(ref: ImageRef, facts: Facts) -> list[Any]:
+    """Content and place of a picture; what most pictures lack is left out."""
+    more = [ref.inside, ref.labels, [facts.sha256(path) for path in ref.others]]
+    return [facts.sha256(ref.path), ref.page, ref.axes, *(more if any(more) else ())]
+
+
 def _file(ref: ImageRef, facts: Facts) -> dict[str, Any]:
     path = ref.path
-    return {"file": path.name, "page": ref.page, "sha256": facts.sha256(path), "bytes": path.stat().st_size}
+    row: dict[str, Any] = {
+        "file": path.name,
+        "page": ref.page,
+        "sha256": facts.sha256(path),
+        "bytes": path.stat().st_size,
+    }
+    if ref.inside is not None:
+        row["inside"] = ref.inside
+    if ref.others:
+        row["others"] = [{"file": other.name, "sha256": facts.sha256(other)} for other in ref.others]
+    return row

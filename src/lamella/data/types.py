@@ -1,7 +1,7 @@
 """The types that all of the data code shares: samples, data sets, splits and batches."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -16,20 +16,36 @@ IGNORE = 255  # the class id of pixels that count in neither loss nor score
 
 @dataclass(frozen=True)
 class ImageRef:
-    """Where one picture is: a file, or a page of one.
+    """Where one picture is: a file, a page of one, what one holds under a name, or a mask spread over several files.
 
     Attributes:
-        path: the file.
-        page: which one, where the file holds several (TIFF).
+        path: the file, or the first of several; a folder where a format is one (Zarr).
+        page: which one, where the file holds several.
         axes: what the file's axes are, where its owner had to say so: letters as tifffile has them, "ZYX", "YXC".
+        inside: which array of a container ("/volume/raw" of an HDF5 file), or the objects of which image (COCO).
+        others: more files of one mask, each with objects of its own.
+        labels: the class of the objects of each file, `path` first; empty where all are of one class.
     """
 
     path: Path
     page: int | None = None
     axes: str | None = None
+    inside: str | None = None
+    others: tuple[Path, ...] = ()
+    labels: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files of the picture."""
+        return self.path, *self.others
 
     def __str__(self) -> str:
-        return str(self.path) if self.page is None else f"{self.path} (page {self.page})"
+        text = str(self.path)
+        if self.inside is not None:
+            text += f":{self.inside}"
+        if self.page is not None:
+            text += f" (page {self.page})"
+        return f"{text} and {len(self.others)} more" if self.others else text
 
 
 @dataclass(frozen=True)
@@ -44,7 +60,6 @@ class Sample:
         part: the published part this sample belongs to; "" where nothing was published.
         stack: the run of neighbouring sections (or frames) this image is one of; "" where it has no neighbours.
         place: its number in the stack: neighbours are one apart; None where `stack` is "".
-        objects: where int32 ids of single objects (0 for none) are, for scoring only; None where there are none.
     """
 
     id: str
@@ -54,7 +69,31 @@ class Sample:
     part: Role = ""
     stack: str = ""
     place: int | None = None
-    objects: ImageRef | None = None
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """How mask files are read, beyond what each of their values means (`DatasetCard.mask_values`).
+
+    Attributes:
+        objects: whether masks tell single objects apart, and how: "" not at all, values are classes; "values": each
+            value or colour without a meaning of its own is one object; "files": each file of a mask holds one object
+            or, numbered, several; "drawn": outlines of annotation programs.
+        border: what parts objects that touch, in what a network learns and pixels are scored by: pixels that touch
+            another object are "background", or are to "ignore"; "none": nothing parts them. Objects stay whole.
+        names: class id, or IGNORE, of the objects of each name; of "" where they have none.
+        threshold: grey levels above it have the value 1, all others 0; None: levels mean what they say.
+        layers: whether pages or channels of a mask are a layer a value (one-hot): "" no; "all": each pixel is in one
+            layer, whose number from 0 is its value; "rest": what is in no layer has the value 0, layers count from 1.
+        undeclared: values without a meaning are to be ignored; else they are an error.
+    """
+
+    objects: Literal["", "values", "files", "drawn"] = ""
+    border: Literal["background", "ignore", "none"] = "background"
+    names: Mapping[str, int] = field(default_factory=lambda: {"": 1})
+    threshold: int | None = None
+    layers: Literal["", "all", "rest"] = ""
+    undeclared: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +110,8 @@ class DatasetCard:
         phantom: True where a program made the images; said wherever a score appears.
         spacing_nm: pixel size (height, width) in nanometres where it is known.
         objects: what connected regions stand for, which decides the scores beyond pixels.
+        labelling: how mask files are read, beyond their values.
+        notes: what was found rather than said, one sentence each, for a person to check before anything trains.
     """
 
     name: str
@@ -82,6 +123,8 @@ class DatasetCard:
     phantom: bool = False
     spacing_nm: tuple[float, float] | None = None
     objects: Literal["neurites", "cells", ""] = ""
+    labelling: Labelling = Labelling()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from lamella.data.loaders.crops import whole
 from lamella.data.prepared import PreparedData
 from lamella.data.types import IGNORE
 from lamella.evaluation import error_maps, scores
-from lamella.evaluation.image_scores import ScoreSettings
+from lamella.evaluation.image_scores import Numbered, ScoreSettings
 from lamella.hardware import Hardware
 from lamella.inference.segmenter import Segmenter
 from lamella.inference.settings import OperatingPoint
@@ -56,7 +56,14 @@ def evaluate_test(
     batches = whole(samples, data.store, ahead=hardware.device.type == "cuda")
     temperature = operating_point.temperature
     scored = scores.score_images(
-        segmenter, batches, hardware, settings, samples=samples, temperature=temperature, each=each
+        segmenter,
+        batches,
+        hardware,
+        settings,
+        samples=samples,
+        temperature=temperature,
+        each=each,
+        numbered=lambda place: Numbered(data.store.objects(samples[place])),
     )
     found = scores.columns(scored, names, operating_point.neurite_threshold)
     values = scores.summary(scored, found, names, settings)

@@ -15,6 +15,7 @@ from lamella.metrics import boundaries, calibration, cells, instances, neurites
 from lamella.metrics.pixels import count_at
 
 Mask = npt.NDArray[np.bool_]
+Objects = npt.NDArray[np.int32]
 
 CELL_SCORES: dict[str, Callable[[cells.CellCounts], Any]] = {
     "count/true": lambda counts: counts.truth,
@@ -47,8 +48,10 @@ class ScoreSettings:
         spacing_nm: height and width of a pixel where they are known.
         tolerance: pixels that two outlines may lie apart and still be one.
         tolerance_nm: the same in nanometres.
-        min_cell_size: regions of fewer pixels are no cell.
+        min_cell_size: regions of fewer pixels are no cell; objects that are numbered are, however small.
         split_neck: pixels by which a region must be narrower in between for it to be two cells.
+        border: pixels on each side that part touching objects in the class ids (`lamella.metrics.instances.rejoined`);
+            0 where nothing does.
         resized: side of the square that prediction and truth are resized to for the soft scores; None: none.
         failure: an image whose Dice is below it is counted as a failure.
     """
@@ -60,8 +63,24 @@ class ScoreSettings:
     tolerance_nm: float
     min_cell_size: int
     split_neck: float
+    border: int
     resized: int | None
     failure: float
+
+
+class Numbered(NamedTuple):
+    """The single objects of one image, where somebody told them apart; None: they are what regions of pixels say.
+
+    Attributes:
+        truth: int32 (H, W), 0 for none.
+        predicted: the same.
+    """
+
+    truth: Objects | None = None
+    predicted: Objects | None = None
+
+
+NOT_NUMBERED = Numbered()
 
 
 class ImageScores(NamedTuple):
@@ -91,6 +110,7 @@ def score_image(
     valid: Mask,
     settings: ScoreSettings,
     temperature: float | None,
+    numbered: Numbered = NOT_NUMBERED,
 ) -> ImageScores:
     """Every score of one image beyond its pixel counts.
 
@@ -101,6 +121,7 @@ def score_image(
         valid: (H, W); False counts nowhere.
         temperature: fitted on validation images, 1 changes nothing; None for a method that gives masks without
             probabilities, which has no calibration.
+        numbered: its objects.
     """
     ids = range(1, settings.num_classes)
     gaps = tuple(boundaries.gaps(predicted == each, truth == each, valid) for each in ids)
@@ -108,7 +129,7 @@ def score_image(
     if settings.spacing_nm is not None:
         spaced = [boundaries.gaps(predicted == each, truth == each, valid, settings.spacing_nm) for each in ids]
         columns |= {f"{name}_nm": value for name, value in outline_scores(spaced, settings.tolerance_nm).items()}
-    counted = _cells(predicted > 0, truth > 0, valid, settings) if settings.objects == "cells" else {}
+    counted = _cells(predicted, truth, valid, settings, numbered) if settings.objects == "cells" else {}
     for prefix, counts in counted.items():
         columns |= cell_scores(prefix, counts)
     histograms: tuple[calibration.Histogram, ...] = ()
@@ -162,9 +183,30 @@ def _mean(scores: Sequence[float]) -> float:
     return fmean(defined) if defined else nan
 
 
-def _cells(predicted: Mask, truth: Mask, valid: Mask, settings: ScoreSettings) -> dict[str, cells.CellCounts]:
-    """Truth and prediction are cut into cells in the same way, whichever it is."""
-    masks, smallest, depth = (predicted, truth), settings.min_cell_size, settings.split_neck
-    plain = [instances.components(mask, valid, smallest=smallest) for mask in masks]
-    cut = [instances.split_touching(mask, valid, depth=depth, smallest=smallest) for mask in masks]
-    return {"": cells.compare(*plain), "watershed/": cells.compare(*cut)}
+def _cells(
+    predicted: Bytes, truth: Bytes, valid: Mask, settings: ScoreSettings, numbered: Numbered
+) -> dict[str, cells.CellCounts]:
+    """Cells of truth and prediction, compared; what is not numbered is cut in the same way, whichever it is.
+
+    Of several classes: a cell counts as found whatever its class, which is for the scores of pixels to judge.
+    """
+    if numbered.truth is not None:
+        valid = valid | (numbered.truth > 0)  # the border between objects, where it is to be ignored, is theirs
+    smallest, depth = settings.min_cell_size, settings.split_neck
+    cuts: dict[str, Callable[[Mask], instances.Labels]] = {
+        "": lambda mask: instances.components(mask, valid, smallest=smallest),
+        "watershed/": lambda mask: instances.split_touching(mask, valid, depth=depth, smallest=smallest),
+    }
+
+    def labelled(classes: Bytes, objects: Objects | None, cut: Callable[[Mask], instances.Labels]) -> instances.Labels:
+        if objects is not None:
+            return np.where(valid, objects, np.int32(0))
+        return instances.of_classes(cut, classes)
+
+    result = {}
+    for prefix, cut in cuts.items():
+        found = labelled(predicted, numbered.predicted, cut)
+        if numbered.truth is not None and numbered.predicted is None:
+            found = instances.rejoined(found, valid, settings.border)
+        result[prefix] = cells.compare(found, labelled(truth, numbered.truth, cut))
+    return result

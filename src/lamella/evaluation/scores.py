@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from lamella.data.io.read import Bytes
 from lamella.data.types import IGNORE, Batch, Sample
-from lamella.evaluation.image_scores import ImageScores, ScoreSettings, score_image
+from lamella.evaluation.image_scores import NOT_NUMBERED, ImageScores, Numbered, ScoreSettings, score_image
 from lamella.evaluation.pooled import pooled_scores
 from lamella.hardware import Hardware, processors
 from lamella.inference.segmenter import Segmenter
@@ -79,6 +79,7 @@ def score_images(
     samples: Sequence[Sample],
     temperature: float,
     each: Callable[[int, Bytes, Bytes], None],
+    numbered: Callable[[int], Numbered] = lambda _place: NOT_NUMBERED,
 ) -> TestScores:
     """Counts and measures of every image, each predicted once.
 
@@ -88,6 +89,7 @@ def score_images(
         samples: the images of the batches, in their order.
         temperature: of the operating point.
         each: called with every image's place, truth and predicted classes, (H, W); in threads.
+        numbered: an image's place -> its single objects; in threads.
     """
     counts = ImageCounts([sample.id for sample in samples])
     sums, seconds = [], 0.0
@@ -96,7 +98,7 @@ def score_images(
     def look(place: int, map_: Floats, predicted: Bytes, truth: Bytes, valid: Mask) -> ImageScores:
         each(place, np.where(valid, truth, IGNORE).astype(np.uint8), predicted)
         tempered = temperature if segmenter.gives_probabilities else None
-        return score_image(map_, predicted, truth, valid, settings, tempered)
+        return score_image(map_, predicted, truth, valid, settings, tempered, numbered(place))
 
     found = predict_images(segmenter, batches, hardware, tta=segmenter.inference.tta)
     waiting, held = deque[tuple[Future[ImageScores], int]](), 0

@@ -1,5 +1,7 @@
 """A mask -> instances: its connected regions, or those cut at their necks where cells touch."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -11,6 +13,7 @@ Labels = npt.NDArray[np.int32]
 
 # Pixels that meet at a corner are neighbours: outlines drawn as polygons leave single pixels hanging by a corner.
 _NEIGHBOURS = np.ones((3, 3), dtype=np.bool_)
+_CROSS = ndimage.generate_binary_structure(2, 1)
 
 
 def components(mask: Mask, valid: Mask, *, smallest: int = 1) -> Labels:
@@ -55,6 +58,46 @@ def split_touching(mask: Mask, valid: Mask, *, depth: float, smallest: int = 1) 
         labels[box][component] = parts[component] + found
         found += int(parts.max())
     return _without_small(labels, smallest)
+
+
+def of_classes(cut: Callable[[Mask], Labels], classes: npt.NDArray[np.uint8]) -> Labels:
+    """The instances of every class but the background, cut class by class: objects of two classes are never one.
+
+    Args:
+        cut: (H, W) mask of one class -> its instances, ids from 1.
+        classes: (H, W), class ids.
+
+    Returns:
+        (H, W): 0 outside instances, ids from 1 inside.
+    """
+    labels = np.zeros(classes.shape, np.int32)
+    for each in range(1, int(classes.max(initial=0)) + 1):
+        there = cut(classes == each)
+        labels = np.where(there > 0, there + labels.max(initial=0), labels)
+    return labels
+
+
+def rejoined(labels: Labels, valid: Mask, width: int) -> Labels:
+    """The instances with the border given back that parts those which touch, see `lamella.data.types.Labelling`.
+
+    A pixel in no instance is border where one instance is at most `width` pixels away, and another at most twice as
+    far (of the eight neighbours' distance). It falls to the nearest.
+
+    Args:
+        labels: (H, W), 0 outside instances.
+        valid: (H, W); what is not valid is in no instance.
+        width: pixels of the border on each side; 0 changes nothing.
+    """
+    if not width:
+        return labels
+    reach = 4 * width + 1
+    highest = ndimage.maximum_filter(labels, reach)
+    lowest = ndimage.minimum_filter(np.where(labels > 0, labels, np.iinfo(np.int32).max), reach)
+    between = (labels == 0) & valid & (highest > 0) & (lowest != highest)
+    for _ in range(width):
+        beside, around = ndimage.maximum_filter(labels, footprint=_CROSS), ndimage.maximum_filter(labels, 3)
+        labels = np.where(between & (labels == 0), np.where(beside > 0, beside, around), labels)
+    return labels
 
 
 def _cut(component: Mask, distance: npt.NDArray[np.float64], depth: float) -> Labels:

@@ -680,7 +680,7 @@ def test_errors_stand_before_warnings(tmp_path):
 
 def test_the_next_audit_reads_no_pixel(tmp_path, monkeypatch):
     first = look(tmp_path, faulty())
-    for name in ("read_image", "read_mask", "_load"):
+    for name in ("read_image", "read_labels", "_load"):
         monkeypatch.setattr(store_module, name, None)
     store = Store(tmp_path / "cache", CARD, 1.0)
     again = audit(first.dataset, first.split, store)

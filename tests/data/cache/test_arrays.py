@@ -95,7 +95,7 @@ def test_the_same_pixels_are_one_picture_in_whatever_file(tmp_path, sample, monk
 def test_everything_is_decoded_once_and_mapped(store, sample, monkeypatch):
     first = all_of(store, sample)
     monkeypatch.setattr(store_module, "read_image", None)
-    monkeypatch.setattr(store_module, "read_mask", None)
+    monkeypatch.setattr(store_module, "read_labels", None)
     again = all_of(Store(store.folder, CARD, 0.5), sample)
     for a, b in zip(first, again, strict=True):
         assert isinstance(b, np.memmap)

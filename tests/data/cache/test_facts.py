@@ -118,8 +118,15 @@ def test_a_file_that_changes_meanwhile_is_not_remembered(tmp_path, facts, monkey
 def test_what_cannot_be_read_is_named(tmp_path, facts):
     with pytest.raises(DataError, match=r"nowhere\.png cannot be read: No such file"):
         facts.sha256(tmp_path / "nowhere.png")
-    with pytest.raises(DataError, match="cannot be read: Is a directory"):
-        facts.sha256(tmp_path)
+
+
+def test_a_folder_is_all_that_lies_in_it(tmp_path, facts):
+    for name in ("a/x", "b/x", "c/y"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("one")
+    assert facts.sha256(tmp_path / "a") == facts.sha256(tmp_path / "b") != facts.sha256(tmp_path / "c")
+    (tmp_path / "b/x").write_text("two")
+    assert facts.sha256(tmp_path / "a") != facts.sha256(tmp_path / "b")
 
 
 # --- other facts -----------------------------------------------------------------------------------------

@@ -18,9 +18,10 @@ from lamella.cli import main as cli
 from lamella.config.check import build, check
 from lamella.config.paths import CHECKOUT
 from lamella.data.datasets.blood import blood
-from lamella.data.datasets.classes import declared, found
+from lamella.data.datasets.classes import Ignore, declared, found
 from lamella.data.datasets.em import em
 from lamella.data.datasets.folder import _natural
+from lamella.data.datasets.held import Held
 from lamella.data.io.read import mask_values, read_image, read_mask
 from lamella.data.types import IGNORE, ImageRef
 from lamella.errors import ConfigError, DataError
@@ -139,11 +140,11 @@ def test_what_masks_hold_is_found_out_once(tmp_path, pair, monkeypatch):
     where = pair(mask=LEVELS)
     read = []
 
-    def counted(ref):
+    def counted(ref, labelling):
         read.append(ref.path.name)
-        return mask_values(ref)
+        return mask_values(ref, labelling)
 
-    monkeypatch.setattr("lamella.data.datasets.classes.mask_values", counted)
+    monkeypatch.setattr("lamella.data.datasets.held.mask_values", counted)
     first = opened(tmp_path, **where)
     assert len(read) >= 1  # three masks of one content, found out by three threads at once
     read.clear()
@@ -199,7 +200,7 @@ def test_stacks_give_a_sample_a_page(tmp_path):
     pages = [read_image(s.image, 1)[0] for s in dataset.samples]
     assert np.array_equal(pages, tifffile.imread(stacks[0]))
     split = split_found(dataset.samples, val=0.15, test=0.25, seed=0)
-    assert [[s.image.page for s in part] for part in (split.val, split.test)] == [[7, 8], [9, 10, 11]]
+    assert [[s.image.page for s in part] for part in (split.val, split.test)] == [[6, 7], [9, 10, 11]]
     unrelated = opened(tmp_path, images=stacks[0], masks=stacks[1], serial=False)
     assert [s.group for s in unrelated.samples] == [s.id for s in unrelated.samples]
     assert {(s.stack, s.place) for s in unrelated.samples} == {("", None)}
@@ -296,7 +297,10 @@ def test_a_csv_with_all_columns(data):
         ("image,mask,image_page\ni/a.png,m/a_x.png,-1", "line 2: image_page is '-1'"),
         ("image,mask,image_page\nstack.tif,m/a_x.png,3", r"stack\.tif has no page 3, but 3 page\(s\)"),
         ("image,mask,image_page\nstack.tif,labels.tif,1", r"stack\.tif gives 1 image\(s\), .*labels\.tif 3 mask"),
-        ("image,mask\ni/a.png,m/a_x.png\ni/a.png,m/b_x.png", r"both give the image i/a"),
+        ("image,mask\ni/a.png,m/a_x.png\ni/a.png,m/a_x.png", "line 3: the same image and mask as in line 2"),
+        ("image,mask,class\ni/a.png,m/a_x.png,", "line 2: no class"),
+        ("image,mask,group\ni/a.png,m/a_x.png,p\ni/a.png,m/b_x.png,q", "line 3: another group or part than in line 2"),
+        ("image,mask,mask_page\ni/a.png,labels.tif,0\ni/a.png,labels.tif,1", "line 2: .* has several masks"),
         (b"image,mask\n\xe4.png,m/a_x.png", "is not text in UTF-8"),
     ],
 )
@@ -347,31 +351,38 @@ def test_a_group_is_said_once(data):
 
 
 def counts(*held):
-    return {ImageRef(tmp): dict(values) for tmp, values in zip("abcdefgh", held, strict=False)}
+    """What masks hold: pixels of each value; of all but 0 in regions of half of them."""
+    return {
+        ImageRef(name): {value: Held(n, *((2, n // 2, n) if value else ())) for value, n in values.items()}
+        for name, values in zip("abcdefgh", held, strict=False)
+    }
+
+
+NONE = Ignore()
 
 
 @given(st.integers(1, 254), st.integers(1, 2**15))
 @settings(max_examples=30)
 def test_two_values_are_binary_and_all_up_to_k_are_classes(k, v):
-    assert found(counts({0: 5}, {v: 3, 0: 1}), None).values == {0: 0, v: 1}
+    assert found(counts({0: 5}, {v: 3, 0: 1}), NONE).values == {0: 0, v: 1}
     held = counts(dict.fromkeys(range(k + 1), 1))
     if k < 20:
-        classes = found(held, None)
+        classes = found(held, NONE)
         assert classes.values == {n: n for n in range(k + 1)}
         assert len(classes.names) == k + 1
         assert classes.names[0] == "background"
     else:  # numbered objects, more likely
         with pytest.raises(DataError, match=f"hold {k + 1} different values"):
-            found(held, None)
+            found(held, NONE)
 
 
 def test_what_is_ignored_is_no_class():
     held = counts({0: 5, 1: 1}, {0: 5, 255: 9})
-    assert found(held, 255).values == {255: IGNORE, 0: 0, 1: 1}
+    assert found(held, Ignore((255,))).values == {255: IGNORE, 0: 0, 1: 1}
     with pytest.raises(DataError) as caught:
-        found(held, None)
+        found(held, NONE)
     assert "dataset.ignore=255" in caught.value.remedy
-    assert found(counts({0: 9, 2: 1, 255: 1}), 255).values == {255: IGNORE, 0: 0, 2: 1}
+    assert found(counts({0: 9, 2: 1, 255: 1}), Ignore((255,))).values == {255: IGNORE, 0: 0, 2: 1}
 
 
 @pytest.mark.parametrize(
@@ -391,7 +402,7 @@ def test_what_is_ignored_is_no_class():
 )  # fmt: skip
 def test_values_of_unclear_meaning_come_with_a_declaration_to_copy(held, ignore, problem, declaration):
     with pytest.raises(DataError, match=problem) as caught:
-        found(counts(*held), ignore)
+        found(counts(*held), Ignore(() if ignore is None else (ignore,)))
     if declaration:
         assert declaration in caught.value.remedy
 
@@ -409,8 +420,8 @@ def test_the_declaration_to_copy_works(tmp_path, pair):
 
 
 def test_declared_classes():
-    assert declared({"ground": [0, 64], "cell": "255"}, 7).values == {7: IGNORE, 0: 0, 64: 0, 255: 1}
-    colours = declared({"ground": 0, "red cell": "#FF0000"}, 255)
+    assert declared({"ground": [0, 64], "cell": "255"}, Ignore((7,))).values == {7: IGNORE, 0: 0, 64: 0, 255: 1}
+    colours = declared({"ground": 0, "red cell": "#FF0000"}, Ignore((255,)))
     assert colours.names == ("ground", "red cell")
     assert colours.values == {(255, 255, 255): IGNORE, (0, 0, 0): 0, (255, 0, 0): 1}
 
@@ -433,7 +444,7 @@ def test_declared_classes():
 )
 def test_a_faulty_declaration_is_refused(classes, ignore, problem):
     with pytest.raises(ConfigError, match=problem):
-        declared(classes, ignore)
+        declared(classes, Ignore(() if ignore is None else (ignore,)))
 
 
 def test_masks_that_cannot_be_read_are_left_to_the_audit(tmp_path, pair):
@@ -476,10 +487,10 @@ def test_places_that_are_wrong(tmp_path, pair):
     for masks in ({}, {"masks": where["images"]}):
         with pytest.raises(DataError, match="nothing in their names tells them apart") as caught:
             opened(tmp_path, images=where["images"], **masks)
-        assert "dataset.mask_suffix=_mask" in caught.value.remedy
-    with pytest.raises(DataError, match=r"no mask in .*images: no file's stem ends in _mask"):
+        assert f"dataset.masks={where['masks']}`? It pairs 3 of 3." in caught.value.remedy
+    with pytest.raises(DataError, match=r"no mask in .*images: no file's name ends in _mask"):
         opened(tmp_path, images=where["images"], mask_suffix="_mask")
-    (tmp_path / "images" / "train").mkdir()
+    write(tmp_path / "images" / "train" / "d.png", image())
     with pytest.raises(DataError, match=r"a\.png lies beside the sub-folder train/"):
         opened(tmp_path, **where)
     for file in [*where["images"].glob("*.png")]:

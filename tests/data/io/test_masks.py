@@ -175,12 +175,50 @@ def test_a_palette_gives_its_indices(put, name):
     assert np.array_equal(read_mask(ref, BY_COLOUR), CLASSES)  # where colours are what was named
 
 
-def test_a_palette_of_greys_says_that_its_indices_count(put):
-    ref = put(indexed(MASK // 255, [[0, 0, 0], [255, 255, 255]]))
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif"])
+@pytest.mark.parametrize("levels", [[255, 0], [0, 255], [200, 0, 100]])
+def test_a_palette_of_greys_means_what_a_viewer_shows(put, name, levels):
+    """Whichever index comes first: writers of two-tone pictures differ in it."""
+    indices = GREY % len(levels)
+    if name == "a.tif":
+        colormap = np.zeros((3, 256), np.uint16)
+        colormap[:, : len(levels)] = np.array(levels) * 257
+        ref = put(indices, name, photometric="palette", colormap=colormap)
+    else:
+        ref = put(indexed(indices, [[level] * 3 for level in levels]), name)
+    assert mask_values(ref) == counts(np.array(levels)[indices])
+    assert np.array_equal(read_mask(ref, {level: id_ for id_, level in enumerate(levels)}), indices)
+    with pytest.raises(DataError, match="unexpected values") as caught:
+        read_mask(ref, {7: 0})
+    assert "indices" not in caught.value.remedy
+
+
+def test_a_bmp_of_two_tones_in_more_bits_than_one(put):
+    """Pillow takes 8 bits a pixel for 8 pixels there."""
+    ref = put(indexed(MASK // 255, [[0] * 3, [255] * 3]), "a.bmp")
+    assert ref.path.read_bytes()[28] == 8
+    assert np.array_equal(read(ref), MASK)
+    four = bytearray(ref.path.read_bytes()[:54] + bytes([v for level in range(16) for v in (level, level, level, 0)]))
+    four[28], four[46], four[10] = 4, 16, len(four)  # bits, colours, where the pixels begin
+    levels = GREY % 16
+    for row in levels[::-1]:
+        four += bytes(row[::2] * 16 + row[1::2])
+    found = put(bytes(four), "b.bmp")
+    assert np.array_equal(read(found), levels)
+    assert mask_values(found) == counts(levels)
+
+
+def test_a_palette_that_shows_two_values_alike(put):
+    ref = put(indexed(CLASSES, [[0] * 3, [255] * 3, [0] * 3]))
+    with pytest.raises(DataError, match=r"the indices 0, 2 are of the same grey"):
+        mask_values(ref)
+    black = put(indexed(CLASSES, [[0] * 3] * 3))  # a palette that was never set shows nothing
+    assert np.array_equal(read_mask(black, {0: 0, 1: 1, 2: 2}), CLASSES)
+
+
+def test_two_greys_among_colours_are_indices(put):
+    ref = put(indexed(MASK // 255, [[255] * 3, [0] * 3, [255, 0, 0]]))
     assert np.array_equal(read_mask(ref, {0: 0, 1: 1}), MASK // 255)
-    with pytest.raises(DataError, match="unexpected values: 1 ") as caught:
-        read_mask(ref, BINARY)
-    assert "the palette's indices" in caught.value.remedy
 
 
 def test_a_palette_may_show_background_as_transparent(put):

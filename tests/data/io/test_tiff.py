@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from lamella.data.io.read import Header, header, pages, read, read_mask, size
-from lamella.data.types import ImageRef
+from lamella.data.types import ImageRef, Labelling
 from lamella.errors import DataError
 from support import files
 from support.files import GREY, MASK, RGB, attempt, cuts
@@ -126,7 +126,7 @@ def test_1_bit_that_libtiff_packs(put, compression):
     assert np.array_equal(read(put(Image.fromarray(MASK > 0), "a.tif", compression=compression)), MASK)
 
 
-@pytest.mark.parametrize("bits", [4, 12])
+@pytest.mark.parametrize("bits", [2, 4, 6, 12])
 def test_odd_numbers_of_bits_keep_their_values(put, bits):
     levels = whole((20, 24), np.uint16) % 2**bits
     array = levels.astype(np.uint8 if bits < 8 else np.uint16)
@@ -158,8 +158,17 @@ def test_jpeg_inside_is_what_pillow_says_and_no_mask(put):
     ref = put(Image.fromarray(smooth.astype(np.uint8)), "a.tif", compression="jpeg", quality=95)
     with Image.open(ref.path) as picture:
         assert np.abs(read(ref).astype(int) - np.asarray(picture)).max() <= 3  # decoders differ in a level or two
-    with pytest.raises(DataError, match=r"mask .*a\.tif is a JPEG"):
+    with pytest.raises(DataError, match=r"mask .*a\.tif is a JPEG") as caught:
         read_mask(ref, {0: 0, 255: 1})
+    assert "dataset.mask_threshold" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.jpg"])
+def test_a_mask_that_was_a_jpeg_may_be_thresholded(put, name):
+    mask = np.kron(np.arange(12).reshape(3, 4) % 2, np.ones((16, 16), int)).astype(np.uint8)
+    options = {"compression": "jpeg"} if name == "a.tif" else {}
+    ref = put(Image.fromarray(mask * 255), name, quality=80, **options)
+    assert np.array_equal(read_mask(ref, {0: 0, 1: 1}, Labelling(threshold=127)), mask)
 
 
 @pytest.mark.parametrize("orientation", range(10))
@@ -194,6 +203,25 @@ def test_1_bit(put):
     assert np.array_equal(read(ref), MASK)
     assert header(ref).dtype == np.uint8
     assert np.array_equal(read_mask(ref, {0: 0, 255: 1}), MASK // 255)
+
+
+@pytest.mark.parametrize("options", [{}, {"metadata": None}, {"ome": True}, {"compression": "zlib"}])
+def test_boolean_arrays_of_python(put, options):
+    """tifffile stores True as 1, and says that white is 0: every viewer shows it the other way round."""
+    ref = put(MASK > 0, "a.tif", **options)
+    with tifffile.TiffFile(ref.path) as tiff:
+        assert tiff.pages[0].photometric == tifffile.PHOTOMETRIC.MINISWHITE
+    assert np.array_equal(read(ref), MASK)
+    assert np.array_equal(read_mask(ref, {0: 0, 255: 1}), MASK // 255)
+
+
+@pytest.mark.parametrize("software", ["ImageJ", None])
+def test_one_bit_of_which_nobody_says_what_it_means(put, software):
+    ref = put(MASK > 0, "a.tif", metadata=None, software=software or False)
+    with pytest.raises(DataError, match=r"a\.tif stores its values as MINISWHITE") as caught:
+        read(ref)
+    assert "tifffile, scikit-image" in caught.value.remedy
+    assert "ImageJ" in caught.value.remedy
 
 
 @pytest.mark.parametrize(("top", "dtype"), [(255, np.uint8), (65535, np.uint16), (1, np.float32)])

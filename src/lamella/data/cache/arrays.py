@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import uuid4
@@ -10,16 +9,15 @@ from uuid import uuid4
 import numpy as np
 
 from lamella.data.cache.facts import Facts
+from lamella.data.io.formats.arrays import ONE_AT_A_TIME
 from lamella.data.io.intensity import stretch
-from lamella.data.io.read import Bytes, Pixels, move, read_image, read_mask, shrink, shrink_mask
+from lamella.data.io.labels import Labels, meaning, parted, read_labels, shrink_objects
+from lamella.data.io.masks import Objects
+from lamella.data.io.read import Bytes, Pixels, header, move, read_image, shrink, shrink_mask
 from lamella.data.types import DatasetCard, ImageRef, Sample
 from lamella.errors import StorageError
 
 _FORMAT = 3  # counts up when the arrays' meaning changes, so that old caches are not read as new ones
-
-# Python's own parser reads an array's header, and in 3.11 fails now and then in two threads at once ("AST constructor
-# recursion depth mismatch").
-_ONE_AT_A_TIME = threading.Lock()
 
 
 class Store:
@@ -71,16 +69,40 @@ class Store:
         return self._recall_pixels(sample.image, lambda: self.full_image(sample))
 
     def mask(self, sample: Sample) -> Bytes:
-        """The mask at `scale`: uint8 class ids (h, w), IGNORE included."""
+        """The mask at `scale`: uint8 class ids (h, w), IGNORE included, objects that touch parted at this scale."""
         if self.scale == 1:
             return self.truth(sample)
-        key = f"mask {self._meaning} {self.scale}"
-        return self._array(sample.mask, key, lambda: shrink_mask(self.truth(sample), self.scale))
+
+        def make() -> Bytes:
+            labels = self._labels(sample)
+            small = None if labels.objects is None else shrink_objects(labels.objects, self.scale)
+            return parted(Labels(shrink_mask(labels.classes, self.scale), small), self._border)
+
+        return self._array(sample.mask, self._key(sample, f"mask {self.scale}"), make)
 
     def truth(self, sample: Sample) -> Bytes:
-        """The mask at full size: uint8 class ids (H, W), IGNORE included."""
-        key = f"mask {self._meaning} 1"
-        return self._array(sample.mask, key, lambda: read_mask(sample.mask, self.card.mask_values))
+        """The mask at full size: uint8 class ids (H, W), IGNORE included, objects that touch parted."""
+        return self._array(sample.mask, self._key(sample, "mask 1"), lambda: parted(self._labels(sample), self._border))
+
+    def objects(self, sample: Sample) -> Objects | None:
+        """The ids of single objects at full size: int32 (H, W), 0 for none; None where masks tell none apart."""
+        if not self.card.labelling.objects:
+            return None
+
+        def make() -> Objects:
+            found = self._labels(sample).objects
+            assert found is not None
+            return found
+
+        return self._array(sample.mask, self._key(sample, "objects"), make)
+
+    def _labels(self, sample: Sample) -> Labels:
+        return read_labels(sample.mask, self.card, sample.image)
+
+    def _key(self, sample: Sample, what: str) -> str:
+        """What shapes an array of a mask, beside its files. Annotations have no size but the image's."""
+        size = header(sample.image)[:2] if self.card.labelling.objects == "drawn" else ""
+        return f"{what} {self._meaning} {size}"
 
     def full_image(self, sample: Sample) -> Pixels:
         """The image at full size, decoded anew (for figures): (C, H, W)."""
@@ -91,11 +113,16 @@ class Store:
         return str(self.facts.recall(key, lambda: _fingerprint(read())))
 
     def _source(self, ref: ImageRef) -> str:
-        return f"{self.facts.sha256(ref.path)} {ref.page} {ref.axes}"
+        files = " ".join(self.facts.sha256(path) for path in ref.paths)
+        return f"{files} {ref.page} {ref.axes} {ref.inside} {ref.labels}"
+
+    @property
+    def _border(self) -> str:
+        return self.card.labelling.border
 
     @property
     def _meaning(self) -> str:
-        return str(sorted((str(value), id_) for value, id_ in self.card.mask_values.items()))
+        return str(meaning(self.card))
 
     def _array(self, ref: ImageRef, key: str, make: Callable[[], Pixels]) -> Pixels:
         name = hashlib.sha256(f"{_FORMAT} {self._source(ref)} {key}".encode()).hexdigest()[:40]
@@ -128,7 +155,7 @@ def _fingerprint(image: Pixels) -> str:
 
 
 def _load(path: Path) -> Pixels:
-    with _ONE_AT_A_TIME:
+    with ONE_AT_A_TIME:
         array: Pixels = np.lib.format.open_memmap(path, mode="r")
     return array
 

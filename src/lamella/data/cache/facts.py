@@ -49,9 +49,15 @@ class Facts:
     def sha256(self, path: Path) -> str:
         """The SHA-256 of a file's bytes, remembered while its path, size, times and inode stay the same.
 
+        Of a folder (some formats are one): that of the names and hashes of all that lies in it.
+
         Raises:
             DataError: the file is missing or may not be read.
         """
+        if path.is_dir():
+            inside = sorted(each for each in path.rglob("*") if each.is_file())
+            lines = [f"{each.relative_to(path).as_posix()} {self.sha256(each)}" for each in inside]
+            return hashlib.sha256("\n".join(lines).encode()).hexdigest()
         try:
             before = _identity(path)
             found = self._known.get(before) or self._get(before)

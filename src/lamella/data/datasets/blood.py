@@ -5,8 +5,8 @@ from typing import Annotated
 
 from lamella.config.key import Key
 from lamella.config.paths import typed
-from lamella.data.datasets.pairing import pair_by_stem
-from lamella.data.types import Dataset, DatasetCard, ImageRef, Role, Sample
+from lamella.data.datasets.pairing import from_places
+from lamella.data.types import Dataset, DatasetCard, Role, Sample
 from lamella.errors import DataError
 
 CARD = DatasetCard(
@@ -38,9 +38,9 @@ def blood(*, root: Annotated[str, Key("folder that holds train/ and test/, each 
             "to the folder that holds blood/. Without data: `dataset=phantom_blood`.",
         )
     samples = [
-        Sample(stem, ImageRef(image), ImageRef(mask), group=stem, part=part)
+        Sample(pair.id, pair.image, pair.mask, group=pair.id, part=part)
         for part in _PARTS
-        for stem, image, mask in pair_by_stem(folder / part / "original", folder / part / "mask")
+        for pair in from_places(str(folder / part / "original"), str(folder / part / "mask")).pairs
     ]
     first: dict[str, Sample] = {}
     for sample in samples:

@@ -1,28 +1,49 @@
 """What the values of masks mean: as their owner declares it, or found where it is plain to see."""
 
-import os
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from lamella.data.cache.facts import Facts
-from lamella.data.io.read import mask_values
-from lamella.data.types import IGNORE, ImageRef, MaskValue
+from lamella.data.datasets import doubts
+from lamella.data.datasets.held import Masks, as_colours
+from lamella.data.datasets.words import colour, listed, shown
+from lamella.data.types import IGNORE, MaskValue
 from lamella.errors import ConfigError, DataError
 
-_VERSION = 1  # counts up when mask_values means something else, so that remembered answers are not believed
-_MOST = 20  # so many classes are taken from values alone; more look like numbered objects, or damage
+
+@dataclass(frozen=True)
+class Ignore:
+    """What counts in neither loss nor score.
+
+    Attributes:
+        values: of masks.
+        names: of objects that annotations draw.
+        undeclared: whatever has no meaning of its own.
+    """
+
+    values: tuple[MaskValue, ...] = ()
+    names: tuple[str, ...] = ()
+    undeclared: bool = False
 
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes of a data set: their names by class id, and the id (or IGNORE) of each value in mask files."""
+    """The classes of a data set.
+
+    Attributes:
+        names: by class id.
+        values: the id (or IGNORE) of each value in mask files.
+        objects: the id (or IGNORE) of objects by the name their files give them; of "" where they have none.
+        undeclared: all other values are to be ignored.
+        notes: what was found rather than said.
+    """
 
     names: tuple[str, ...]
     values: dict[MaskValue, int]
+    objects: dict[str, int] = field(default_factory=lambda: {"": 1})
+    undeclared: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def mask_value(text: object, key: str) -> MaskValue:
@@ -38,138 +59,189 @@ def mask_value(text: object, key: str) -> MaskValue:
             return red, green, blue
         if re.fullmatch("-?[0-9]+", text):
             return int(text)
-    raise ConfigError(f'{key} must be a grey level, such as 255, or a colour, "#ff0000"; got {text!r}', _HOW)
+    raise ConfigError(f'{key} must be a grey level, such as 255, or a colour, "#ff0000"; got {text!r}', doubts.HOW)
 
 
-def declared(classes: Mapping[Any, Any], ignore: MaskValue | None) -> Classes:
+def ignored(said: object, named: bool = False) -> Ignore:
+    """What `dataset.ignore` says: a value, a list of them, the word undeclared, or None; names where objects have them.
+
+    Raises ConfigError for anything else.
+    """
+    if said is None:
+        return Ignore()
+    if said == "undeclared":
+        return Ignore(undeclared=True)
+    texts = _several(said)
+    if named:
+        return Ignore(names=tuple(str(text) for text in texts))
+    return Ignore(tuple(dict.fromkeys(mask_value(text, "dataset.ignore") for text in texts)))
+
+
+def declared(classes: Mapping[Any, Any], ignore: Ignore) -> Classes:
     """The classes that `dataset.classes` declares: names in the order of their ids, each with its value or values.
 
     Raises ConfigError for fewer than two classes or more than 255, a value of two classes, or what is no value.
     """
-    if not 2 <= len(classes) <= IGNORE:
-        raise ConfigError(f"dataset.classes names {len(classes)} class(es); 2 to {IGNORE} can be told apart", _HOW)
-    said = [("dataset.ignore", IGNORE, ignore)] if ignore is not None else []
-    for id_, (name, listed) in enumerate(classes.items()):
+    _right_number(classes)
+    said = [("dataset.ignore", IGNORE, value) for value in ignore.values]
+    for id_, (name, values) in enumerate(classes.items()):
         key = f"dataset.classes.{name}"
-        texts = listed if isinstance(listed, Sequence) and not isinstance(listed, str) else [listed]
-        said += [(key, id_, mask_value(text, key)) for text in texts]
-    if any(isinstance(value, tuple) for _, _, value in said):  # then all are: black is 0 and "#000000"
-        said = [(key, id_, _colour(value)) for key, id_, value in said]
-    first: dict[MaskValue, str] = {}
-    for key, _, value in said:
-        if value in first:
-            raise ConfigError(f"{_shown(value)} stands in {first[value]} and in {key}", "Each value means one thing.")
-        first[value] = key
-    return Classes(tuple(str(name) for name in classes), {value: id_ for _, id_, value in said})
+        said += [(key, id_, mask_value(text, key)) for text in _several(values)]
+    return Classes(_names(classes), _once(said), undeclared=ignore.undeclared)
 
 
-def found(counts: Mapping[ImageRef, Mapping[MaskValue, int]], ignore: MaskValue | None) -> Classes:
+def declared_objects(classes: Mapping[Any, Any], ignore: Ignore, found: Sequence[str] | None) -> Classes:
+    """The classes that `dataset.classes` declares where masks tell single objects apart.
+
+    The first is the background, with the values that are none of the objects. A class with values is a region without
+    single objects. One with names has the objects that their files call so; one with nothing (`[]`), those of its own
+    name, and those without a name.
+
+    Args:
+        classes: as it is typed.
+        ignore: what to ignore.
+        found: the names that the files give their objects; None where they give none.
+
+    Raises ConfigError for fewer than two classes or more than 255, or a value or name of two classes.
+    """
+    if len(classes) == 1:  # the background's values alone
+        classes = {**classes, "object": []}
+    _right_number(classes)
+    said = [("dataset.ignore", IGNORE, value) for value in ignore.values]
+    names: dict[str, int] = dict.fromkeys(ignore.names, IGNORE)
+    for id_, (name, values) in enumerate(classes.items()):
+        key, texts = f"dataset.classes.{name}", _several([] if values is None else values)
+        if found is None:
+            said += [(key, id_, mask_value(text, key)) for text in texts]
+        for called in [str(text) for text in texts] if found is not None else []:
+            if names.setdefault(called, id_) != id_:
+                raise ConfigError(f"{called!r} stands in {key} and in another class", "Each name means one thing.")
+        if not texts and id_:
+            names.setdefault(str(name), id_)
+            names.setdefault("", id_)
+    if found is None and "" not in names:
+        raise ConfigError(
+            "dataset.classes names no class for the numbered objects",
+            "Name one without values: 'dataset.classes={background: 0, cell: []}'.",
+        )
+    if ignore.undeclared and found is None:
+        raise ConfigError(
+            "dataset.ignore=undeclared leaves no object of masks that number their objects",
+            "Say which values to ignore: `dataset.ignore=[65535]`.",
+        )
+    if found is not None and (unknown := [name for name in (*ignore.names,) if name not in found]):
+        raise ConfigError(
+            f"dataset.ignore names {unknown[0]!r}, which no object is called", f"There are {_named(found)}."
+        )
+    if found is not None and (left := [name for name in found if name not in names]):
+        if not ignore.undeclared:
+            more = {str(name): [str(text) for text in _several(values or [])] for name, values in classes.items()}
+            raise ConfigError(
+                f"objects are called {_named(left)}, which dataset.classes does not name",
+                f"Give them a class, {doubts.declaration_of_names(more | {name: [name] for name in left})}; or leave "
+                "them out: `dataset.ignore=undeclared`.",
+            )
+        names |= dict.fromkeys(left, IGNORE)
+    return Classes(_names(classes), _once(said), names)
+
+
+def found_objects(names: Sequence[str], ignore: Ignore) -> Classes:
+    """The classes of objects by the names that their files give them, in their order; of nameless ones, one."""
+    unknown = [name for name in ignore.names if name not in names]
+    if unknown or ignore.undeclared:
+        what = f"names {unknown[0]!r}, which no object is called" if unknown else "says undeclared, but no class is"
+        raise ConfigError(f"dataset.ignore {what}", f"There are {_named(names)}; `dataset.classes` declares classes.")
+    kept = [name for name in names if name not in ignore.names]
+    if not kept:
+        raise DataError("the annotations hold no object", "Are these the annotations? Compare `dataset.masks`.")
+    ids = {name: id_ for id_, name in enumerate(kept, 1)} | dict.fromkeys(ignore.names, IGNORE)
+    return Classes(("background", *(name or "object" for name in kept)), {0: 0}, ids)
+
+
+def found(masks: Masks, ignore: Ignore) -> Classes:
     """The classes that masks show: two where they hold 0 and one other value, k + 1 where they hold all of 0 to k.
 
     Args:
-        counts: what each mask holds: value -> pixels.
-        ignore: the value that counts in neither loss nor score.
+        masks: what each mask holds.
+        ignore: the values that count in neither loss nor score.
 
-    Raises DataError for anything else; its remedy is a declaration to copy.
+    Raises:
+        DataError: for anything else, and for values that may number objects, be slips, or strokes on what nobody
+            labelled. Its remedy is what to copy.
     """
-    pixels: Counter[MaskValue] = Counter()
-    for held in counts.values():
-        pixels.update(held)
-    if any(isinstance(value, tuple) for value in (*pixels, ignore)):
-        pixels = _as_colours(pixels)
-        ignore = None if ignore is None else _colour(ignore)
-    aside: dict[MaskValue, int] = {} if ignore is None else {ignore: IGNORE}
+    pixels = doubts.total(masks)
+    aside = ignore.values
+    if any(isinstance(value, tuple) for value in (*pixels, *aside)):
+        pixels, aside = as_colours(pixels), tuple(colour(value) for value in aside)
     for value in aside:
-        del pixels[value]
-    levels = sorted(value for value in pixels if isinstance(value, int))
-    if len(pixels) < 2:
-        only = f"only {_shown(next(iter(pixels)))}" if pixels else "nothing but the value to ignore"
+        pixels.pop(value, None)
+    look = doubts.Look(masks, pixels, bool(ignore.values))
+    notes: tuple[str, ...] = ()
+    if ignore.undeclared:
+        rare = [value for value in pixels if value not in look.main]
+        if rare:
+            many = sum(pixels[value].pixels for value in rare)
+            notes = (f"ignored as undeclared: {listed(rare)}, in {many} pixels",)
+        look = doubts.Look(masks, {value: pixels[value] for value in look.main}, True)
+    meaning: dict[MaskValue, int] = dict.fromkeys(aside, IGNORE)
+    levels = sorted(value for value in look.pixels if isinstance(value, int))
+    if len(look.pixels) < 2:
+        only = f"only {shown(next(iter(look.pixels)))}" if look.pixels else "nothing but the value to ignore"
         raise DataError(
-            f"the {len(counts)} masks hold {only}: there is nothing to tell apart",
+            f"the {len(masks)} masks hold {only}: there is nothing to tell apart",
             "Are these the masks? Compare `dataset.masks`, `dataset.mask_suffix` and `dataset.ignore`.",
         )
-    if len(levels) == len(pixels) == 2 and levels[0] == 0:
-        return Classes(("background", "foreground"), aside | {0: 0, levels[1]: 1})
-    if levels == list(range(len(pixels))) and len(levels) <= _MOST:
-        names = ("background", *(f"class {n}" for n in levels[1:]))
-        return Classes(names, aside | {n: n for n in levels})
-    raise _unclear(pixels, counts, ignore)
-
-
-def count_values(masks: Sequence[ImageRef], facts: Facts) -> dict[ImageRef, dict[MaskValue, int]]:
-    """How many pixels of each value each mask holds; masks that cannot be read are left to the audit.
-
-    Raises DataError where not one can be read.
-    """
-
-    def count(ref: ImageRef) -> dict[MaskValue, int] | DataError:
-        try:
-            key = f"mask values {_VERSION} {facts.sha256(ref.path)} {ref.page} {ref.axes}"
-            pairs = facts.recall(key, lambda: list(mask_values(ref).items()))
-            return {tuple(value) if isinstance(value, list) else value: number for value, number in pairs}
-        except DataError as fault:
-            return fault
-
-    # Threads, because decoders work without Python's lock.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = dict(zip(masks, pool.map(count, masks), strict=True))
-    read = {ref: held for ref, held in results.items() if not isinstance(held, DataError)}
-    if not read:
-        raise next(fault for fault in results.values() if isinstance(fault, DataError))
-    return read
-
-
-def _unclear(
-    pixels: Mapping[MaskValue, int], counts: Mapping[ImageRef, Mapping[MaskValue, int]], ignore: MaskValue | None
-) -> DataError:
-    """Values that might mean several things: which they are, where, and a declaration to copy."""
-    if len(pixels) > _MOST:
-        worst = max(counts, key=lambda ref: len(counts[ref]))
-        return DataError(
-            f"the {len(counts)} masks hold {len(pixels)} different values, {worst} alone {len(counts[worst])}",
-            "So many are the work of JPEG compression or resizing, or number objects one by one. Repair the masks, or "
-            f"say which values mean what. {_HOW}",
+    look.raise_doubts()
+    if len(levels) == len(look.pixels) == 2 and levels[0] == 0:
+        return Classes(
+            ("background", "foreground"), meaning | {0: 0, levels[1]: 1}, undeclared=ignore.undeclared, notes=notes
         )
-    rarest = min(pixels, key=lambda value: pixels[value])
-    holders = [ref for ref, held in counts.items() if rarest in held or rarest in _as_colours(held)]
-    where = f"; {_shown(rarest)} in {holders[0]}" + (f" and {len(holders) - 1} more" if len(holders) > 1 else "")
-    background = 0 if 0 in pixels else max(pixels, key=lambda value: pixels[value])
-    others = sorted((v for v in pixels if v != background), key=str)
-    if all(isinstance(v, int) for v in others):
-        others.sort()
-    names = [f"background: {said(background)}", *(f"class {n}: {said(v)}" for n, v in enumerate(others, 1))]
-    hint = "Say"
-    if ignore is None and others[-1] == 255 and [background, *others[:-1]] == list(range(len(others))):
-        hint = "If 255 marks pixels that nobody labelled: dataset.ignore=255. Otherwise say"
-    held = ", ".join(f"{_shown(v)} ({pixels[v]} px)" for v in [background, *others])
-    return DataError(
-        f"the {len(counts)} masks hold {held}{where}",
-        f"{hint} what they mean, with names of your own: 'dataset.classes={{{', '.join(names)}}}'",
-    )
+    if levels == list(range(len(look.pixels))) and len(levels) <= doubts.MOST:
+        names = ("background", *(f"class {n}" for n in levels[1:]))
+        return Classes(names, meaning | {n: n for n in levels}, undeclared=ignore.undeclared, notes=notes)
+    raise look.unclear()
 
 
-def _as_colours(pixels: Mapping[MaskValue, int]) -> Counter[MaskValue]:
-    """Grey levels as the colours that they are, for masks of which only some hold more than grey."""
-    result: Counter[MaskValue] = Counter()
-    for value, number in pixels.items():
-        result[_colour(value)] += number
-    return result
+def found_numbers(masks: Masks, ignore: Ignore) -> Classes:
+    """The classes of masks that number their objects: background and object.
+
+    Raises DataError where their values do not number objects, or something else than 0 is background.
+    """
+    aside: dict[MaskValue, int] = dict.fromkeys(ignore.values, IGNORE)
+    pixels = doubts.total(masks)
+    if any(isinstance(value, tuple) for value in (*pixels, *aside)):
+        pixels, aside = as_colours(pixels), {colour(value): IGNORE for value in aside}
+    doubts.Look(masks, {v: h for v, h in pixels.items() if v not in aside}, bool(aside)).raise_not_numbered()
+    zero: MaskValue = (0, 0, 0) if any(isinstance(value, tuple) for value in aside) else 0
+    return Classes(("background", "object"), aside | {zero: 0})
 
 
-def _colour(value: MaskValue) -> tuple[int, int, int]:
-    return value if isinstance(value, tuple) else (value, value, value)
+def _once(said: Sequence[tuple[str, int, MaskValue]]) -> dict[MaskValue, int]:
+    """The class id of each value, of (key, class id, value)."""
+    if any(isinstance(value, tuple) for _, _, value in said):  # then all are: black is 0 and "#000000"
+        said = [(key, id_, colour(value)) for key, id_, value in said]
+    first: dict[MaskValue, str] = {}
+    for key, _, value in said:
+        if value in first:
+            raise ConfigError(f"{shown(value)} stands in {first[value]} and in {key}", "Each value means one thing.")
+        first[value] = key
+    return {value: id_ for _, id_, value in said}
 
 
-def _shown(value: MaskValue) -> str:
-    return str(value) if isinstance(value, int) else "#" + "".join(f"{channel:02x}" for channel in value)
+def _right_number(classes: Mapping[Any, Any]) -> None:
+    if not 2 <= len(classes) <= IGNORE:
+        raise ConfigError(
+            f"dataset.classes names {len(classes)} class(es); 2 to {IGNORE} can be told apart", doubts.HOW
+        )
 
 
-def said(value: MaskValue) -> str:
-    """A mask value as it is written on the command line: 255, or "#ff0000" with its quotes."""
-    return str(value) if isinstance(value, int) else f'"{_shown(value)}"'
+def _names(classes: Mapping[Any, Any]) -> tuple[str, ...]:
+    return tuple(str(name) for name in classes)
 
 
-_HOW = (
-    "Write, name first: 'dataset.classes={background: 0, nucleus: 128, cell: [254, 255]}', "
-    'or with colours: \'dataset.classes={background: "#000000", nucleus: "#ff0000"}\'.'
-)
+def _several(said: object) -> list[Any]:
+    return list(said) if isinstance(said, Sequence) and not isinstance(said, str) else [said]
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names[:8]) + (", ..." if len(names) > 8 else "")

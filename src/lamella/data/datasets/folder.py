@@ -1,21 +1,30 @@
 """A data set of the user's own images and masks: two folders, or one; two stacks; or a CSV of pairs."""
 
+import math
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from lamella.config.key import Key
 from lamella.data.cache.facts import Facts
-from lamella.data.datasets.classes import count_values, declared, found, mask_value
-from lamella.data.datasets.pairing import Pair, composed, from_csv, from_places
+from lamella.data.datasets.held import threads
+from lamella.data.datasets.labelling import Border, Said, in_layers, layered, read_as
+from lamella.data.datasets.pairing import Affixes, Found, Pair, composed, from_csv, from_places
+from lamella.data.datasets.sections import in_stacks
+from lamella.data.io.decode import spacing_nm as told_spacing
+from lamella.data.io.decode import suffix
 from lamella.data.io.read import header, pages
-from lamella.data.types import Dataset, DatasetCard, ImageRef, Sample
+from lamella.data.types import Dataset, DatasetCard, ImageRef, Labelling, Sample
 from lamella.errors import ConfigError, DataError
 
+Regions = Literal["neurites", "cells", ""]
+
 _VERSION = 1  # counts up when `pages` means something else, so that remembered answers are not believed
-_STACKS = (".tif", ".tiff")
+_SINGLE = (".png", ".jpg", ".jpeg", ".bmp")
 
 
 def folder(
@@ -24,14 +33,34 @@ def folder(
     images: Annotated[str | None, Key("folder of images, or one stack")],
     masks: Annotated[str | None, Key("folder of masks, or one stack; null: they lie among the images")],
     pairs: Annotated[str | None, Key("instead of the two: a CSV with the columns image and mask")],
-    image_suffix: Annotated[str, Key("what the stems of images end in, and their masks' lack")],
-    mask_suffix: Annotated[str, Key("what the stems of masks end in: _mask where a.tif has a_mask.png")],
+    image_prefix: Annotated[str, Key("what the names of images begin with: image where image1.png has mask1.png")],
+    image_suffix: Annotated[str, Key("what they end in, without or with the file type: _img, .bmp")],
+    mask_prefix: Annotated[str, Key("what the names of masks begin with")],
+    mask_suffix: Annotated[str, Key("what they end in: _mask where a.tif has a_mask.png; .png where a.bmp has a.png")],
     axes: Annotated[str | None, Key("axes of TIFF images that do not say themselves, such as ZYX or YXC")],
     mask_axes: Annotated[str | None, Key("axes of TIFF masks that do not say themselves")],
-    serial: Annotated[bool, Key("pages of a stack are neighbours: sections, frames; false: unrelated")],
+    serial: Annotated[
+        bool | None,
+        Key("pages of a stack, and numbered files, are neighbours: sections, frames; null: such files where alike"),
+    ],
     group: Annotated[str | None, Key("regular expression, applied to an image's stem; its (part) is the group")],
     classes: Annotated[dict[Any, Any] | None, Key("{name: mask value or colour, ...}; null: found in the masks")],
-    ignore: Annotated[int | str | None, Key("mask value or colour that counts in neither loss nor score")],
+    ignore: Annotated[Any, Key("mask value, colour, or a list of them, that counts in neither loss nor score")],
+    instances: Annotated[bool, Key("masks number their objects: each value is one object")],
+    border: Annotated[
+        Border,
+        Key("what parts touching objects in what is learnt", choices=("background", "ignore", "none")),
+    ],
+    mask_threshold: Annotated[int | None, Key("grey levels of masks above it are foreground")],
+    mask_layers: Annotated[bool, Key("pages or channels of a mask are a layer a class (one-hot)")],
+    objects: Annotated[
+        Literal["cells", "neurites", "none"] | None,
+        Key(
+            "what connected regions stand for; null: cells where masks tell objects apart",
+            choices=("cells", "neurites", "none"),
+        ),
+    ],
+    spacing_nm: Annotated[Any, Key("size of a pixel in nanometres, one number or [height, width]; null: as files say")],
     cache: Annotated[str, Key("folder that remembers what masks hold")],
 ) -> Dataset:
     """A data set of the user's own images and masks: pairs, classes and groups, found or as declared.
@@ -48,9 +77,16 @@ def folder(
             is not plain, a name to which `group` does not apply.
     """
     facts = Facts(Path(cache))
-    found_pairs = _pairs(images, masks, pairs, image_suffix, mask_suffix)
+    affixes = Affixes(image_prefix, image_suffix, mask_prefix, mask_suffix)
+    found_pairs, passed_over, told = _found_pairs(images, masks, pairs, affixes)
     group_of = _grouping(group, found_pairs)
-    samples = [s for pair in found_pairs for s in _samples(pair, axes, mask_axes, serial, group_of(pair), facts)]
+    neighbours = serial is not False
+    paged = [
+        s
+        for pair in found_pairs
+        for s in _samples(pair, axes, mask_axes, neighbours, mask_layers, group_of(pair), facts)
+    ]
+    samples, notes = in_stacks(paged, serial, facts)
     first: dict[str, Sample] = {}
     for sample in samples:
         if (other := first.setdefault(sample.id, sample)) is not sample:
@@ -58,11 +94,9 @@ def folder(
                 f"{sample.image} and {other.image} both give the image {sample.id}",
                 "Each image belongs to the data once, under a name of its own: rename or remove one.",
             )
-    aside = None if ignore is None else mask_value(ignore, "dataset.ignore")
-    if classes is None:
-        meaning = found(count_values([s.mask for s in samples], facts), aside)
-    else:
-        meaning = declared(classes, aside)
+    said = Said(classes, ignore, instances, border, mask_threshold, mask_layers)
+    meaning, labelling = read_as([s.mask for s in samples], said, facts)
+    spacing, measured = _spacing(spacing_nm, samples, facts)
     where = Path(pairs or images or "").absolute()
     card = DatasetCard(
         name=name,
@@ -71,11 +105,15 @@ def folder(
         mask_values=meaning.values,
         channels=_channels(samples),
         source=f"the user's own images, {where}",
+        spacing_nm=spacing,
+        objects=_regions(objects, labelling),
+        labelling=labelling,
+        notes=(*_left(passed_over), *told, *notes, *meaning.notes, *measured),
     )
     return Dataset(card, samples)
 
 
-def _pairs(images: str | None, masks: str | None, pairs: str | None, image_suffix: str, mask_suffix: str) -> list[Pair]:
+def _found_pairs(images: str | None, masks: str | None, pairs: str | None, affixes: Affixes) -> Found:
     """The pairs of folders in their natural order (a2 before a10), those of a CSV in its own."""
     if pairs is not None:
         if images is not None or masks is not None:
@@ -91,8 +129,8 @@ def _pairs(images: str | None, masks: str | None, pairs: str | None, image_suffi
         )
     if masks is None and Path(images).is_file():
         raise ConfigError("dataset.masks has no value", f"Name the masks of the stack {images}: dataset.masks=FILE.")
-    found_pairs = from_places(Path(images), Path(images if masks is None else masks), image_suffix, mask_suffix)
-    return sorted(found_pairs, key=lambda pair: _natural(pair.id))
+    by_name = from_places(images, masks, affixes)
+    return by_name._replace(pairs=sorted(by_name.pairs, key=lambda pair: _natural(pair.id)))
 
 
 def _grouping(pattern: str | None, found_pairs: Sequence[Pair]) -> Callable[[Pair], str | None]:
@@ -109,54 +147,111 @@ def _grouping(pattern: str | None, found_pairs: Sequence[Pair]) -> Callable[[Pai
         raise ConfigError(f"dataset.group has {expression.groups} (parts) in brackets, not 1; got {pattern!r}", _GROUP)
 
     def group_of(pair: Pair) -> str:
-        match = expression.search(composed(pair.image.stem))
+        match = expression.search(composed(pair.image.path.stem))
         if match is None or not match[1]:
-            raise DataError(f"dataset.group={pattern!r} finds no group in the name of {pair.image}", _GROUP)
+            raise DataError(f"dataset.group={pattern!r} finds no group in the name of {pair.image.path}", _GROUP)
         return match[1]
 
     return group_of
 
 
 def _samples(
-    pair: Pair, axes: str | None, mask_axes: str | None, serial: bool, group: str | None, facts: Facts
+    pair: Pair, axes: str | None, mask_axes: str | None, serial: bool, layers: bool, group: str | None, facts: Facts
 ) -> list[Sample]:
     """One sample, or one a page of a stack. What cannot be read is left to the audit, which names it all."""
+    image, mask = replace(pair.image, axes=axes), replace(pair.mask, axes=mask_axes)
+    mask_count = 1
     try:
-        count, mask_count = _count(pair.image, axes, facts), _count(pair.mask, mask_axes, facts)
+        count, mask_count = (_count(ref, facts) for ref in (image, mask))
     except DataError:
-        image_pages, mask_pages = [pair.image_page], [pair.mask_page]
+        image_pages, mask_pages = [image.page], [mask.page]
     else:
-        image_pages = _pages(pair.image, count, pair.image_page)
-        mask_pages = _pages(pair.mask, mask_count, pair.mask_page)
+        image_pages, mask_pages = _pages(image, count), [None] if layers else _pages(mask, mask_count)
     if len(image_pages) != len(mask_pages):
+        if len(image_pages) == 1 and (problem := layered(mask)) is not None:
+            raise problem
         raise DataError(
-            f"{pair.image} gives {len(image_pages)} image(s), {pair.mask} {len(mask_pages)} mask(s)",
+            f"{image.path} gives {len(image_pages)} image(s), {mask.path} {len(mask_pages)} mask(s)",
             "Each page needs its mask. Where one of them is a single picture with channels, declare its axes: "
             "`dataset.axes=CYX`, or `dataset.mask_axes` for masks.",
         )
     samples = []
     for page, mask_page in zip(image_pages, mask_pages, strict=True):
         id_ = pair.id if page is None else f"{pair.id}-{page:03d}"
-        image, mask = ImageRef(pair.image, page, axes), ImageRef(pair.mask, mask_page, mask_axes)
+        if layers:
+            mask = in_layers(mask, mask_count)
         stack, place = (pair.id, page) if serial and page is not None else ("", None)
-        samples.append(Sample(id_, image, mask, group or stack or id_, pair.part, stack, place))
+        refs = replace(image, page=page), replace(mask, page=mask_page)
+        samples.append(Sample(id_, *refs, group or stack or id_, pair.part, stack, place))
     return samples
 
 
-def _count(path: Path, axes: str | None, facts: Facts) -> int:
+def _count(ref: ImageRef, facts: Facts) -> int:
     """How many pages a file has."""
-    if path.suffix.lower() not in _STACKS:
+    if ref.others or suffix(ref.path) in _SINGLE:
         return 1
-    return int(facts.recall(f"pages {_VERSION} {facts.sha256(path)} {axes}", lambda: pages(path, axes)))
+    key = f"pages {_VERSION} {facts.sha256(ref.path)} {ref.axes} {ref.inside}"
+    return int(facts.recall(key, lambda: pages(ref.path, ref.axes, ref.inside)))
 
 
-def _pages(path: Path, count: int, wanted: int | None) -> list[int | None]:
+def _pages(ref: ImageRef, count: int) -> list[int | None]:
     """The pages of a file that are used, [None] where it is no stack."""
-    if wanted is not None and wanted >= count:
-        raise DataError(f"{path} has no page {wanted}, but {count} page(s)", "Pages are counted from 0.")
+    if ref.page is not None and ref.page >= count:
+        raise DataError(f"{ref.path} has no page {ref.page}, but {count} page(s)", "Pages are counted from 0.")
     if count == 1:
         return [None]
-    return list(range(count)) if wanted is None else [wanted]
+    return list(range(count)) if ref.page is None else [ref.page]
+
+
+def _left(passed_over: Mapping[str, int]) -> list[str]:
+    """A sentence on the files that are neither image nor mask."""
+    if not passed_over:
+        return []
+    each = ", ".join(f"{count} {end}" for end, count in passed_over.items())
+    return [f"passed over {sum(passed_over.values())} files beside images and masks: {each}"]
+
+
+def _spacing(said: Any, samples: Sequence[Sample], facts: Facts) -> tuple[tuple[float, float] | None, list[str]]:
+    """Height and width of a pixel in nanometres, as they are typed, or as all files say alike, which is noted."""
+    if said is None:
+        return _told(samples, facts)
+    both = list(said) if isinstance(said, list | tuple) else [said, said]
+    if len(both) != 2 or not all(isinstance(n, int | float) and 0 < n < math.inf for n in both):
+        raise ConfigError(
+            f"dataset.spacing_nm must be one number above 0, or two; got {said!r}",
+            "Such as dataset.spacing_nm=325, or, height first, dataset.spacing_nm=[4,8].",
+        )
+    return (float(both[0]), float(both[1])), []
+
+
+def _told(samples: Sequence[Sample], facts: Facts) -> tuple[tuple[float, float] | None, list[str]]:
+    """The size of a pixel that files tell, where all tell the same."""
+
+    def look(path: Path) -> tuple[float, ...] | None:
+        ref = next(sample.image for sample in samples if sample.image.path == path)
+        with suppress(DataError):
+            key = f"spacing {_VERSION} {facts.sha256(path)} {ref.axes} {ref.inside}"
+            told = facts.recall(key, lambda: told_spacing(ref))
+            return None if told is None else tuple(float(f"{side:.4g}") for side in told)
+        return None
+
+    paths = {sample.image.path: None for sample in samples if suffix(sample.image.path) not in _SINGLE}
+    told = Counter(threads(look, list(paths)))
+    sizes = [size for size in told if size is not None]
+    if not sizes:
+        return None, []
+    shown = [f"{size[0]:g} x {size[1]:g} nm" for size in sizes]
+    if len(sizes) > 1 or told[None] or len(paths) < len({sample.image.path for sample in samples}):
+        some = " or ".join(shown[:2]) + (", ..." if len(shown) > 2 else "")
+        return None, [f"a pixel is {some} in some files, not in all: no nanometres; `dataset.spacing_nm` says it"]
+    return (sizes[0][0], sizes[0][1]), [f"a pixel is {shown[0]} (height x width), as the files say"]
+
+
+def _regions(said: Literal["cells", "neurites", "none"] | None, labelling: Labelling) -> Regions:
+    """What connected regions stand for."""
+    if said == "none":
+        return ""
+    return said or ("cells" if labelling.objects else "")
 
 
 def _channels(samples: Sequence[Sample]) -> int:

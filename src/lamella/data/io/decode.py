@@ -2,8 +2,8 @@
 
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,11 +14,24 @@ from PIL import Image
 
 from lamella.data.io import pillow as pictures
 from lamella.data.io import tiff
+from lamella.data.io.formats import arrays, hdf5, mrc, nifti, volume, zarr_stores
+from lamella.data.io.formats.foreign import foreign, misnamed
+from lamella.data.io.formats.volume import Spacing, Volume
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
 
-TIFF = (".tif", ".tiff")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", *TIFF)
+TIFF = (".tif", ".tiff", ".btf", ".lsm", ".svs", ".ndpi", ".scn", ".stk")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+_VOLUMES: dict[str, Callable[[ImageRef], AbstractContextManager[Volume]]] = {
+    ".npy": arrays.npy,
+    ".npz": arrays.npz,
+    **dict.fromkeys((".h5", ".hdf5", ".hdf"), hdf5.opened),
+    ".zarr": zarr_stores.opened,
+    **dict.fromkeys((".nii", ".nii.gz"), nifti.opened),
+    **dict.fromkeys((".mrc", ".mrcs", ".rec", ".map"), mrc.opened),
+}
+SUFFIXES = (*PICTURES, *TIFF, *_VOLUMES)
+_CONTAINERS = (".npz", ".h5", ".hdf5", ".hdf", ".zarr")  # hold arrays by name
 
 
 class Header(NamedTuple):
@@ -37,18 +50,42 @@ class Header(NamedTuple):
     dtype: np.dtype[Any]
 
 
-def stored(ref: ImageRef, indices: bool = False) -> npt.NDArray[Any]:
+def suffix(path: Path) -> str:
+    """What a file's name says of its format, in small letters; both of the last two suffixes of `a.nii.gz`."""
+    return next((each for each in SUFFIXES if each.count(".") > 1 and path.name.lower().endswith(each)), "") or (
+        path.suffix.lower()
+    )
+
+
+def located(text: str) -> tuple[Path, str | None]:
+    """The file that a user names, and what inside it: `file.h5:/volume/raw`, `file.npz:raw`, `FOLDER:/raw`."""
+    place, colon, inside = text.rpartition(":")
+    if colon and inside and not Path(text).exists():
+        path = Path(place)
+        if suffix(path) in _CONTAINERS or path.is_dir():
+            return path, inside
+    return Path(text), None
+
+
+def stored(ref: ImageRef, indices: bool = False, lossy: bool = False) -> npt.NDArray[Any]:
     """The pixels of one picture, (H, W) or (H, W, C), in the type they are stored in; 1 bit gives 0 and 255.
 
     Args:
         ref: the picture.
-        indices: it is a mask: a palette's indices count, not its colours.
+        indices: it is a mask: a palette's indices count, not its colours, unless all of these are greys.
+        lossy: a mask may be a JPEG, whose compression changed its values.
 
     Raises:
         DataError: see `lamella.data.io.read.read`.
     """
     with _decoding(ref.path):
-        array = tiff.read(ref, indices) if _is_tiff(ref.path) else pictures.read(ref.path, indices)
+        if opened := _volume(ref.path):
+            with opened(ref) as found:
+                array = volume.read(found, ref)
+        elif _is_tiff(ref.path):
+            array = tiff.read(ref, indices, lossy)
+        else:
+            array = pictures.read(ref.path, indices, lossy)
     if array.dtype.kind == "b":
         array = array * np.uint8(255)
     return np.asarray(array, array.dtype.newbyteorder("="), order="C")
@@ -57,24 +94,46 @@ def stored(ref: ImageRef, indices: bool = False) -> npt.NDArray[Any]:
 def header(ref: ImageRef) -> Header:
     """Size, channels and stored type of a picture, without decoding it. Raises DataError."""
     with _decoding(ref.path):
+        if opened := _volume(ref.path):
+            with opened(ref) as found:
+                return Header(*volume.header(found, ref))
         return Header(*(tiff.header(ref) if _is_tiff(ref.path) else pictures.header(ref.path)))
 
 
-def pages(path: Path, axes: str | None = None) -> int:
-    """The number of pictures in a file: along Z or T of a TIFF, or its pages where it names no axes; else 1.
+def pages(path: Path, axes: str | None = None, inside: str | None = None) -> int:
+    """The number of pictures in a file: along Z or T, or its pages where it names no axes; else 1.
 
     Args:
         path: the file.
         axes: what its axes are, where it does not say so itself. See `ImageRef`.
+        inside: which of its arrays, where it holds several.
 
     Raises:
         DataError: the file is missing, damaged or cut off, or has more axes than pictures in a row have.
     """
     with _decoding(path):
+        if opened := _volume(path):
+            ref = ImageRef(path, 0, axes, inside)
+            with opened(ref) as found:
+                return volume.pages(found, ref)
         if _is_tiff(path):
             return tiff.pages(path, axes)
         pictures.header(path)
         return 1
+
+
+def spacing_nm(ref: ImageRef) -> Spacing | None:
+    """The size of a pixel (height, width) in nanometres, where the file tells it; None where it does not.
+
+    A resolution for printing (72 dots an inch) tells nothing. PNG, JPEG and BMP know no other. Raises DataError.
+    """
+    with _decoding(ref.path):
+        if opened := _volume(ref.path):
+            with opened(ref) as found:
+                spacing = found.spacing_nm
+        else:
+            spacing = tiff.spacing_nm(ref) if _is_tiff(ref.path) else None
+    return spacing if spacing is not None and all(0 < side < float("inf") for side in spacing) else None
 
 
 def metadata(ref: ImageRef) -> dict[str, Any]:
@@ -84,13 +143,22 @@ def metadata(ref: ImageRef) -> dict[str, Any]:
 
 
 def has_palette(path: Path) -> bool:
-    """Whether a file stores indices of a palette in place of grey levels or colours. Raises DataError."""
+    """Whether the values of a mask are the indices of a palette. Raises DataError."""
     with _decoding(path):
+        if _volume(path):
+            return False
         return tiff.has_palette(path) if _is_tiff(path) else pictures.has_palette(path)
 
 
 def _is_tiff(path: Path) -> bool:
-    return path.suffix.lower() in TIFF
+    return suffix(path) in TIFF
+
+
+def _volume(path: Path) -> Callable[[ImageRef], AbstractContextManager[Volume]] | None:
+    """What opens a file of arrays. Raises DataError for a format that is known, and not read."""
+    if suffix(path) not in SUFFIXES and (error := foreign(path)):
+        raise error
+    return _VOLUMES.get(suffix(path))
 
 
 # Maker, model, an orientation there is none of, resolution, page name, place, unit, software, date, artist, computer.
@@ -143,9 +211,10 @@ def _decoding(path: Path) -> Iterator[None]:
         raise DataError(f"{path} is too large: {error}", "Save it as TIFF, or cut it into parts.") from None
     except Exception as error:  # decoders raise anything over damaged files
         said = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
+        raise misnamed(path, SUFFIXES) or DataError(
             f"{path} cannot be read as an image: {said}",
-            "The file is truncated, damaged or no image. Fetch it again, or remove it together with its pair.",
+            "The file is truncated, damaged or of another kind than its name says: open it in another program, and "
+            "fetch or save it again.",
         ) from error
     finally:
         _complaints.reset(token)

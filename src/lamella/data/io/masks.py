@@ -1,21 +1,27 @@
 """Mask files -> class ids, by the data set's table of values; nothing is guessed."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from lamella.data.io.decode import has_palette, stored
 from lamella.data.io.resize import Bytes
-from lamella.data.io.tiff import jpeg_mask
-from lamella.data.types import ImageRef, MaskValue
+from lamella.data.types import IGNORE, ImageRef, Labelling, MaskValue
 from lamella.errors import DataError
 
 _BASE = 2**16  # colours are counted as numbers in this base
 
+_TINT = 0.15  # of the range: how far the channels of a grey JPEG may be apart
+
 Codes = npt.NDArray[np.integer]
+Objects = npt.NDArray[np.int32]
+PLAIN = Labelling()
 
 
-def read_mask(ref: ImageRef, values: dict[MaskValue, int]) -> Bytes:
+def read_mask(ref: ImageRef, values: Mapping[MaskValue, int], labelling: Labelling = PLAIN) -> Bytes:
     """The class ids of a mask file, uint8 (H, W).
 
     A grey level v and the colour (v, v, v) are the same value. A palette's indices count, unless `values` names
@@ -24,51 +30,102 @@ def read_mask(ref: ImageRef, values: dict[MaskValue, int]) -> Bytes:
     Args:
         ref: the file; grey, of a palette, or RGB.
         values: every value a file may hold -> its class id, or IGNORE.
+        labelling: its threshold, its layers, and whether other values are to be ignored.
 
     Raises:
-        DataError: unreadable, a JPEG, not of whole numbers, or holding a value that `values` lacks.
+        DataError: unreadable, a JPEG without a threshold, not of whole numbers, or holding a value that `values` lacks.
     """
-    colours = any(isinstance(value, tuple) for value in values)
-    codes, coloured = _codes(ref, indices=not colours)
-    if coloured and not colours:
-        raise DataError(
-            f"mask {ref} is coloured: its channels differ",
-            'Say which colour is which class: \'dataset.classes={background: "#000000", cell: "#ff0000"}\'. Or save '
-            "the mask grey, one value per class.",
-        )
+    codes, coloured = _as_declared(ref, values, labelling)
     ids = {_code(value, coloured): class_id for value, class_id in values.items()}
     found, counts = _count(codes)
     stray = [(c, n) for c, n in zip(found.tolist(), counts.tolist(), strict=True) if c not in ids]
-    if stray:
+    if stray and not labelling.undeclared:
         raise _strays(ref, [(_value(c, coloured), n) for c, n in stray], values)
-    if codes.dtype == np.uint8:
-        table = np.zeros(256, np.uint8)
-        table[found] = [ids[code] for code in found.tolist()]
-    else:
-        table = np.array([ids[code] for code in found.tolist()], np.uint8)
-        codes = np.searchsorted(found, codes)
-    return np.asarray(table[codes])
+    ids |= {code: IGNORE for code, _ in stray}
+    return _looked_up(codes, found, [ids[code] for code in found.tolist()])
 
 
-def mask_values(ref: ImageRef) -> dict[MaskValue, int]:
+def read_numbered(ref: ImageRef, values: Mapping[MaskValue, int]) -> tuple[Objects, Bytes]:
+    """The numbered objects of a mask file: int32 ids (H, W) from 1 in the order of its values, 0 elsewhere.
+
+    Args:
+        ref: the file; grey, of a palette, or RGB.
+        values: those that are no objects -> their class id, or IGNORE. 0 and black are background unless they are here.
+
+    Returns:
+        The ids, and uint8 (H, W): what `values` says where there is no object.
+
+    Raises:
+        DataError: unreadable, a JPEG, not of whole numbers, or holding a negative value that `values` lacks.
+    """
+    values = {0: 0, **values}
+    codes, coloured = _as_declared(ref, values, PLAIN, objects=True)
+    plain = {_code(value, coloured): class_id for value, class_id in values.items()}
+    found = _count(codes)[0].tolist()
+    numbered = [code for code in found if code not in plain]
+    if numbered and numbered[0] < 0:
+        raise DataError(
+            f"mask {ref} holds the value {numbered[0]}, which numbers no object",
+            f"Objects are numbered from 1. Say what it is: `dataset.ignore={numbered[0]}`.",
+        )
+    number = {code: place for place, code in enumerate(numbered, 1)}
+    ids = np.array([number.get(code, 0) for code in found], np.int32)[np.searchsorted(found, codes)]
+    return ids, _looked_up(codes, np.array(found), [plain.get(code, 0) for code in found])
+
+
+def mask_values(ref: ImageRef, labelling: Labelling = PLAIN) -> dict[MaskValue, int]:
     """The values in a mask file, rising, each with its number of pixels.
 
     Grey levels, also where a file spells them as RGB; the indices of a palette; colours as (red, green, blue).
 
     Raises:
-        DataError: unreadable, a JPEG, or not of whole numbers.
+        DataError: unreadable, a JPEG without a threshold, or not of whole numbers.
     """
-    codes, coloured = _codes(ref, indices=True)
+    codes, coloured = _codes(ref, True, labelling)
     found, counts = _count(codes)
     return {_value(c, coloured): n for c, n in zip(found.tolist(), counts.tolist(), strict=True)}
 
 
-def _codes(ref: ImageRef, indices: bool) -> tuple[Codes, bool]:
+def mask_codes(ref: ImageRef, labelling: Labelling = PLAIN) -> Codes:
+    """A mask with one whole number a pixel, (H, W), of which the nth smallest stands for `mask_values`' nth value.
+
+    Raises:
+        DataError: see `mask_values`.
+    """
+    return _codes(ref, True, labelling)[0]
+
+
+def _as_declared(
+    ref: ImageRef, values: Mapping[MaskValue, int], labelling: Labelling, objects: bool = False
+) -> tuple[Codes, bool]:
+    """The codes of a mask whose values are declared as grey levels, or as colours."""
+    colours = any(isinstance(value, tuple) for value in values)
+    codes, coloured = _codes(ref, not colours, labelling)
+    if coloured and not colours and not objects:
+        raise DataError(
+            f"mask {ref} is coloured: its channels differ",
+            'Say which colour is which class: \'dataset.classes={background: "#000000", cell: "#ff0000"}\'. Or save '
+            "the mask grey, one value per class.",
+        )
+    return codes, coloured
+
+
+def _looked_up(codes: Codes, found: Codes, ids: list[int]) -> Bytes:
+    """The id of each code, where `found` are all codes there are, rising."""
+    if codes.dtype == np.uint8:
+        table = np.zeros(256, np.uint8)
+        table[found] = ids
+        return np.asarray(table[codes])
+    return np.asarray(np.array(ids, np.uint8)[np.searchsorted(found, codes)])
+
+
+def _codes(ref: ImageRef, indices: bool, labelling: Labelling) -> tuple[Codes, bool]:
     """One whole number a pixel, (H, W), and whether it stands for a colour. See `_code`."""
-    array = stored(ref, indices)
-    with ref.path.open("rb") as file:
-        if file.read(2) == b"\xff\xd8":
-            raise jpeg_mask(ref)
+    array = stored(ref, indices, lossy=labelling.threshold is not None)
+    if labelling.layers:
+        return _of_layers(array, ref, labelling.layers), False
+    if labelling.threshold is not None:
+        return _above(array, ref, labelling.threshold), False
     if array.dtype.kind == "f":
         if not (np.isfinite(array).all() and (array == array.round()).all() and abs(array).max() < 2**63):
             raise DataError(f"mask {ref} holds fractions", "Masks are whole numbers: one value per class.")
@@ -85,6 +142,35 @@ def _codes(ref: ImageRef, indices: bool) -> tuple[Codes, bool]:
     if array.min() < 0 or array.max() >= _BASE:
         raise DataError(f"the colours of mask {ref} have more than 16 bits", "Save it as RGB of 8 bits, or grey.")
     return (red.astype(np.int64) * _BASE + green) * _BASE + blue, True
+
+
+def _above(array: npt.NDArray[Any], ref: ImageRef, threshold: int) -> Codes:
+    """1 where grey levels are above a threshold, else 0; of several channels that are all but equal, their mean."""
+    if array.ndim == 3:
+        spread = np.ptp(array.astype(np.float32), axis=-1).max(initial=0)
+        if spread > _TINT * np.iinfo(array.dtype).max if array.dtype.kind in "iu" else spread > 0:
+            raise DataError(
+                f"mask {ref} is coloured: its channels differ by up to {spread:g}",
+                "`dataset.mask_threshold` is for grey masks. Save it grey, or leave the key out.",
+            )
+        array = array.mean(axis=-1)
+    return (array > threshold).astype(np.uint8)
+
+
+def _of_layers(array: npt.NDArray[Any], ref: ImageRef, layers: str) -> Codes:
+    """One value a pixel of a mask that has a layer a value, (H, W, layers)."""
+    if array.ndim != 3:
+        raise DataError(f"mask {ref} has one layer where one a class was expected", "Check `dataset.mask_axes`.")
+    inside = array != 0
+    count = inside.sum(axis=-1)
+    wrong = int((count > 1).sum() if layers == "rest" else (count != 1).sum())
+    if wrong:
+        raise DataError(
+            f"{wrong} pixels of mask {ref} are in several of its {array.shape[-1]} layers, or in none",
+            "Each pixel has one class: repair the mask.",
+        )
+    code = inside.argmax(axis=-1)
+    return np.asarray(code if layers == "all" else np.where(count, code + 1, 0), np.uint8)
 
 
 def _code(value: MaskValue, coloured: bool) -> MaskValue:
@@ -108,7 +194,7 @@ def _count(codes: Codes) -> tuple[Codes, npt.NDArray[np.int64]]:
     return np.flatnonzero(histogram), histogram[histogram > 0]
 
 
-def _strays(ref: ImageRef, stray: list[tuple[MaskValue, int]], values: dict[MaskValue, int]) -> DataError:
+def _strays(ref: ImageRef, stray: list[tuple[MaskValue, int]], values: Mapping[MaskValue, int]) -> DataError:
     shown = ", ".join(f"{_shown(v)} ({n} px)" for v, n in stray[:5]) + (", ..." if len(stray) > 5 else "")
     allowed = ", ".join(_shown(v) for v in sorted(values, key=lambda v: v if isinstance(v, tuple) else (v, v, v)))
     hint = ""

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from lamella.data.io import decode
-from lamella.data.io.decode import SUFFIXES, Header, pages
+from lamella.data.io.decode import SUFFIXES, Header, located, pages, spacing_nm, suffix
+from lamella.data.io.formats.foreign import foreign
 from lamella.data.io.masks import mask_values, read_mask
 from lamella.data.io.resize import Bytes, Pixels, move, scaled_size, shrink, shrink_mask
 from lamella.data.types import ImageRef
@@ -22,7 +23,9 @@ __all__ = [
     "Bytes",
     "Header",
     "Pixels",
+    "foreign",
     "header",
+    "located",
     "mask_values",
     "move",
     "pages",
@@ -33,6 +36,8 @@ __all__ = [
     "shrink",
     "shrink_mask",
     "size",
+    "spacing_nm",
+    "suffix",
 ]
 
 _KEPT = (np.uint8, np.uint16)

@@ -15,15 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from lamella.config.paths import typed
-from lamella.data.io.pillow import transparent, upright
+from lamella.data.io.formats.axes import FOR_MASKS, UNNAMED, check_declared, page_axis
+from lamella.data.io.formats.tiff_spacing import tiff_spacing
+from lamella.data.io.formats.volume import Spacing
+from lamella.data.io.pillow import greys, jpeg_mask, shown_greys, transparent, upright
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
 
-_UNNAMED = "?"  # an axis of pages that the file has no name for
-_PAGES = "ZT" + _UNNAMED
-_LETTERS = "ZTCSYX"
-_FOR_MASKS = "masks: `dataset.mask_axes`"
 _SLIDES = ("svs", "scn", "ndpi", "bif", "philips", "qpi", "avs")  # their later series are labels and overviews
 _JPEG = (6, 7, 33007, 34892)
 _APERIO_YCBCR = 33003  # JPEG 2000 that nothing here turns into RGB, whatever the file calls its colours
@@ -47,12 +45,13 @@ class _Stack:
         return f"{self.path} has the axes {self.axes} ({' x '.join(map(str, self.shape))})"
 
 
-def read(ref: ImageRef, indices: bool = False) -> npt.NDArray[Any]:
+def read(ref: ImageRef, indices: bool = False, lossy: bool = False) -> npt.NDArray[Any]:
     """The pixels of one picture, (H, W) or (H, W, C), of the stored type; upright, an opaque alpha left out.
 
     Args:
         ref: the file, the page, and the axes where the file itself does not name them.
         indices: a mask is meant: a palette's indices are welcome, JPEG compression is not.
+        lossy: a mask may be a JPEG all the same.
 
     Raises:
         DataError: see `lamella.data.io.read.read`.
@@ -65,7 +64,7 @@ def read(ref: ImageRef, indices: bool = False) -> npt.NDArray[Any]:
         grid, axes = np.arange(len(stack.planes)).reshape(stack.shape[:lead]), stack.axes
         if axis is not None and axis < lead:  # only the planes of this page are decoded
             grid, axes, axis = np.take(grid, ref.page or 0, axis=axis), axes.replace(axes[axis], ""), None
-        planes = [_plane(stack, int(number), ref, indices) for number in grid.flat]
+        planes = [_plane(stack, int(number), ref, indices, lossy) for number in grid.flat]
         array = np.stack(planes).reshape(*grid.shape, *stack.shape[lead:])
         if axis is not None:
             array, axes = array.take(ref.page or 0, axis), axes.replace(axes[axis], "")
@@ -110,18 +109,23 @@ def metadata(ref: ImageRef) -> dict[str, Any]:
         }
 
 
+def spacing_nm(ref: ImageRef) -> Spacing | None:
+    """The size of a pixel (height, width) in nanometres, as the microscope's program noted it. Raises as `read` does.
+
+    OME's word counts before that of a microscope's own tags, theirs before ImageJ's, and the resolution that any TIFF
+    has comes last; of the last, what is no finer than a printer's is nobody's pixel.
+    """
+    with _open(ref.path) as tiff:
+        page = _stack(tiff, ref).first
+        found = tiff_spacing(tiff, page)
+        return found[::-1] if found is not None and _orientation(page) >= 5 else found
+
+
 def has_palette(path: Path) -> bool:
-    """Whether the file stores indices of a palette in place of grey levels or colours."""
+    """Whether a mask's values are the indices of a palette: one of colours, not of greys."""
     with _open(path) as tiff:
-        return bool(tiff.pages.first.photometric == tifffile.PHOTOMETRIC.PALETTE)
-
-
-def jpeg_mask(ref: ImageRef) -> DataError:
-    """The error over a mask that was compressed as JPEG, to be raised."""
-    return DataError(
-        f"mask {ref} is a JPEG, whose compression changes the values of masks",
-        "Go back to the mask before it was compressed, and save it as PNG.",
-    )
+        page = tiff.pages.first
+        return bool(page.photometric == tifffile.PHOTOMETRIC.PALETTE and _greys(page) is None)
 
 
 def _open(path: Path) -> tifffile.TiffFile:
@@ -150,7 +154,7 @@ def _stack(tiff: tifffile.TiffFile, ref: ImageRef) -> _Stack:
         sizes = dict(zip(axes, shape, strict=True))
         turned = {"Y": sizes["X"], "X": sizes["Y"]}
         shape = tuple(turned.get(letter, size) for letter, size in zip(axes, shape, strict=True))
-    stack = _Stack(ref.path, first, planes, axes.replace("I", _UNNAMED).replace("Q", _UNNAMED), shape)
+    stack = _Stack(ref.path, first, planes, axes.replace("I", UNNAMED).replace("Q", UNNAMED), shape)
     return stack if ref.axes is None else _declared(stack, ref.axes)
 
 
@@ -168,42 +172,17 @@ def _squeezed(series: Any) -> tuple[str, tuple[int, ...]]:
 
 def _declared(stack: _Stack, axes: str) -> _Stack:
     """The stack with the axes that its owner names."""
-    letters = axes.upper()
-    if not ({"Y", "X"} <= set(letters) <= set(_LETTERS)) or len(set(letters)) < len(letters):
-        raise DataError(
-            f"{axes!r} are no axes",
-            "Name each axis once: Y and X, Z or T for the pages, C or S for channels, as in `dataset.axes=ZYX`.",
-        )
+    letters = check_declared(axes)
     if len(stack.shape) == 2:  # the only page of a stack
         letters = "".join(letter for letter in letters if letter in "YX")
     if len(letters) != len(stack.shape):
-        raise DataError(f"{stack}, which are not {axes}", f"Declare one letter for each, as in ZYXS ({_FOR_MASKS}).")
+        raise DataError(f"{stack}, which are not {axes}", f"Declare one letter for each, as in ZYXS ({FOR_MASKS}).")
     return _Stack(stack.path, stack.first, stack.planes, letters, stack.shape)
 
 
 def _page_axis(stack: _Stack, ref: ImageRef) -> int | None:
     """Which axis `ref.page` counts along, if any; all that speaks against reading one picture is raised here."""
-    found = [letter for letter in stack.axes if letter in _PAGES]
-    if set(stack.axes) - set(_LETTERS + _UNNAMED) or len(found) > 1 or {"C", "S"} <= set(stack.axes):
-        raise DataError(
-            f"{stack}; it takes height, width, channels and one axis of pages at most",
-            f"Split it into files of fewer axes. If these are wrong, declare the right ones: `dataset.axes=ZYX` "
-            f"({_FOR_MASKS}).",
-        )
-    axis = stack.axes.index(found[0]) if found else None
-    count = 1 if axis is None else stack.shape[axis]
-    if ref.page is None and count > 1:
-        raise DataError(
-            f"{ref.path} holds {count} pages where one image was expected",
-            f"If they are the channels of one image, declare `dataset.axes=CYX`; if they are images, "
-            f"`dataset.axes=ZYX` ({_FOR_MASKS}), or split the stack: `{typed('tiff_to_png')}`."
-            if found == [_UNNAMED]
-            else f"Split the stack into one file an image: `{typed('tiff_to_png')}`.",
-        )
-    if not 0 <= (ref.page or 0) < count:
-        hint = " Its channels are no pages; if they should be, declare `dataset.axes=ZYX`." if "C" in stack.axes else ""
-        raise DataError(f"{ref} cannot be read: the file holds {count} page(s), from 0 on", f"Check the page.{hint}")
-    return axis
+    return page_axis(stack, stack.axes, stack.shape, ref, tiff=True)
 
 
 def _lead(stack: _Stack) -> int:
@@ -214,7 +193,7 @@ def _lead(stack: _Stack) -> int:
     return lead
 
 
-def _plane(stack: _Stack, number: int, ref: ImageRef, indices: bool) -> npt.NDArray[Any]:
+def _plane(stack: _Stack, number: int, ref: ImageRef, indices: bool, lossy: bool) -> npt.NDArray[Any]:
     """One plane, decoded and upright."""
     page = stack.planes[number]
     if page is None:
@@ -223,26 +202,24 @@ def _plane(stack: _Stack, number: int, ref: ImageRef, indices: bool) -> npt.NDAr
         array = _turned(page, stack.first).astype(stack.first.dtype)
     else:
         page = page if page.is_virtual else page.aspage()  # tifffile's frames take the first page's word for all
-        array = _decoded(page, ref, indices)
+        array = _decoded(page, ref, indices, lossy)
     if array.shape != stack.shape[_lead(stack) :] or array.dtype != stack.first.dtype:
         raise DataError(f"the pages of {stack.path} differ in size or type", "Save each as its own file.")
     return array
 
 
-def _decoded(page: Any, ref: ImageRef, indices: bool) -> npt.NDArray[Any]:
+def _decoded(page: Any, ref: ImageRef, indices: bool, lossy: bool) -> npt.NDArray[Any]:
     """A tifffile.TiffPage -> its array, upright, of the stored type and with the page's own axes. See `read`."""
     kind = tifffile.PHOTOMETRIC.YCBCR if page.compression == _APERIO_YCBCR else page.photometric
     allowed = (
         kind in _GREY_OR_RGB
+        or (kind == tifffile.PHOTOMETRIC.MINISWHITE and _true_is_one(page))
         or (indices and kind == tifffile.PHOTOMETRIC.PALETTE)
         or (kind == tifffile.PHOTOMETRIC.YCBCR and page.compression in _JPEG)  # the decoder makes it RGB
     )
     if not allowed:
-        raise DataError(
-            f"{ref} stores its values as {tifffile.PHOTOMETRIC(kind).name}, not as grey or RGB",
-            "Save it as plain grey, black being 0, or as RGB. In ImageJ: Image > Lookup Tables > Invert LUT.",
-        )
-    if indices and page.compression in _JPEG:
+        raise _unplain(page, kind, ref)
+    if indices and not lossy and page.compression in _JPEG:
         raise jpeg_mask(ref)
     if page.compression not in tifffile.TIFF.DECOMPRESSORS:
         raise _unknown_packing(page, ref)
@@ -254,6 +231,8 @@ def _decoded(page: Any, ref: ImageRef, indices: bool) -> npt.NDArray[Any]:
             if page.is_tiled or page.imagelength % page.rowsperstrip == 0:
                 raise
             array = _with_spare_rows(page, ref)
+        if kind == tifffile.PHOTOMETRIC.PALETTE and (greys := _greys(page)) is not None:
+            array = shown_greys(array, greys, ref)
         return _turned(array, page)
     except (NotImplementedError, ImportError) as error:  # known, but not for such pixels, or not in this build
         raise _unknown_packing(page, ref) from error
@@ -261,6 +240,35 @@ def _decoded(page: Any, ref: ImageRef, indices: bool) -> npt.NDArray[Any]:
         if "not supported" not in str(error):
             raise
         raise _unknown_packing(page, ref) from error
+
+
+def _true_is_one(page: Any) -> bool:
+    """Whether 1 bit means what it does in Python: tifffile stores True as 1, and calls the file "white is zero"."""
+    software = page.tags.get("Software")
+    return page.bitspersample == 1 and software is not None and str(software.value).startswith("tifffile")
+
+
+def _greys(page: Any) -> npt.NDArray[np.uint8] | None:
+    """The grey level of each index of a palette of 8 bits or fewer; None where some are colours."""
+    if page.colormap is None or page.bitspersample > 8:
+        return None
+    return greys((page.colormap.T >> 8).astype(np.uint8))
+
+
+def _unplain(page: Any, kind: int, ref: ImageRef) -> DataError:
+    """The error over values that are neither grey, black being 0, nor RGB, to be raised."""
+    problem = f"{ref} stores its values as {tifffile.PHOTOMETRIC(kind).name}, not as grey or RGB"
+    if kind == tifffile.PHOTOMETRIC.MINISWHITE and page.bitspersample == 1:
+        return DataError(
+            f"{problem}: of 1 bit, white is 0, and the file does not say whether 1 was meant as black or as True",
+            "If it is a boolean array of Python (tifffile, scikit-image), save it as `mask.astype(numpy.uint8)`. If it "
+            "looks right in ImageJ or another viewer: Image > Lookup Tables > Invert LUT there, then Edit > Invert, "
+            "and save; or save it as PNG.",
+        )
+    return DataError(
+        problem,
+        "Save it as plain grey, black being 0, or as RGB. In ImageJ: Image > Lookup Tables > Invert LUT.",
+    )
 
 
 def _check_complete(page: Any) -> None:

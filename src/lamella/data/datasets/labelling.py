@@ -1,0 +1,188 @@
+"""How the masks of a folder are read: what its owner says of them, and what they show."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from lamella.data.annotations import category_names, is_annotation
+from lamella.data.cache.facts import Facts
+from lamella.data.datasets import classes as meanings
+from lamella.data.datasets.classes import Classes
+from lamella.data.datasets.held import hold, source, threads
+from lamella.data.io.decode import stored
+from lamella.data.types import IGNORE, ImageRef, Labelling, MaskValue
+from lamella.errors import ConfigError, DataError
+
+Border = Literal["background", "ignore", "none"]
+Layers = Literal["", "all", "rest"]
+
+_VERSION = 1  # counts up when `layers` means something else, so that remembered answers are not believed
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the keys of the data set say of its masks; see `lamella.data.datasets.folder.folder`."""
+
+    classes: Mapping[Any, Any] | None
+    ignore: Any
+    instances: bool
+    border: Border
+    threshold: int | None
+    layers: bool
+
+
+def read_as(masks: Sequence[ImageRef], said: Said, facts: Facts) -> tuple[Classes, Labelling]:
+    """What the masks mean, and how they are read.
+
+    Raises:
+        ConfigError: keys that contradict each other, a faulty declaration.
+        DataError: no mask can be read, or their meaning is not plain.
+    """
+    drawn = {ref.path for ref in masks if is_annotation(ref.path)}
+    if drawn and any(ref.path not in drawn for ref in masks):
+        other = next(ref for ref in masks if ref.path not in drawn)
+        raise DataError(
+            f"{other} is a mask, and {min(drawn)} holds outlines",
+            "Keep to one of the two, or make two data sets of them.",
+        )
+    several = any(ref.others or ref.labels for ref in masks)
+    _check(said, several or bool(drawn))
+    if drawn:
+        names = _called(sorted(drawn))
+        ignore = meanings.ignored(said.ignore, True)
+        meaning = (
+            meanings.found_objects(names, ignore)
+            if said.classes is None
+            else meanings.declared_objects(said.classes, ignore, names)
+        )
+        return meaning, Labelling("drawn", said.border, meaning.objects)
+    if several:
+        meaning = _of_files(masks, said)
+        return meaning, Labelling("files", said.border, meaning.objects)
+    ignore = meanings.ignored(said.ignore)
+    plain = Labelling(threshold=said.threshold, layers=_layers(masks, facts) if said.layers else "")
+    if said.classes is not None and said.instances:
+        meaning = meanings.declared_objects(said.classes, ignore, None)
+        return meaning, Labelling("values", said.border, meaning.objects)
+    if said.classes is not None:
+        meaning = meanings.declared(said.classes, ignore)
+        return meaning, replace(plain, undeclared=meaning.undeclared)
+    if said.instances and ignore.undeclared:
+        raise ConfigError(
+            "dataset.ignore=undeclared, but dataset.instances=true takes every value for an object",
+            "Say which values to ignore: `dataset.ignore=[65535]`.",
+        )
+    try:
+        held = hold(masks, facts, plain, regions=said.instances)
+    except DataError as fault:
+        if (problem := layered(masks[0])) is not None:
+            raise problem from fault
+        raise
+    if said.instances:
+        meaning = meanings.found_numbers(held, ignore)
+        return meaning, Labelling("values", said.border, meaning.objects)
+    meaning = meanings.found(held, ignore)
+    return meaning, replace(plain, undeclared=meaning.undeclared)
+
+
+def layered(ref: ImageRef) -> DataError | None:
+    """The error that a mask has a layer a class, to be raised; None where it has not, or cannot be read."""
+    try:
+        kind, count = _one_hot(ref)
+    except DataError:
+        return None
+    if not kind:
+        return None
+    where = "exactly one" if kind == "all" else "at most one"
+    return DataError(
+        f"mask {ref} has {count} layers, of which {where} is set in each pixel: a layer a class",
+        "If so: `dataset.mask_layers=true`.",
+    )
+
+
+def in_layers(ref: ImageRef, pages: int) -> ImageRef:
+    """The mask with all of its pages as layers of one picture."""
+    return replace(ref, page=None, axes=ref.axes or ("CYX" if pages > 1 else None))
+
+
+def _check(said: Said, several: bool) -> None:
+    taken = [name for name, on in (("mask_threshold", said.threshold is not None), ("mask_layers", said.layers)) if on]
+    if len(taken) > 1:
+        raise ConfigError(f"dataset.{taken[0]} and dataset.{taken[1]} are both set", "Use one of the two.")
+    if taken and (said.instances or several):
+        raise ConfigError(f"dataset.{taken[0]} is set, but masks tell objects apart", f"Leave out dataset.{taken[0]}.")
+
+
+def _called(paths: Sequence[Path]) -> list[str]:
+    """The names that annotations give their objects, in the order of the files. Raises DataError where none is read."""
+
+    def look(path: Path) -> list[str] | DataError:
+        try:
+            return category_names(path)
+        except DataError as fault:
+            return fault
+
+    found = threads(look, paths)
+    read = [names for names in found if not isinstance(names, DataError)]
+    if not read:
+        raise next(fault for fault in found if isinstance(fault, DataError))
+    return list(dict.fromkeys(name for names in read for name in names))
+
+
+def _of_files(masks: Sequence[ImageRef], said: Said) -> Classes:
+    """The classes of masks that have one file an object."""
+    labels = list(dict.fromkeys(label for ref in masks for label in (ref.labels or ("",) * len(ref.paths))))
+    named = any(labels)
+    ignore = meanings.ignored(said.ignore, named)
+    if said.classes is not None:
+        meaning = meanings.declared_objects(said.classes, ignore, labels if named else None)
+    elif named:
+        meaning = meanings.found_objects(labels, ignore)
+    else:
+        meaning = Classes(("background", "object"), dict.fromkeys(ignore.values, IGNORE))
+    zero: dict[MaskValue, int] = {0: 0}
+    return replace(meaning, values=zero | meaning.values)
+
+
+def _layers(masks: Sequence[ImageRef], facts: Facts) -> Layers:
+    """How the layers of masks are to be read. Raises DataError where one has no layer a class."""
+
+    def look(ref: ImageRef) -> tuple[str, int] | DataError:
+        try:
+            kind, count = facts.recall(f"layers {_VERSION} {source(ref, facts)}", lambda: list(_one_hot(ref)))
+        except DataError as fault:
+            return fault
+        return kind, count
+
+    kinds = dict(zip(masks, threads(look, masks), strict=True))
+    read = {ref: kind for ref, kind in kinds.items() if not isinstance(kind, DataError)}
+    if not read:
+        raise next(fault for fault in kinds.values() if isinstance(fault, DataError))
+    for ref, (kind, count) in read.items():
+        if not kind:
+            raise DataError(
+                f"mask {ref} has not a layer a class: {count} layer(s), and pixels in several, or values of their own",
+                "Leave out `dataset.mask_layers`, or repair the mask.",
+            )
+    numbers = {count: ref for ref, (_, count) in read.items()}
+    if len(numbers) > 1:
+        each = " and ".join(f"{count} in {ref}" for count, ref in sorted(numbers.items())[:2])
+        raise DataError(f"masks have unlike numbers of layers: {each}", "A layer a class: all masks have as many.")
+    return "all" if all(kind == "all" for kind, _ in read.values()) else "rest"
+
+
+def _one_hot(ref: ImageRef) -> tuple[Layers, int]:
+    """Whether each pixel of a mask is in "all" cases in exactly one of its layers, or in at most one; how many."""
+    array = stored(in_layers(ref, 2) if ref.page is None and ref.axes is None else ref)
+    if array.ndim != 3 or array.shape[-1] < 2:
+        return "", 1
+    count = array.shape[-1]
+    if any(len(np.unique(array[..., layer])) > 2 for layer in range(count)):
+        return "", count
+    inside = (array != 0).sum(axis=-1)
+    if inside.max() > 1 or not inside.any():
+        return "", count
+    return ("all" if inside.min() == 1 else "rest"), count
