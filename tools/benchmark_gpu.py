@@ -114,10 +114,8 @@ class Steps:
 
         def show(message: Any, *_: Any, **__: Any) -> None:
             if "synchronizing" in str(message):
-                frames = [
-                    f for f in traceback.extract_stack() if "/torch/" not in f.filename and f.filename != __file__
-                ]
-                last = [f for f in frames if "site-packages" in f.filename or "lamella" in f.filename][-1]
+                ours = [f for f in traceback.extract_stack() if f.filename != __file__ and not of_torch(f.filename)]
+                last = [f for f in ours if "site-packages" in f.filename or "lamella" in f.filename][-1]
                 self.waits["/".join(Path(last.filename).parts[-3:]) + f":{last.lineno}"] += 1
 
         SegmentationTask.on_train_batch_start, SegmentationTask.on_train_batch_end = begin, end  # type: ignore[method-assign]
@@ -181,7 +179,7 @@ def waits(place: Place, machine: Hardware, network: str) -> str:
     with steps.watched(waits=True):
         place.train(f"model={network}", "trainer.ema=0.99")
     per_step = max(int(place.configured("train").data.steps) - WARM, 1)
-    return ", ".join(f"{where} x {number / per_step:.1f}" for where, number in steps.waits.most_common()) or "none"
+    return ", ".join(f"{where} x {number / per_step:.2g}" for where, number in steps.waits.most_common()) or "none"
 
 
 def fixed(place: Place, machine: Hardware, *overrides: str) -> tuple[str, str]:
@@ -273,6 +271,11 @@ def named(what: str) -> Iterator[None]:
         say(what, " ".join(message))
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+def of_torch(file: str) -> bool:
+    """Whether a file is torch's own: what called it is then what waits."""
+    return Path(file).is_relative_to(Path(torch.__file__).parent)
 
 
 def say(what: str, found: str) -> None:
