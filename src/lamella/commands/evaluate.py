@@ -48,8 +48,10 @@ def run(cfg: DictConfig) -> None:
     composed = _configuration(wanted, trained)
     own = check(composed, unused=_UNUSED)
     dataset = _as_learned(read(own), trained, out)
-    split = Split((), (), tuple(dataset.samples)) if wanted.part == "all" else parted(own, dataset)
-    data = sound(audited(own, dataset, split, out, parts=("test",)), out)
+    whole = wanted.part == "all"
+    split = Split((), (), tuple(dataset.samples)) if whole else parted(own, dataset)
+    rule = "all images are scored" if whole else None
+    data = sound(audited(own, dataset, split, out, parts=("test",), rule=rule), out)
     card = dataset.card
     own = check(settle(composed, channels=card.channels, classes=len(card.class_names)), unused=_UNUSED)
     _require_levels(trained, split)

@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 from torch.optim.lr_scheduler import LRScheduler
 
+from lamella.commands.understood import rule_of, understood
 from lamella.config import plugins
 from lamella.config.check import as_yaml, build, is_foreign, targets
 from lamella.config.schema import Config, PrepareData, Target
@@ -109,13 +110,31 @@ def parted(cfg: Config | PrepareData, dataset: Dataset) -> Split:
 
 
 def audited(
-    cfg: Config | PrepareData, dataset: Dataset, split: Split, out: Console, *, parts: Sequence[str] = PARTS
+    cfg: Config | PrepareData,
+    dataset: Dataset,
+    split: Split,
+    out: Console,
+    *,
+    parts: Sequence[str] = PARTS,
+    rule: str | None = None,
 ) -> PreparedData:
-    """The samples of a split with their store and the audit's report; `parts` are those that are used."""
+    """The samples of a split with their store and the audit's report; what they were taken for is printed.
+
+    Args:
+        cfg: what is configured.
+        dataset: the samples.
+        split: into which parts.
+        out: where it is printed.
+        parts: those that are used.
+        rule: by which the split was made; None: that of the configuration.
+    """
     offset = (float(cfg.dataset.offset[0]), float(cfg.dataset.offset[1]))
     store = Store(Path(cfg.paths.cache) / "arrays", dataset.card, cfg.dataset.scale, offset, cfg.dataset.percentiles)
     with counting(out, "reading the data") as progress:
         report = audit(dataset, split, store, allow=cfg.dataset.allow, parts=parts, progress=progress)
+    if rule is None:
+        rule = rule_of(cfg.dataset.split.target, cfg.dataset.split.arguments, dataset.samples)
+    out.print(understood(report, rule), markup=False, highlight=False)
     return PreparedData(dataset, split, store, report)
 
 
@@ -144,7 +163,8 @@ def assemble(cfg: Config, data: PreparedData, hardware: Hardware) -> "tuple[Segm
     from lamella.training.task import SegmentationTask
 
     keys, split, class_names = cfg.data, data.split, data.dataset.card.class_names
-    found = intensity_stats(data.store.image(sample) for sample in split.train)
+    levels = {one.sample.id: one.stats.levels for one in data.report.looked}
+    found = intensity_stats([levels[sample.id] for sample in split.train])
     normalise = Normalise(found.mean, found.std, found.low, found.high)
     augmentation = made(cfg.augment, Augmentation)
     window = window_size(keys.crop, augmentation)

@@ -12,7 +12,7 @@ import numpy as np
 from lamella.data.annotations import is_annotation
 from lamella.data.datasets.pairing.coco import all_entries, parts_of
 from lamella.data.datasets.pairing.listing import ANNOTATIONS, File, composed, listed, named
-from lamella.data.datasets.pairing.names import NONE, Affixes, Match, match
+from lamella.data.datasets.pairing.names import NONE, Affixes, Match, begun, match
 from lamella.data.datasets.pairing.pairs import CSV, Files, some
 from lamella.data.datasets.pairing.proposals import IMAGE_WORDS, MASK_WORDS, Proposal, proposal, spelt
 from lamella.data.io.read import header, read
@@ -55,6 +55,11 @@ def refused(image_place: Path, mask_place: Path, affixes: Affixes, files: Files,
             f"{first.path} and {second.path.name} have the same stem, so their pair is ambiguous{more}",
             hint or f"Say which type is meant, such as {spelt('image_suffix', first.type)}; or rename one.",
         )
+    if not one and (several := _several(found)):
+        hint = (
+            f"Has {several[0].path.name} several masks, such as {several[1].path.name}? Then name each in a row of a CSV "
+            "with the columns image, mask and class: `dataset.pairs=FILE`."
+        )
     problems = []
     if found.images:
         problems.append(f"{some(found.images)} without a mask in {mask_place}")
@@ -66,6 +71,14 @@ def refused(image_place: Path, mask_place: Path, affixes: Affixes, files: Files,
         "; ".join(problems),
         hint or f"Image and mask must have the same name{apart} (of any type). Add what is missing. {CSV}",
     )
+
+
+def _several(found: Match) -> tuple[File, File] | None:
+    """An image with one of its masks, where most masks left over begin with the name of an image left over."""
+    by_key = {image.key: image for image in found.images}
+    begun = [(by_key[key], mask) for mask in found.masks if (key := begun(mask.key, by_key))]
+    images = {image for image, _ in begun}
+    return begun[0] if 2 * len(images) > len(by_key) and len(begun) >= 2 * len(images) else None
 
 
 def _proposed(image_place: Path, mask_place: Path, affixes: Affixes, files: Files, paired: int) -> str:
