@@ -58,7 +58,10 @@ def _full_memory(error: Exception) -> Message | None:
         problem += f": {number:g} {unit} more do not fit"
     at_work = {frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)}
     if not at_work & {"lamella.inference.tiling", "lamella.inference.whole_images"}:
-        return problem, "Set `data.batch_size` or `data.crop` lower, or choose `trainer.precision=bf16-mixed`."
+        return (
+            problem,
+            "Set `data.batch_size` or `data.crop` lower; `trainer.precision=bf16-mixed` takes less than 32-true.",
+        )
     if "lamella.commands.evaluate" in at_work:
         return problem, "A run keeps its `inference.tile`: train with a lower one, or set `accelerator=cpu`."
     return problem, "Set `inference.tile` lower: an image that is larger is predicted in tiles of that side."
