@@ -217,7 +217,7 @@ def test_the_regions_of_a_stack_go_to_its_pages(tmp_path):
     stack = write(tmp_path / "volume.tif", image(0, (12, 8, 9)))
     regions = []
     for page in range(12):
-        corners = np.array([(0, 0), (4, 0), (4, 4), (0, 4)]) + (page % 5, page % 4)
+        corners = (*np.array([(0, 0), (4, 0), (4, 4), (0, 4)]), page % 5, page % 4)
         regions.append(roifile.ImagejRoi.frompoints(corners))
         regions[-1].position = page + 1
         regions[-1].name = f"{page + 1:04d}"
