@@ -110,7 +110,8 @@ def test_every_import_is_a_declared_dependency() -> None:
                 used |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 used.add((node.module or "").partition(".")[0])
-    plain = {re.split(r"[^\w-]", each)[0].lower().replace("_", "-") for each in PROJECT["dependencies"]}
+    declared = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["zarr"]]
+    plain = {re.split(r"[^\w-]", each)[0].lower().replace("_", "-") for each in declared}
     owners = packages_distributions()
     for name in used - set(sys.stdlib_module_names) - {"lamella"}:
         assert plain & {owner.lower().replace("_", "-") for owner in owners[name]}, name
@@ -121,7 +122,7 @@ def test_every_dependency_is_pinned_within_its_bounds() -> None:
 
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     pins = {name.lower().replace("_", "-"): version for name, _, version in (line.partition("==") for line in lines)}
-    extras = [each for extra in ("test", "lint", "ui") for each in PROJECT["optional-dependencies"][extra]]
+    extras = [each for extra in ("zarr", "test", "lint", "ui") for each in PROJECT["optional-dependencies"][extra]]
     for text in [*PROJECT["dependencies"], *extras]:
         requirement = Requirement(text)
         assert pins[requirement.name.lower()] in requirement.specifier, text

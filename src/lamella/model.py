@@ -24,7 +24,8 @@ from lamella.inference.whole_images import predict_image
 class Model:
     """A checkpoint that segments images of any size, as its run's test did: tiles, views, threshold and precision.
 
-    On another device than the test's, masks may differ by a few pixels. `hardware` says what is computed on.
+    On another device than the test's, masks may differ by a few pixels. `hardware` says what is computed on. Images are
+    taken where they lie: where labels lie beside what they outline (`dataset.offset`), the test moved its images first.
 
     Args:
         path: a checkpoint of Lamella.

@@ -54,11 +54,25 @@ def evaluate(cfg: "DictConfig") -> None:
     evaluation.run(cfg)
 
 
+def score(cfg: "DictConfig") -> None:
+    with _at_once():
+        from lamella.commands import score as scoring
+
+    scoring.run(cfg)
+
+
 def compare(cfg: "DictConfig") -> None:
     with _at_once():
         from lamella.commands import compare as comparing
 
     comparing.run(cfg)
+
+
+def review(cfg: "DictConfig") -> None:
+    with _at_once():
+        from lamella.commands import review as reviewing
+
+    reviewing.run(cfg)
 
 
 def prepare_data(cfg: "DictConfig") -> None:
@@ -88,7 +102,9 @@ def ui(arguments: list[str]) -> int:
 COMPOSED: dict[str, tuple[Callable[["DictConfig"], Any], str, str]] = {
     "train": (train, "train", "one experiment: data, network, scores, an MLflow run; -m for a sweep"),
     "evaluate": (evaluate, "evaluate", "a finished run's best checkpoint scored again, there or on other data"),
+    "score": (score, "score", "masks that were made elsewhere, scored as any method's"),
     "compare": (compare, "compare", "finished runs side by side: table, statistics, one HTML report"),
+    "review": (review, "review", "labels to look at again: where networks doubt them that never saw the image"),
     "prepare_data": (prepare_data, "prepare_data", "a data set fetched, verified, unpacked and audited"),
     "tiff_to_png": (tiff_to_png, "tiff_to_png", "TIFF images and stacks as PNG files, without loss"),
     "demo": (demo, "train", "the first experiment, on images that the program makes; minutes, no download"),

@@ -30,6 +30,8 @@ from lamella.config.schema import SCHEMAS
 from lamella.config.words import hints_of, kind_and_key, plain_group, target_class
 from lamella.errors import LamellaError, report
 
+_WITHOUT_CHOICES = ("compare", "review")  # commands that choose nothing by name
+
 _sweep: str | None = None  # of the job that runs in this process
 
 
@@ -92,8 +94,8 @@ def main(command: str, job: Callable[[DictConfig], Any]) -> None:
         refuse_hidden()
         typed = read(sys.argv[1:], SCHEMAS[command])
         sys.argv[1:] = typed.arguments  # where Hydra reads them
-        # `experiment` is a choice by name for Hydra wherever it sees the folder; for comparing it is a key.
-        search([*([] if command == "compare" else [str(CONF)]), *typed.folders])
+        # `experiment` is a choice by name for Hydra wherever it sees the folder; for these it is a key.
+        search([*([] if command in _WITHOUT_CHOICES else [str(CONF)]), *typed.folders])
         sweep = checked(command, typed) if typed.sweep else None
         task = Job(job, sweep, debug)
         bugs = task.bugs
@@ -142,7 +144,7 @@ def register() -> None:
         store.store(name=f"{command}_schema", node=_composable(schema))
         help_ = {"app_name": "lamella", "template": template(command), "header": "", "footer": ""}
         store.store(group="hydra/help", name=command, node=help_)
-    for name in ("compare", "folders"):  # for comparing, which must not see the folder `experiment`
+    for name in (*_WITHOUT_CHOICES, "folders"):  # where no file is looked for
         store.store(name=name, node=OmegaConf.load(CONF / f"{name}.yaml"))
     OmegaConf.register_new_resolver("lamella.home", lambda path: str(home() / path), replace=True)
     OmegaConf.register_new_resolver("lamella.store", lambda: f"sqlite:///{store_file()}", replace=True)

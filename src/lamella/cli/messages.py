@@ -58,7 +58,10 @@ def _full_memory(error: Exception) -> Message | None:
         problem += f": {number:g} {unit} more do not fit"
     at_work = {frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)}
     if not at_work & {"lamella.inference.tiling", "lamella.inference.whole_images"}:
-        return problem, "Set `data.batch_size` or `data.crop` lower, or choose `trainer.precision=bf16-mixed`."
+        return (
+            problem,
+            "Set `data.batch_size` or `data.crop` lower; `trainer.precision=bf16-mixed` takes less than 32-true.",
+        )
     if "lamella.commands.evaluate" in at_work:
         return problem, "A run keeps its `inference.tile`: train with a lower one, or set `accelerator=cpu`."
     return problem, "Set `inference.tile` lower: an image that is larger is predicted in tiles of that side."
@@ -128,7 +131,7 @@ def _unknown_key(key: str, config_name: str, arguments: Sequence[str]) -> Messag
     if key.startswith("hydra."):
         return f"there is no key {key!r}", f"`{typed('train')} --hydra-help` explains Hydra's own keys."
     node: Any = {}
-    chosen = [a for a in arguments if a.partition("=")[0].lstrip("+") in groups()]
+    chosen = [a for a in arguments if a.partition("=")[0].lstrip("+") in choices(config_name)]
     with contextlib.suppress(Exception), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         node = hydra.compose(config_name, chosen, return_hydra_config=True)
     if not node:

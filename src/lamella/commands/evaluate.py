@@ -45,11 +45,13 @@ def run(cfg: DictConfig) -> None:
     if trained.operating_point is None:
         problem = f"run {wanted.run} keeps no threshold and temperature in its checkpoint: an older version wrote it"
         raise ConfigError(problem, "Train it again.")
-    composed = _configuration(wanted, trained)
+    composed = configuration(wanted, trained)
     own = check(composed, unused=_UNUSED)
     dataset = _as_learned(read(own), trained, out)
-    split = Split((), (), tuple(dataset.samples)) if wanted.part == "all" else parted(own, dataset)
-    data = sound(audited(own, dataset, split, out, parts=("test",)), out)
+    whole = wanted.part == "all"
+    split = Split((), (), tuple(dataset.samples)) if whole else parted(own, dataset)
+    rule = "all images are scored" if whole else None
+    data = sound(audited(own, dataset, split, out, parts=("test",), rule=rule), out)
     card = dataset.card
     own = check(settle(composed, channels=card.channels, classes=len(card.class_names)), unused=_UNUSED)
     _require_levels(trained, split)
@@ -106,7 +108,7 @@ def _against(parent: tracking.FinishedRun, scores: dict[str, float], protocol: d
     return text + (f" They are of another protocol: {'; '.join(words)}." if other else "")
 
 
-def _configuration(wanted: Evaluate, trained: checkpoint.Trained) -> dict[str, Any]:
+def configuration(wanted: Evaluate, trained: checkpoint.Trained) -> dict[str, Any]:
     """The run's own, on this machine's folders, and with the other data set where one was chosen."""
     own = copy.deepcopy(trained.config)
     if lacking := [name for name in ("paths", "tracking", "dataset", "trainer") if name not in own]:

@@ -169,12 +169,9 @@ class TrackingKeys(StoreKeys):
 
 
 @dataclass(frozen=True)
-class ScoreKeys:
-    """`score`: what is measured on whole images."""
+class MeasureKeys:
+    """`score`, for masks whoever made them: what is measured on whole images."""
 
-    choose_threshold: Annotated[
-        bool, Key("take the threshold that is best on the validation images, not inference.threshold (two classes)")
-    ]
     tolerance: Annotated[float, Key("pixels two outlines may lie apart and still be one (surface Dice)", least=0)]
     tolerance_nm: Annotated[float, Key("the same in nanometres, where a pixel's size is known", least=0)]
     min_cell_size: Annotated[int, Key("regions of fewer pixels are no cell", least=1)]
@@ -182,10 +179,19 @@ class ScoreKeys:
     failure: Annotated[
         float, Key("images with a lower Dice are counted as failures; changes no score", least=0, most=1)
     ]
-    seen: Annotated[bool, Key("also score the training images, logged under seen/")]
     resized: Annotated[
         int | None, Key("also score soft predictions resized to this square, as some papers do; null: no", least=16)
     ]
+
+
+@dataclass(frozen=True)
+class ScoreKeys(MeasureKeys):
+    """`score`, for training: what is measured on whole images, and which of them."""
+
+    choose_threshold: Annotated[
+        bool, Key("take the threshold that is best on the validation images, not inference.threshold (two classes)")
+    ]
+    seen: Annotated[bool, Key("also score the training images, logged under seen/")]
 
 
 @dataclass(frozen=True)
@@ -270,6 +276,33 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class MasksTrackingKeys(StoreKeys):
+    """`tracking`, for masks that were made elsewhere: where their run is kept."""
+
+    artifacts: Annotated[str | None, Key("folder of a local store's files; null: the server decides")]
+    experiment: Annotated[str | None, Key("MLflow experiment; null: that of `run`, or the data set's name")]
+    figures: Annotated[int, Key("test images shown as figures", least=0)]
+
+
+@dataclass(frozen=True)
+class Score:
+    """All keys of `score`, which scores masks that were made elsewhere."""
+
+    masks: Annotated[str, Key("folder of masks for the test images, named as these; or one stack", path=True)]
+    masks_suffix: Annotated[str, Key("what the stems of masks end in: _cp_masks where a.tif has a_cp_masks.png")]
+    name: Annotated[str, Key("of what made the masks: the model's name in every table")]
+    instances: Annotated[bool | None, Key("each value is one object; false: a class; null: as is plain")]
+    classes: Annotated[dict[Any, Any] | None, Key("{name: mask value or colour, ...} of the masks; null: as is plain")]
+    run: Annotated[str | None, Key("a finished run whose dataset, split and score.* are taken; instead of `dataset`")]
+    dataset: DatasetKeys | None
+    score: MeasureKeys
+    plugins: Plugins
+    tracking: MasksTrackingKeys
+    paths: PathsKeys
+    debug: Annotated[bool, Key("show tracebacks")]
+
+
+@dataclass(frozen=True)
 class Compare:
     """All keys of `compare`, which compares finished runs."""
 
@@ -291,10 +324,28 @@ class Compare:
     debug: Annotated[bool, Key("show tracebacks")]
 
 
+@dataclass(frozen=True)
+class Review:
+    """All keys of `review`, which finds labels to look at again."""
+
+    experiment: Annotated[str | None, Key("the MLflow experiment whose runs judge the labels of their test images")]
+    runs: Annotated[list[str] | None, Key("or these runs, by their ids: one a fold")]
+    filter: Annotated[str | None, Key("only runs that MLflow's filter language says; null: all")]
+    tolerance: Annotated[float, Key("pixels from a label's outline up to which nothing is a fault", least=0)]
+    cases: Annotated[int, Key("objects shown with pictures, the most doubtful first", least=1, most=1000)]
+    plugins: Plugins
+    trust: Annotated[list[str], Key("the same, for what the runs' checkpoints name; on the command line alone")]
+    tracking: StoreKeys
+    paths: PathsKeys
+    debug: Annotated[bool, Key("show tracebacks")]
+
+
 SCHEMAS: dict[str, type] = {
     "train": Config,
     "evaluate": Evaluate,
+    "score": Score,
     "compare": Compare,
+    "review": Review,
     "prepare_data": PrepareData,
     "tiff_to_png": TiffToPng,
 }

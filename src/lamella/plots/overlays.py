@@ -5,6 +5,7 @@ from itertools import cycle
 
 import numpy as np
 
+from lamella.data.audit.pictures import CLASSES
 from lamella.data.io.read import Bytes, Pixels
 from lamella.data.types import IGNORE
 
@@ -14,8 +15,6 @@ Colour = tuple[int, int, int]
 FALSE_POSITIVE = (200, 0, 30)
 FALSE_NEGATIVE = (255, 176, 0)
 IGNORED = (190, 190, 190)
-# Okabe & Ito 2008: told apart by everyone.
-_CLASSES = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0), (240, 228, 66))
 
 
 def visible(image: Pixels) -> Bytes:
@@ -43,7 +42,7 @@ def mistakes(seen: Bytes, truth: Bytes, predicted: Bytes) -> Bytes:
 
 def paint(mask: Bytes, num_classes: int) -> Bytes:
     """Class ids (H, W) as a picture (H, W, 3): background white; one foreground black, several coloured."""
-    out: Bytes = np.array(_CLASSES, np.uint8)[(mask.astype(int) - 1) % len(_CLASSES)]
+    out: Bytes = np.array(CLASSES, np.uint8)[(mask.astype(int) - 1) % len(CLASSES)]
     if num_classes == 2:
         out[mask == 1] = 0
     out[mask == 0] = 255
@@ -53,4 +52,4 @@ def paint(mask: Bytes, num_classes: int) -> Bytes:
 
 def class_colours(class_names: Sequence[str]) -> list[tuple[str, Colour]]:
     """The classes but the background, each with the colour that `paint` gives it among several."""
-    return list(zip(class_names[1:], cycle(_CLASSES), strict=False))
+    return list(zip(class_names[1:], cycle(CLASSES), strict=False))

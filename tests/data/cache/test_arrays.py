@@ -6,16 +6,18 @@ import signal
 import subprocess
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from scipy import ndimage
 
 from lamella.data.cache import arrays as store_module
 from lamella.data.cache.arrays import Store
 from lamella.data.io.intensity import stretch
+from lamella.data.io.pieces import blocks
+from lamella.data.io.pieces.blocks import Block
 from lamella.data.io.read import shrink, shrink_mask
 from lamella.data.types import DatasetCard, ImageRef, Sample
 from lamella.errors import DataError, StorageError
@@ -176,17 +178,16 @@ def test_a_file_where_the_folder_should_be(store, sample):
     assert "paths.cache" in caught.value.remedy
 
 
-def test_a_disk_that_fills_up_leaves_nothing(store, sample, monkeypatch):
-    def full(path, content):
-        with path.open("wb") as file:
-            file.write(content[:100])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(StorageError, match=r"written in .*: No space left on device"):
-        store.image(sample)
+def test_a_file_that_cannot_grow_leaves_nothing(store, sample):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
+        with pytest.raises(StorageError, match=r"written in .*: File too large"):
+            store.image(sample)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not cached(store)
-    monkeypatch.undo()
     assert np.array_equal(store.image(sample), shrink(true_image(sample), 0.5))
 
 
@@ -227,24 +228,85 @@ def test_processes_may_fill_one_folder_at_once(tmp_path):
     assert {path.suffix for path in files} == {".npy"}
 
 
-def test_killed_half_way_leaves_nothing_that_is_read(tmp_path, monkeypatch):
-    def killed(path, content):
-        with path.open("wb") as file:
-            file.write(content[:200])
+def test_killed_half_way_leaves_nothing_that_is_read(tmp_path):
+    array, target = np.arange(20, dtype=np.uint8).reshape(2, 10), tmp_path / "ab" / "abc.npy"
+
+    def killed():
+        yield Block(array[:1], 0, 2)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    target = tmp_path / "ab" / "abc.npy"
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "write_bytes", killed)
-        array = np.zeros(1000, np.uint8)
-        process = multiprocessing.get_context("fork").Process(target=store_module._write, args=(target, array))
-        process.start()
-        process.join()
+    process = multiprocessing.get_context("fork").Process(target=store_module._write, args=(target, killed()))
+    process.start()
+    process.join()
     assert process.exitcode == -signal.SIGKILL
     (left,) = (tmp_path / "ab").iterdir()
     assert left.suffix == ".part"  # a name that is never read
-    store_module._write(target, np.arange(5, dtype=np.uint8))
-    assert store_module._load(target).tolist() == [0, 1, 2, 3, 4]
+    store_module._write(target, iter([Block(array, 0, 2)]))
+    assert np.array_equal(store_module._load(target), array)
+
+
+# --- large images, a few rows at a time: here all images are large -------------------------------------------
+
+
+@pytest.fixture
+def large(tmp_path):
+    """An image of 16 bits and its mask as TIFFs, and the array of the image as it is stored."""
+    rng = np.random.default_rng(5)
+    image = ndimage.gaussian_filter(rng.integers(0, 60_000, (3, 150, 130)).astype(np.uint16), (0, 2, 2))
+    mask = (image[0] > np.median(image[0])).astype(np.uint8) * 255
+    tifffile.imwrite(tmp_path / "i.tif", np.moveaxis(image, 0, -1), tile=(16, 32), compression="zlib")
+    tifffile.imwrite(tmp_path / "m.tif", mask, rowsperstrip=5, compression="zlib")
+    return Sample("a", ImageRef(tmp_path / "i.tif"), ImageRef(tmp_path / "m.tif"), "a"), image, mask // 255
+
+
+def in_pieces(monkeypatch):
+    monkeypatch.setattr(blocks, "LARGE", 100)
+    monkeypatch.setattr(blocks, "PIECE", 10_000)
+    monkeypatch.setattr(store_module, "read_image", None)
+    monkeypatch.setattr(store_module, "read_labels", None)
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "percentiles"),
+    [
+        (1.0, (0.0, 0.0), None),
+        (0.5, (0.0, 0.0), None),
+        (0.3, (0.0, 0.0), None),
+        (1.0, (-2.0, 3.0), None),
+        (0.7, (1.3, -0.4), None),
+        (1.0, (0.0, 0.0), (1, 99)),
+        (0.4, (0.5, 0.5), (2.5, 90)),
+    ],
+)
+def test_a_large_image_is_made_as_a_small_one(tmp_path, monkeypatch, large, scale, offset, percentiles):
+    sample, image, mask = large
+    settings = scale, offset, percentiles
+    small = Store(tmp_path / "small", CARD, *settings)
+    wanted = [small.image(sample), small.mask(sample), small.truth(sample)]
+    known = small.pixels(sample)
+    in_pieces(monkeypatch)
+    store = Store(tmp_path / "large", CARD, *settings)
+    got = store.image(sample), store.mask(sample), store.truth(sample)
+    assert store.pixels(sample) == known
+    for one, other in zip(got, wanted, strict=True):
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+    assert np.array_equal(got[0], wanted[0])
+    assert np.array_equal(got[1], wanted[1])
+    assert np.array_equal(got[2], mask)
+    if settings == (1.0, (0.0, 0.0), None):
+        assert np.array_equal(got[0], image)
+
+
+def test_the_hash_of_a_large_picture_is_that_of_its_values(tmp_path, monkeypatch, large):
+    sample, image, _ = large
+    low = (image >> 8).astype(np.uint8)
+    names = {"bytes": low, "deep": low.astype(np.uint16), "floats": low.astype(np.float32)}
+    for name, array in names.items():
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.moveaxis(array, 0, -1), tile=(16, 16), photometric="rgb")
+    refs = [replace(sample, image=ImageRef(tmp_path / f"{name}.tif")) for name in names]
+    known = Store(tmp_path / "small", CARD, 1.0).pixels(refs[0])
+    in_pieces(monkeypatch)
+    assert {Store(tmp_path / "large", CARD, 0.5).pixels(each) for each in refs} == {known}
 
 
 def test_an_offset_moves_images_and_never_masks(tmp_path, sample):

@@ -302,8 +302,8 @@ def test_missing(tmp_path):
 
 
 def test_a_picture_that_is_too_large_is_said_to_be_so(put):
-    ref = put(png(20000, 20000, 8, 0, [b"\0"]))
-    with pytest.raises(DataError, match=r"picture\.png is too large") as caught:
+    ref = put(png(2**31 - 1, 20000, 8, 0, [b"\0"]))
+    with pytest.raises(DataError, match=r"picture\.png does not fit into memory") as caught:
         read(ref)
     assert "TIFF" in caught.value.remedy
 

@@ -26,7 +26,7 @@ from lamella.config.key import ALLOWABLE
 from lamella.data.audit import checks
 from lamella.data.audit.registration import label_offset
 from lamella.data.audit.report import Finding, Looked, Report
-from lamella.data.audit.sample_stats import SampleStats, sample_stats
+from lamella.data.audit.sample_stats import SampleStats, remembered, sample_stats
 from lamella.data.cache.arrays import Store
 from lamella.data.manifest import split_ids
 from lamella.data.types import PARTS, Dataset, Sample, Split
@@ -63,10 +63,14 @@ def audit(
     part = {name: part for part, names in split_ids(split).items() for name in names}
     looked: list[Looked] = []
     findings: list[Finding] = []
+    # What is known is looked up by one thread: several would wait for each other.
+    known = [remembered(sample, store) for sample in dataset.samples]
+    unknown = [sample for sample, stats in zip(dataset.samples, known, strict=True) if stats is None]
     # Threads, because decoders work without Python's lock. Results come in the samples' order.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda sample: _look(sample, store), dataset.samples)
-        for number, (sample, result) in enumerate(zip(dataset.samples, results, strict=True), 1):
+        measured = pool.map(lambda sample: _look(sample, store), unknown)
+        for number, (sample, stats) in enumerate(zip(dataset.samples, known, strict=True), 1):
+            result = next(measured) if stats is None else stats
             if isinstance(result, SampleStats):
                 looked.append(Looked(sample, part.get(sample.id, ""), result))
             else:

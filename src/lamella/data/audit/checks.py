@@ -68,7 +68,7 @@ def blanks(looked: Sequence[Looked]) -> list[Finding]:
     found = []
     if unlabelled:
         message = (
-            f"nothing in {len(unlabelled)} image(s) is labelled, every pixel is to be ignored: {_masks(unlabelled)}"
+            f"nothing in {len(unlabelled)} image(s) is labelled, every pixel is to be ignored: {_images(unlabelled)}"
         )
         found.append(
             warning("unlabelled", message, "They have no score and teach nothing: leave them out.", unlabelled)

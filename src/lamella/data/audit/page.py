@@ -1,29 +1,25 @@
 """The audit as one HTML page: what it found, in numbers and pictures; `audit.html.j2` has the markup."""
 
 import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from lamella.data.audit.pictures import IGNORED, class_colours, pair_picture, small_picture
 from lamella.data.audit.report import Looked, Report
-from lamella.data.cache.arrays import Store
-from lamella.data.io.read import Bytes
+from lamella.data.io.labels import meaning
 from lamella.data.types import IGNORE, DatasetCard
 from lamella.errors import StorageError
 from lamella.pages.render import Cell, Table, render
 
-_PICTURES = 60  # at most, so that the page stays small
+_PICTURES = 48  # at most, so that the page stays small
 _EACH = 6  # of one finding
 _EXAMPLES = 4  # of each part
-_SIDE = 256  # pixels of a picture's longer side
+_PAIRS = 6  # at the top of the page
 _STEPS = 64  # of a histogram
-_VERSION = 1  # counts up when pictures are drawn otherwise
-_ORANGE = np.array([255, 120, 0], np.float32)
-_TINT = 0.22  # of foreground; its outline is drawn in full
+_VERSION = 2  # counts up when pictures are drawn otherwise
 
 _Parts = dict[str, list[Looked]]  # the samples of each part that has any
 
@@ -47,10 +43,17 @@ def page(report: Report) -> str:
     every = {name: [one for one in report.looked if one.part == part] for part, name in names.items()}
     parts = {name: looked for name, looked in every.items() if looked}
     findings = [found | {"pictures": pictures.of(found["samples"], _EACH)} for found in told["findings"]]
+    card = report.dataset.card
+    keys = [(name, "#" + bytes(colour).hex()) for name, colour in class_colours(card.class_names)]
+    if any(IGNORE in one.stats.classes for one in report.looked):
+        keys.append(("ignored", "#" + bytes(IGNORED).hex()))
     return render(
         "audit.html.j2",
         title=f"Audit: {report.dataset.card.title}",
         counts={"image": told["samples"], "error": len(report.errors), "warning": len(report.warnings)},
+        pairs=[pictures.pair(one) for one in _spread(report.looked, _PAIRS)],
+        numbered=bool(card.labelling.objects),
+        keys=keys,
         errors=[found for found in findings if found["severity"] == "error"],
         warnings=[found for found in findings if found["severity"] == "warning"],
         parts=_parts(parts),
@@ -78,8 +81,33 @@ class _Pictures:
 
     def _picture(self, one: Looked) -> str:
         """A small JPEG with the mask's outline, in base64; drawn once for an image and its mask."""
-        key = f"picture {_VERSION} {_SIDE} {one.stats.image} {one.stats.mask}"
-        return str(self.store.facts.recall(key, lambda: base64.b64encode(_draw(one, self.store)).decode()))
+        key = f"picture {_VERSION} {one.stats.image} {one.stats.mask}"
+        return str(self.store.facts.recall(key, lambda: _text(small_picture(one.sample, self.store))))
+
+    def pair(self, one: Looked) -> dict[str, str]:
+        """A larger picture of an image and its mask, drawn over each other, with what it shows."""
+
+        def make() -> list[str]:
+            found = pair_picture(one.sample, self.store)
+            return [_text(found.jpeg), found.shown]
+
+        card = self.store.card
+        key = f"pair {_VERSION} {one.stats.image} {one.stats.mask} {len(card.class_names)} {meaning(card)}"
+        jpeg, shown = self.store.facts.recall(key, make)
+        return {"id": one.sample.id, "part": one.part, "shown": shown, "jpeg": jpeg}
+
+
+def _text(jpeg: bytes) -> str:
+    return base64.b64encode(jpeg).decode()
+
+
+def _spread(looked: Sequence[Looked], count: int) -> list[Looked]:
+    """So many of them, evenly spread, of those whose mask says anything if there are enough."""
+    telling = [one for one in looked if len(one.stats.classes.keys() - {IGNORE}) > 1]
+    some = telling if len(telling) >= min(count, len(looked)) else looked
+    return [
+        some[place] for place in np.unique(np.linspace(0, len(some) - 1, min(count, len(some))).round().astype(int))
+    ]
 
 
 def _parts(parts: _Parts) -> Table:
@@ -136,28 +164,3 @@ def _examples(parts: _Parts, pictures: _Pictures) -> list[tuple[str, list[dict[s
         if shown := pictures.of([looked[place].sample.id for place in chosen], _EXAMPLES):
             grids.append((name, shown))
     return grids
-
-
-def _draw(one: Looked, store: Store) -> bytes:
-    image = np.asarray(store.image(one.sample))
-    height, width = image.shape[1:]
-    shrink = min(1.0, _SIDE / max(height, width))
-    size = max(1, round(width * shrink)), max(1, round(height * shrink))
-    planes = image if len(image) == 3 else [image.mean(axis=0, dtype=np.float32)] * 3
-    low, high = (0, 255) if image.dtype == np.uint8 else np.percentile(image[:, ::4, ::4], [0.5, 99.5])
-    small = [Image.fromarray(plane.astype(np.float32)).resize(size, Image.Resampling.BOX) for plane in planes]
-    levels = np.stack([np.asarray(plane) for plane in small], axis=-1)
-    seen = np.clip((levels - low) * (255 / max(high - low, 1e-6)), 0, 255)
-    truth = np.asarray(Image.fromarray(np.asarray(store.truth(one.sample))).resize(size, Image.Resampling.NEAREST))
-    weight = np.where(_edges(truth), 1, np.where((truth > 0) & (truth != IGNORE), _TINT, 0))[..., None]
-    file = io.BytesIO()
-    Image.fromarray((seen + weight * (_ORANGE - seen)).astype(np.uint8)).save(file, "JPEG", quality=72)
-    return file.getvalue()
-
-
-def _edges(ids: Bytes) -> np.ndarray:
-    """Pixels whose right or lower neighbour is of another class."""
-    edges = np.zeros(ids.shape, np.bool_)
-    edges[:, :-1] |= ids[:, :-1] != ids[:, 1:]
-    edges[:-1] |= ids[:-1] != ids[1:]
-    return edges

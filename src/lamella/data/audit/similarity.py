@@ -129,10 +129,13 @@ def twins(stats: Sequence[SampleStats]) -> list[Twins]:
     for turn in range(8):
         turned = _dihedral(hashes, turn).reshape(len(places), -1)
         for start in range(0, len(places), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            alike = hashes[block].reshape(-1, _BITS**2) @ turned.T >= _BITS**2 - 2 * _MAY_DIFFER
-            for row, other in np.argwhere(np.triu(alike, start + 1)).tolist():
-                pair = row + start, other
+            rows, columns = hashes[start : start + _BLOCK].reshape(-1, _BITS**2), turned[start:]
+            alike = np.flatnonzero(rows @ columns.T >= _BITS**2 - 2 * _MAY_DIFFER)
+            for row, column in zip(*(each.tolist() for each in np.divmod(alike, len(columns))), strict=True):
+                pair = row + start, column + start
+                other = pair[1]
+                if row >= column:
+                    continue
                 if pair not in seen and _correlation(patterns[pair[0]], _dihedral(patterns[other], turn)) >= _ALIKE:
                     seen.add(pair)
                     found.append(Twins(int(places[pair[0]]), int(places[other]), same=False, turned=turn > 0))

@@ -1,9 +1,10 @@
 """Decoded images and masks, kept as arrays on disk and memory-mapped, so that each file is decoded once."""
 
 import hashlib
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -13,7 +14,21 @@ from lamella.data.io.formats.arrays import ONE_AT_A_TIME
 from lamella.data.io.intensity import stretch
 from lamella.data.io.labels import Labels, meaning, parted, read_labels, shrink_objects
 from lamella.data.io.masks import Objects
-from lamella.data.io.read import Bytes, Pixels, header, move, read_image, shrink, shrink_mask
+from lamella.data.io.pieces.blocks import Block, blocks_of, is_large, rows_at_a_time, rows_of
+from lamella.data.io.pieces.inputs import input_blocks
+from lamella.data.io.read import (
+    Bytes,
+    Pixels,
+    header,
+    image_blocks,
+    mask_blocks,
+    move,
+    read_image,
+    scaled_size,
+    shrink,
+    shrink_mask,
+)
+from lamella.data.io.resize import strips
 from lamella.data.types import DatasetCard, ImageRef, Sample
 from lamella.errors import StorageError
 
@@ -55,44 +70,77 @@ class Store:
 
     def image(self, sample: Sample) -> Pixels:
         """The image as the network is given it, moved to where the labels lie: uint8, uint16 or float32 (C, h, w)."""
-        key = f"image {self.card.channels} {self.scale} {self.offset} {self.percentiles}"
+        key = _key_of_image(self.card, self.scale, self.offset, self.percentiles)
 
-        def make() -> Pixels:
-            stored = self.full_image(sample)
-            self._recall_pixels(sample.image, lambda: stored)  # while it is at hand
-            return network_input(move(stored, self.offset), scale=self.scale, percentiles=self.percentiles)
+        def make() -> Iterator[Block]:
+            blocks = image_blocks(sample.image, self.card.channels)
+            first = next(blocks)
+            if _is_whole(first):
+                stored = first.pixels
+                self._recall_pixels(sample.image, lambda: _fingerprint(stored))  # while it is at hand
+                yield _whole(network_input(move(stored, self.offset), scale=self.scale, percentiles=self.percentiles))
+            elif key == _key_of_image(self.card):
+                yield first
+                yield from blocks
+            else:
+                yield from input_blocks(self._stored(sample), self.offset, self.scale, self.percentiles)
 
         return self._array(sample.image, key, make)
 
     def pixels(self, sample: Sample) -> str:
         """Hash of the image's values at full size: the same for the same picture in whatever file, as whatever type."""
-        return self._recall_pixels(sample.image, lambda: self.full_image(sample))
+
+        def make() -> str:
+            first = next(image_blocks(sample.image, self.card.channels))
+            return _fingerprint(first.pixels if _is_whole(first) else self._stored(sample))
+
+        return self._recall_pixels(sample.image, make)
+
+    def _stored(self, sample: Sample) -> Pixels:
+        """The array of a large image at full size, unmoved: what all others of it are made of."""
+        return Store(self.folder, self.card, 1.0).image(sample)
 
     def mask(self, sample: Sample) -> Bytes:
         """The mask at `scale`: uint8 class ids (h, w), IGNORE included, objects that touch parted at this scale."""
         if self.scale == 1:
             return self.truth(sample)
 
-        def make() -> Bytes:
-            labels = self._labels(sample)
-            small = None if labels.objects is None else shrink_objects(labels.objects, self.scale)
-            return parted(Labels(shrink_mask(labels.classes, self.scale), small), self._border)
+        def make() -> Iterator[Block]:
+            if self.card.labelling.objects:
+                labels = self._labels(sample)
+                small = None if labels.objects is None else shrink_objects(labels.objects, self.scale)
+                yield _whole(parted(Labels(shrink_mask(labels.classes, self.scale), small), self._border))
+            elif is_large(truth := self.truth(sample)):
+                size = truth.shape[0], truth.shape[1]
+                height = scaled_size(size, self.scale)[0]
+                for strip in strips(size, height, rows_at_a_time(truth)):
+                    piece = rows_of(truth, strip.first, strip.last)
+                    yield Block(shrink_mask(piece, self.scale, strip), strip.top, height)
+            else:
+                yield _whole(shrink_mask(truth, self.scale))
 
         return self._array(sample.mask, self._key(sample, f"mask {self.scale}"), make)
 
     def truth(self, sample: Sample) -> Bytes:
         """The mask at full size: uint8 class ids (H, W), IGNORE included, objects that touch parted."""
-        return self._array(sample.mask, self._key(sample, "mask 1"), lambda: parted(self._labels(sample), self._border))
+
+        def make() -> Iterator[Block]:
+            if self.card.labelling.objects:
+                yield _whole(parted(self._labels(sample), self._border))
+            else:
+                yield from mask_blocks(sample.mask, self.card.mask_values, self.card.labelling)
+
+        return self._array(sample.mask, self._key(sample, "mask 1"), make)
 
     def objects(self, sample: Sample) -> Objects | None:
         """The ids of single objects at full size: int32 (H, W), 0 for none; None where masks tell none apart."""
         if not self.card.labelling.objects:
             return None
 
-        def make() -> Objects:
+        def make() -> Iterator[Block]:
             found = self._labels(sample).objects
             assert found is not None
-            return found
+            yield _whole(found)
 
         return self._array(sample.mask, self._key(sample, "objects"), make)
 
@@ -108,11 +156,11 @@ class Store:
         """The image at full size, decoded anew (for figures): (C, H, W)."""
         return read_image(sample.image, self.card.channels)
 
-    def _recall_pixels(self, ref: ImageRef, read: Callable[[], Pixels]) -> str:
-        key = f"pixels {_FORMAT} {self._source(ref)} {self.card.channels}"
-        return str(self.facts.recall(key, lambda: _fingerprint(read())))
+    def _recall_pixels(self, ref: ImageRef, make: Callable[[], str]) -> str:
+        return str(self.facts.recall(f"pixels {_FORMAT} {self.source(ref)} {self.card.channels}", make))
 
-    def _source(self, ref: ImageRef) -> str:
+    def source(self, ref: ImageRef) -> str:
+        """What a picture is read from, by content: part of the name of all that is made of it."""
         files = " ".join(self.facts.sha256(path) for path in ref.paths)
         return f"{files} {ref.page} {ref.axes} {ref.inside} {ref.labels}"
 
@@ -124,8 +172,8 @@ class Store:
     def _meaning(self) -> str:
         return str(meaning(self.card))
 
-    def _array(self, ref: ImageRef, key: str, make: Callable[[], Pixels]) -> Pixels:
-        name = hashlib.sha256(f"{_FORMAT} {self._source(ref)} {key}".encode()).hexdigest()[:40]
+    def _array(self, ref: ImageRef, key: str, make: Callable[[], Iterator[Block]]) -> Pixels:
+        name = hashlib.sha256(f"{_FORMAT} {self.source(ref)} {key}".encode()).hexdigest()[:40]
         path = self.folder / name[:2] / f"{name}.npy"
         try:
             return _load(path)
@@ -142,16 +190,38 @@ def network_input(image: Pixels, *, scale: float, percentiles: Sequence[float] |
     return shrink(image if percentiles is None else stretch(image, percentiles), scale)
 
 
+def _key_of_image(
+    card: DatasetCard,
+    scale: float = 1.0,
+    offset: tuple[float, float] = (0.0, 0.0),
+    percentiles: Sequence[float] | None = None,
+) -> str:
+    return f"image {card.channels} {scale} {offset} {percentiles}"
+
+
+def _is_whole(block: Block) -> bool:
+    return bool(block.pixels.shape[-2] == block.height)
+
+
+def _whole(array: Pixels) -> Block:
+    return Block(array, 0, array.shape[-2])
+
+
 def _fingerprint(image: Pixels) -> str:
     """SHA-256 of the values, in the smallest of the three types that holds them as they are."""
-    for dtype in (np.uint8, np.uint16):
+    lines = image.reshape(-1, image.shape[-1])  # in the order in which they lie
+
+    def holds(dtype: np.dtype[Any]) -> bool:
         with np.errstate(invalid="ignore"):  # what does not fit comes out as another value
-            small = image.astype(dtype)
-        if np.array_equal(small, image):
-            image = small
-            break
-    head = f"{image.dtype} {image.shape}".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(image).data).hexdigest()
+            return image.dtype == dtype or all(
+                np.array_equal(block.pixels.astype(dtype), block.pixels) for block in blocks_of(lines)
+            )
+
+    dtype = next(filter(holds, map(np.dtype, (np.uint8, np.uint16))), image.dtype)
+    digest = hashlib.sha256(f"{dtype} {image.shape}".encode())
+    for block in blocks_of(lines):
+        digest.update(np.ascontiguousarray(block.pixels, dtype).data)
+    return digest.hexdigest()
 
 
 def _load(path: Path) -> Pixels:
@@ -160,14 +230,23 @@ def _load(path: Path) -> Pixels:
     return array
 
 
-def _write(path: Path, array: Pixels) -> None:
+def _write(path: Path, blocks: Iterator[Block]) -> None:
+    """Writes what the blocks make up as one array. Not memory-mapped: that could not say that the disk is full."""
     part = path.with_name(f"{path.stem}.{uuid4().hex}.part")  # no other process has this name
-    whole = io.BytesIO()  # NumPy, writing to a file, would not say that the disk is full
-    np.save(whole, array)
+    first = next(blocks)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            part.write_bytes(whole.getbuffer())
+            with part.open("wb") as file:
+                shape = (*first.pixels.shape[:-2], first.height, first.pixels.shape[-1])
+                dtype = np.lib.format.dtype_to_descr(first.pixels.dtype)
+                head = {"descr": dtype, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, head)
+                start, row = file.tell(), shape[-1] * first.pixels.itemsize
+                for block in chain([first], blocks):
+                    for number, plane in enumerate(block.pixels.reshape(-1, *block.pixels.shape[-2:])):
+                        file.seek(start + (number * block.height + block.top) * row)
+                        file.write(np.ascontiguousarray(plane).data)
             part.replace(path)
         except BaseException:
             part.unlink(missing_ok=True)

@@ -75,6 +75,21 @@ class Facts:
                 f"{path} cannot be read: {error.strerror or error}", "Check the file and its rights."
             ) from None
 
+    def knows(self, path: Path) -> bool:
+        """Whether a file's SHA-256 is remembered, so that it need not be read for it."""
+        with contextlib.suppress(OSError):
+            identity = _identity(path)
+            found = self._known.get(identity) or self._get(identity)
+            if found is not None:
+                self._known[identity] = found
+                return not path.is_dir()
+        return False
+
+    def remembered(self, key: str) -> JSON | None:
+        """What `recall` remembers under a key; None for nothing."""
+        text = self._get(key)
+        return None if text is None else json.loads(text)
+
     def recall(self, key: str, make: Callable[[], JSON]) -> JSON:
         """The answer of `make`, remembered under a key since it was first asked, by whatever process.
 

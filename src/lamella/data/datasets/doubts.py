@@ -90,7 +90,7 @@ class Look:
             raise self._numbers()
         if (top := self._two_ends()) is not None:
             raise self._compressed(top)
-        if len(self.main) < len(self.pixels):
+        if len(self.main) < len(self.pixels) and len(self.main) <= MOST:
             raise self._slips()
 
     def raise_not_numbered(self) -> None:
@@ -133,7 +133,8 @@ class Look:
                 f"the {len(self.masks)} masks hold {len(self.pixels)} different values, {worst} alone "
                 f"{len(self.masks[worst])}",
                 "So many are the work of JPEG compression or resizing (`dataset.mask_threshold=127` takes what is "
-                f"above for foreground), or number objects (`dataset.instances=true`). Or say which mean what. {HOW}",
+                "above for foreground), or number objects (`dataset.instances=true`), or are images, not masks. Or say "
+                f"which mean what. {HOW}",
             )
         rarest = min(self.pixels, key=lambda value: self.pixels[value].pixels)
         holders = [ref for ref, held in self.masks.items() if rarest in held]
@@ -200,6 +201,7 @@ class Look:
 
     def _numbers(self) -> DataError:
         each = [sum(v in held for v in self.objects) for held in self.masks.values()]
+        many = f"{min(each)} to {max(each)}" if min(each) < max(each) else str(max(each))
         filling = self._filling()
         ways = "`dataset.instances=true`"
         if filling is not None:
@@ -210,8 +212,8 @@ class Look:
         else:
             classes = "If values are classes, say which mean what: 'dataset.classes={background: 0, NAME: VALUE, ...}'"
         return DataError(
-            f"the {len(self.masks)} masks look like numbered objects: each value is one region, {min(each)} to "
-            f"{max(each)} values a mask, {len(self.objects)} in all",
+            f"the {len(self.masks)} masks look like numbered objects: each value is one region, {many} a mask, "
+            f"{len(self.objects)} different ones in all",
             f"If each value is an object: {ways}. {classes}",
         )
 

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from lamella.data.io import pillow as pictures
 from lamella.data.io import tiff
 from lamella.data.io.formats import arrays, hdf5, mrc, nifti, volume, zarr_stores
 from lamella.data.io.formats.foreign import foreign, misnamed
 from lamella.data.io.formats.volume import Spacing, Volume
+from lamella.data.io.pieces.blocks import Block
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
 
@@ -78,17 +78,44 @@ def stored(ref: ImageRef, indices: bool = False, lossy: bool = False) -> npt.NDA
     Raises:
         DataError: see `lamella.data.io.read.read`.
     """
+    return _rows(ref, indices, lossy, None).pixels
+
+
+def blocks(ref: ImageRef, indices: bool = False, lossy: bool = False) -> Iterator[Block]:
+    """The rows of one picture from top to bottom, some at a time, together what `stored` gives.
+
+    Small pictures, and those that their file keeps in one piece (all but TIFFs in strips or tiles, and volumes), come
+    as one block.
+
+    Args:
+        ref: the picture.
+        indices: see `stored`.
+        lossy: see `stored`.
+
+    Raises:
+        DataError: see `lamella.data.io.read.read`.
+    """
+    top, height = 0, 1
+    while top < height:
+        block = _rows(ref, indices, lossy, top)
+        yield block
+        top, height = top + len(block.pixels), block.height
+
+
+def _rows(ref: ImageRef, indices: bool, lossy: bool, top: int | None) -> Block:
+    """Some rows of a picture from row `top` on; all of them where it is None, or where nothing less can be had."""
     with _decoding(ref.path):
         if opened := _volume(ref.path):
             with opened(ref) as found:
-                array = volume.read(found, ref)
+                array, height = volume.read(found, ref, top)
         elif _is_tiff(ref.path):
-            array = tiff.read(ref, indices, lossy)
+            array, height = tiff.read(ref, indices, lossy, top)
         else:
             array = pictures.read(ref.path, indices, lossy)
+            height = len(array)
     if array.dtype.kind == "b":
         array = array * np.uint8(255)
-    return np.asarray(array, array.dtype.newbyteorder("="), order="C")
+    return Block(np.asarray(array, array.dtype.newbyteorder("="), order="C"), top or 0, height)
 
 
 def header(ref: ImageRef) -> Header:
@@ -207,8 +234,8 @@ def _decoding(path: Path) -> Iterator[None]:
         raise DataError(f"{path} is missing", "Check the path and `paths.data`.") from None
     except PermissionError:
         raise DataError(f"{path} may not be read", "Allow yourself to read it, or copy it.") from None
-    except Image.DecompressionBombError as error:
-        raise DataError(f"{path} is too large: {error}", "Save it as TIFF, or cut it into parts.") from None
+    except MemoryError:
+        raise DataError(f"{path} does not fit into memory", "Cut it and its mask into smaller images.") from None
     except Exception as error:  # decoders raise anything over damaged files
         said = " ".join(str(error).split()) or type(error).__name__
         raise misnamed(path, SUFFIXES) or DataError(

@@ -1,13 +1,15 @@
 """Mask files -> class ids, by the data set's table of values; nothing is guessed."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lamella.data.io.decode import has_palette, stored
+from lamella.data.io.decode import blocks, has_palette, stored
+from lamella.data.io.pieces.blocks import Block
 from lamella.data.io.resize import Bytes
 from lamella.data.types import IGNORE, ImageRef, Labelling, MaskValue
 from lamella.errors import DataError
@@ -35,14 +37,23 @@ def read_mask(ref: ImageRef, values: Mapping[MaskValue, int], labelling: Labelli
     Raises:
         DataError: unreadable, a JPEG without a threshold, not of whole numbers, or holding a value that `values` lacks.
     """
-    codes, coloured = _as_declared(ref, values, labelling)
-    ids = {_code(value, coloured): class_id for value, class_id in values.items()}
-    found, counts = _count(codes)
-    stray = [(c, n) for c, n in zip(found.tolist(), counts.tolist(), strict=True) if c not in ids]
+    blocks_ = [block.pixels for block in mask_blocks(ref, values, labelling)]
+    return blocks_[0] if len(blocks_) == 1 else np.concatenate(blocks_)
+
+
+def mask_blocks(ref: ImageRef, values: Mapping[MaskValue, int], labelling: Labelling = PLAIN) -> Iterator[Block]:
+    """The class ids of a mask file, uint8 (h, W), some rows at a time: of a small one all at once. See `read_mask`."""
+    stray: Counter[MaskValue] = Counter()
+    for block in blocks(ref, not _in_colours(values), _lossy(labelling)):
+        codes, coloured = _as_declared(block.pixels, ref, values, labelling)
+        ids = {_code(value, coloured): class_id for value, class_id in values.items()}
+        found, counts = _count(codes)
+        others = {code: n for code, n in zip(found.tolist(), counts.tolist(), strict=True) if code not in ids}
+        stray.update({_value(code, coloured): n for code, n in others.items()})
+        ids |= dict.fromkeys(others, IGNORE)
+        yield block._replace(pixels=_looked_up(codes, found, [ids[code] for code in found.tolist()]))
     if stray and not labelling.undeclared:
-        raise _strays(ref, [(_value(c, coloured), n) for c, n in stray], values)
-    ids |= {code: IGNORE for code, _ in stray}
-    return _looked_up(codes, found, [ids[code] for code in found.tolist()])
+        raise _strays(ref, list(stray.items()), values)
 
 
 def read_numbered(ref: ImageRef, values: Mapping[MaskValue, int]) -> tuple[Objects, Bytes]:
@@ -59,7 +70,7 @@ def read_numbered(ref: ImageRef, values: Mapping[MaskValue, int]) -> tuple[Objec
         DataError: unreadable, a JPEG, not of whole numbers, or holding a negative value that `values` lacks.
     """
     values = {0: 0, **values}
-    codes, coloured = _as_declared(ref, values, PLAIN, objects=True)
+    codes, coloured = _as_declared(stored(ref, not _in_colours(values)), ref, values, PLAIN, objects=True)
     plain = {_code(value, coloured): class_id for value, class_id in values.items()}
     found = _count(codes)[0].tolist()
     numbered = [code for code in found if code not in plain]
@@ -81,9 +92,19 @@ def mask_values(ref: ImageRef, labelling: Labelling = PLAIN) -> dict[MaskValue, 
     Raises:
         DataError: unreadable, a JPEG without a threshold, or not of whole numbers.
     """
-    codes, coloured = _codes(ref, True, labelling)
-    found, counts = _count(codes)
-    return {_value(c, coloured): n for c, n in zip(found.tolist(), counts.tolist(), strict=True)}
+    total: Counter[MaskValue] = Counter()
+    for block in blocks(ref, True, _lossy(labelling)):
+        codes, coloured = _codes(block.pixels, ref, labelling)
+        found, counts = _count(codes)
+        total.update({_value(c, coloured): n for c, n in zip(found.tolist(), counts.tolist(), strict=True)})
+    if any(isinstance(value, tuple) for value in total):  # rows without colour hold colours, too
+        total = Counter({value if isinstance(value, tuple) else (value,) * 3: n for value, n in total.items()})
+    return dict(sorted(total.items()))
+
+
+def _in_colours(values: Mapping[MaskValue, int]) -> bool:
+    """Whether values are declared as colours, so that a palette's count, and not its indices."""
+    return any(isinstance(value, tuple) for value in values)
 
 
 def mask_codes(ref: ImageRef, labelling: Labelling = PLAIN) -> Codes:
@@ -92,16 +113,24 @@ def mask_codes(ref: ImageRef, labelling: Labelling = PLAIN) -> Codes:
     Raises:
         DataError: see `mask_values`.
     """
-    return _codes(ref, True, labelling)[0]
+    return _codes(stored(ref, True, _lossy(labelling)), ref, labelling)[0]
+
+
+def _lossy(labelling: Labelling) -> bool:
+    """Whether compression may have changed the values: where a threshold parts them again."""
+    return labelling.threshold is not None
 
 
 def _as_declared(
-    ref: ImageRef, values: Mapping[MaskValue, int], labelling: Labelling, objects: bool = False
+    array: npt.NDArray[Any],
+    ref: ImageRef,
+    values: Mapping[MaskValue, int],
+    labelling: Labelling,
+    objects: bool = False,
 ) -> tuple[Codes, bool]:
     """The codes of a mask whose values are declared as grey levels, or as colours."""
-    colours = any(isinstance(value, tuple) for value in values)
-    codes, coloured = _codes(ref, not colours, labelling)
-    if coloured and not colours and not objects:
+    codes, coloured = _codes(array, ref, labelling)
+    if coloured and not _in_colours(values) and not objects:
         raise DataError(
             f"mask {ref} is coloured: its channels differ",
             'Say which colour is which class: \'dataset.classes={background: "#000000", cell: "#ff0000"}\'. Or save '
@@ -119,9 +148,8 @@ def _looked_up(codes: Codes, found: Codes, ids: list[int]) -> Bytes:
     return np.asarray(np.array(ids, np.uint8)[np.searchsorted(found, codes)])
 
 
-def _codes(ref: ImageRef, indices: bool, labelling: Labelling) -> tuple[Codes, bool]:
-    """One whole number a pixel, (H, W), and whether it stands for a colour. See `_code`."""
-    array = stored(ref, indices, lossy=labelling.threshold is not None)
+def _codes(array: npt.NDArray[Any], ref: ImageRef, labelling: Labelling) -> tuple[Codes, bool]:
+    """One whole number a pixel as stored, (H, W), and whether it stands for a colour. See `_code`."""
     if labelling.layers:
         return _of_layers(array, ref, labelling.layers), False
     if labelling.threshold is not None:

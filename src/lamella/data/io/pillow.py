@@ -9,7 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
+from lamella.data.io.pieces.memory import require_memory
 from lamella.errors import DataError
+
+Image.MAX_IMAGE_PIXELS = None  # what is too large is told by the memory there is, not by a number
 
 KINDS = ("PNG", "JPEG", "BMP")  # Pillow goes by content, and would read much that a suffix does not promise
 
@@ -35,6 +38,7 @@ def read(path: Path, indices: bool = False, lossy: bool = False) -> npt.NDArray[
     """
     deep = _deep_colour(path)
     with Image.open(path, formats=KINDS) as picture:
+        require_memory(path, (*picture.size[::-1], len(picture.getbands())), 1 if deep is None else 2)
         picture.verify()  # the check sums of a PNG; decoding alone lets some damage pass
     with Image.open(path, formats=KINDS) as picture:
         _check_plain(picture, path)

@@ -6,14 +6,17 @@
 All that others need of it is named here.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lamella.data.io import decode
 from lamella.data.io.decode import SUFFIXES, Header, located, pages, spacing_nm, suffix
 from lamella.data.io.formats.foreign import foreign
-from lamella.data.io.masks import mask_values, read_mask
+from lamella.data.io.masks import mask_blocks, mask_values, read_mask
+from lamella.data.io.pieces.blocks import Block
 from lamella.data.io.resize import Bytes, Pixels, move, scaled_size, shrink, shrink_mask
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
@@ -25,7 +28,9 @@ __all__ = [
     "Pixels",
     "foreign",
     "header",
+    "image_blocks",
     "located",
+    "mask_blocks",
     "mask_values",
     "move",
     "pages",
@@ -57,7 +62,11 @@ def read(ref: ImageRef) -> Pixels:
             transparent, of inverted or otherwise unplain values, holds NaN, infinite or too great values, or more
             than one page where none is named, or has axes that it does not name and `ref` does not declare.
     """
-    array = decode.stored(ref)
+    return _plain(decode.stored(ref), ref)
+
+
+def _plain(array: npt.NDArray[Any], ref: ImageRef) -> Pixels:
+    """What is stored as one of three types. See `read`."""
     if array.dtype in _KEPT:
         return array
     if array.dtype.kind not in "iuf":
@@ -84,7 +93,21 @@ def read_image(ref: ImageRef, channels: int) -> Pixels:
     Raises:
         DataError: unreadable, or another number of channels.
     """
-    array = read(ref)
+    return _planes(read(ref), ref, channels)
+
+
+def image_blocks(ref: ImageRef, channels: int) -> Iterator[Block]:
+    """The rows of an image with `channels` channels, (C, h, W), from top to bottom: of a small one all at once.
+
+    Raises:
+        DataError: unreadable, or another number of channels.
+    """
+    for block in decode.blocks(ref):
+        yield block._replace(pixels=_planes(_plain(block.pixels, ref), ref, channels))
+
+
+def _planes(array: Pixels, ref: ImageRef, channels: int) -> Pixels:
+    """(H, W) or (H, W, C) -> (C, H, W)."""
     array = array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
     if array.shape[0] != channels:
         raise DataError(

@@ -18,6 +18,8 @@ import tifffile
 from lamella.data.io.formats.axes import FOR_MASKS, UNNAMED, check_declared, page_axis
 from lamella.data.io.formats.tiff_spacing import tiff_spacing
 from lamella.data.io.formats.volume import Spacing
+from lamella.data.io.pieces.memory import require_memory
+from lamella.data.io.pieces.rows import read_rows, rows_at
 from lamella.data.io.pillow import greys, jpeg_mask, shown_greys, transparent, upright
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
@@ -45,13 +47,18 @@ class _Stack:
         return f"{self.path} has the axes {self.axes} ({' x '.join(map(str, self.shape))})"
 
 
-def read(ref: ImageRef, indices: bool = False, lossy: bool = False) -> npt.NDArray[Any]:
-    """The pixels of one picture, (H, W) or (H, W, C), of the stored type; upright, an opaque alpha left out.
+def read(
+    ref: ImageRef, indices: bool = False, lossy: bool = False, top: int | None = None
+) -> tuple[npt.NDArray[Any], int]:
+    """Some rows of one picture, (h, W) or (h, W, C), and its height; of the stored type, upright, without opaque alpha.
+
+    Of large pictures some rows, where the file allows it, else all.
 
     Args:
         ref: the file, the page, and the axes where the file itself does not name them.
         indices: a mask is meant: a palette's indices are welcome, JPEG compression is not.
         lossy: a mask may be a JPEG all the same.
+        top: the first of the rows; None for all in one go.
 
     Raises:
         DataError: see `lamella.data.io.read.read`.
@@ -62,14 +69,19 @@ def read(ref: ImageRef, indices: bool = False, lossy: bool = False) -> npt.NDArr
         axis = _page_axis(stack, ref)
         lead = _lead(stack)
         grid, axes = np.arange(len(stack.planes)).reshape(stack.shape[:lead]), stack.axes
+        height = stack.shape[axes.index("Y")]
+        shape = tuple(size for place, size in enumerate(stack.shape) if place != axis)
+        rows = None if top is None or axis not in (None, *range(lead)) else rows_at(top, stack.first, shape, height)
+        if rows is None:
+            require_memory(ref, shape, stack.first.dtype.itemsize)
         if axis is not None and axis < lead:  # only the planes of this page are decoded
             grid, axes, axis = np.take(grid, ref.page or 0, axis=axis), axes.replace(axes[axis], ""), None
-        planes = [_plane(stack, int(number), ref, indices, lossy) for number in grid.flat]
-        array = np.stack(planes).reshape(*grid.shape, *stack.shape[lead:])
+        planes = [_plane(stack, int(number), ref, indices, lossy, rows) for number in grid.flat]
+        array = np.stack(planes).reshape(*grid.shape, *planes[0].shape)
         if axis is not None:
             array, axes = array.take(ref.page or 0, axis), axes.replace(axes[axis], "")
         array = array.transpose([axes.index(letter) for letter in "YXCS" if letter in axes])
-        return _without_alpha(array, stack.first, ref) if "S" in axes else array
+        return (_without_alpha(array, stack.first, ref) if "S" in axes else array), height
 
 
 def header(ref: ImageRef) -> tuple[int, int, int, np.dtype[Any]]:
@@ -193,22 +205,30 @@ def _lead(stack: _Stack) -> int:
     return lead
 
 
-def _plane(stack: _Stack, number: int, ref: ImageRef, indices: bool, lossy: bool) -> npt.NDArray[Any]:
-    """One plane, decoded and upright."""
+def _plane(
+    stack: _Stack, number: int, ref: ImageRef, indices: bool, lossy: bool, rows: range | None
+) -> npt.NDArray[Any]:
+    """One plane, or some of its rows, decoded and upright."""
     page = stack.planes[number]
     if page is None:
         raise ValueError(f"plane {number} is missing")
+    shape = list(stack.shape[_lead(stack) :])
+    if rows is not None:
+        shape[stack.axes.index("Y") - _lead(stack)] = len(rows)
     if isinstance(page, np.ndarray):
-        array = _turned(page, stack.first).astype(stack.first.dtype)
+        array = _turned(page, stack.first)
+        if rows is not None:
+            array = np.take(array, rows, axis=stack.first.axes.index("Y"))
+        array = array.astype(stack.first.dtype)
     else:
         page = page if page.is_virtual else page.aspage()  # tifffile's frames take the first page's word for all
-        array = _decoded(page, ref, indices, lossy)
-    if array.shape != stack.shape[_lead(stack) :] or array.dtype != stack.first.dtype:
+        array = _decoded(page, ref, indices, lossy, rows)
+    if array.shape != tuple(shape) or array.dtype != stack.first.dtype:
         raise DataError(f"the pages of {stack.path} differ in size or type", "Save each as its own file.")
     return array
 
 
-def _decoded(page: Any, ref: ImageRef, indices: bool, lossy: bool) -> npt.NDArray[Any]:
+def _decoded(page: Any, ref: ImageRef, indices: bool, lossy: bool, rows: range | None) -> npt.NDArray[Any]:
     """A tifffile.TiffPage -> its array, upright, of the stored type and with the page's own axes. See `read`."""
     kind = tifffile.PHOTOMETRIC.YCBCR if page.compression == _APERIO_YCBCR else page.photometric
     allowed = (
@@ -226,11 +246,13 @@ def _decoded(page: Any, ref: ImageRef, indices: bool, lossy: bool) -> npt.NDArra
     _check_complete(page)
     try:
         try:
-            array = page.asarray(maxworkers=1)  # what other threads log would not be heard
+            # one worker: what other threads log would not be heard
+            array = page.asarray(maxworkers=1) if rows is None else read_rows(page, rows)
         except RuntimeError:  # of a codec
             if page.is_tiled or page.imagelength % page.rowsperstrip == 0:
                 raise
             array = _with_spare_rows(page, ref)
+            array = array if rows is None else np.take(array, rows, axis=page.axes.index("Y"))
         if kind == tifffile.PHOTOMETRIC.PALETTE and (greys := _greys(page)) is not None:
             array = shown_greys(array, greys, ref)
         return _turned(array, page)

@@ -330,6 +330,36 @@ def test_a_folder_of_masks_an_image(tmp_path):
         paired(tmp_path / "i", tmp_path / "m")
 
 
+def test_masks_numbered_behind_the_name_of_their_image(tmp_path):
+    names = ["a_mask_1.png", "a_mask_2.png", "a b-1.png"]
+    tree(tmp_path, "i/a.png", "i/a b.png", *(f"m/{name}" for name in names))
+    found = from_places(str(tmp_path / "i"), str(tmp_path / "m"))
+    assert {pair.id: [path.name for path in pair.mask.paths] for pair in found.pairs} == {
+        "a": ["a_mask_1.png", "a_mask_2.png"],
+        "a b": ["a b-1.png"],
+    }
+    assert found.notes == ["each image has 1 to 2 masks, numbered: each file's objects are its own"]
+
+
+def test_the_same_numbers_of_each_image_may_be_classes(tmp_path):
+    tree(tmp_path, *(f"i/{name}.png" for name in "ab"), *(f"m/{name}_{n}.png" for name in "ab" for n in (0, 1)))
+    with pytest.raises(DataError, match="without a mask") as caught:
+        paired(tmp_path / "i", tmp_path / "m")
+    assert "columns image, mask and class" in caught.value.remedy
+
+
+def test_names_alone_pair_where_one_side_has_folders(tmp_path):
+    tree(tmp_path, "i/p/a.png", "i/q/b.png", "m/a.png", "m/b.png")
+    assert noted(tmp_path / "i", tmp_path / "m") == (
+        {"a": "a.png", "b": "b.png"},
+        {},
+        ["images and masks pair by their names alone, as only the images or only the masks lie in sub-folders"],
+    )
+    tree(tmp_path, "i/q/a.png", "m/c.png")
+    with pytest.raises(DataError, match="without a mask"):
+        paired(tmp_path / "i", tmp_path / "m")
+
+
 # --- files beside ----------------------------------------------------------------------------------------
 
 BESIDE = ["a_seg.npy", "a.csv", "a.txt", "a.xml", "README", "README.md", "run.log", "a.tfw", "x.xlsx", "Thumbs.db"]
@@ -375,6 +405,13 @@ def test_a_file_and_what_is_in_it(tmp_path):
     (pair,) = from_places(f"{tmp_path}/f.h5:/v/raw", f"{tmp_path}/f.h5:/v/label").pairs
     assert (pair.id, pair.image.inside, pair.mask.inside) == ("f", "/v/raw", "/v/label")
     assert pair.image.path == pair.mask.path == tmp_path / "f.h5"
+
+
+def test_a_file_is_not_its_own_mask(tmp_path):
+    (tmp_path / "f.h5").touch()
+    for masks in (None, f"{tmp_path}/f.h5:/raw"):
+        with pytest.raises(DataError, match=r"the masks of .*f\.h5:/raw are not named"):
+            from_places(f"{tmp_path}/f.h5:/raw", masks)
 
 
 def test_a_folder_of_files_and_what_is_in_each(tmp_path):

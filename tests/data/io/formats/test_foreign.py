@@ -61,11 +61,26 @@ def test_content_of_another_kind_than_the_name(tmp_path, name, kind, what):
 
 
 @pytest.mark.parametrize(
-    "content", [b"<?xml version='1.0'?>\n<svg xmlns='x'></svg>", b"\0\0\0\x18ftypheic" + bytes(50)]
+    ("content", "what"),
+    [
+        (b"<?xml version='1.0'?>\n<svg xmlns='x'></svg>", "a vector drawing"),
+        (b"\0\0\0\x18ftypheic" + bytes(50), "a HEIC picture"),
+        (b"<!DOCTYPE html>\n<html><head><title>404</title>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "a note of Git LFS"),
+        (b"ZISRAWFILE" + bytes(50), "a file of ZEISS ZEN"),
+    ],
 )
-def test_content_without_a_program_that_writes_it(tmp_path, content):
-    with pytest.raises(DataError, match="by its content"):
-        read(put(tmp_path, content, "a.png"))
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.npy", "a.h5"])
+def test_content_without_a_program_that_writes_it(tmp_path, content, what, name):
+    with pytest.raises(DataError, match=f"{name} is {what}.* by its content"):
+        read(put(tmp_path, content, name))
+
+
+def test_commands_can_be_copied(tmp_path):
+    (tmp_path / "my data").mkdir()
+    with pytest.raises(DataError) as caught:
+        read(put(tmp_path / "my data", b"", "a b.czi"))
+    assert f"`bfconvert '{tmp_path}/my data/a b.czi' '{tmp_path}/my data/a b'.tif`" in caught.value.remedy
 
 
 def test_a_jpeg_named_png_is_an_image_all_the_same(tmp_path):

@@ -2,13 +2,15 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from lamella.data.datasets.pairing.listing import ANNOTATIONS, TYPES, File, composed, joined
 from lamella.data.io.read import suffix
+
+_KINDS = 8  # of files that programs leave beside each pair, at most
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,6 @@ def match(images: Sequence[File], masks: Sequence[File] | None, affixes: Affixes
         affixes: what a name has beside.
     """
     strays: list[File] = []
-    together = masks is None
     if masks is None:
         images, masks, strays = _told_apart(images, affixes)
     twofold: list[tuple[File, File]] = []
@@ -99,7 +100,7 @@ def match(images: Sequence[File], masks: Sequence[File] | None, affixes: Affixes
     pairs |= {key: (of_images[key], of_masks[mask_key]) for key, mask_key in unlike.items()}
     matched = {mask.path for _, mask in pairs.values()}
     left = [of_images[key] for key in sorted(of_images) if key not in pairs]
-    beside = _beside(strays, left if together else [], pairs)
+    beside = _beside(strays, left if affixes != NONE else [], pairs)
     return Match(
         [(key, *pairs[key]) for key in sorted(pairs)],
         [file for file in left if file not in beside],
@@ -116,8 +117,13 @@ def plain(text: str) -> str:
     return re.sub(r"\d+", lambda number: number[0].lstrip("0") or "0", text.casefold())
 
 
+def begun(key: str, keys: Collection[str]) -> str:
+    """The longest of some keys that another begins with, "" for none."""
+    return next((key[:cut] for cut in range(len(key) - 1, 0, -1) if not key[cut].isalnum() and key[:cut] in keys), "")
+
+
 class _Ends(NamedTuple):
-    """What the names of one side begin and end in; the type "" is any."""
+    """What the names of one side begin and end in, in capitals or not; the type "" is any."""
 
     prefix: str
     end: str
@@ -133,7 +139,8 @@ class _Ends(NamedTuple):
     def core(self, file: File) -> str | None:
         """What is left of a stem; None where it does not fit."""
         stem = file.stem
-        if self.type not in ("", file.type) or not (stem.startswith(self.prefix) and stem.endswith(self.end)):
+        begins = stem[: len(self.prefix)].casefold() == self.prefix.casefold()
+        if self.type not in ("", file.type) or not begins or not stem.casefold().endswith(self.end.casefold()):
             return None
         return stem[len(self.prefix) : len(stem) - len(self.end)] or None
 
@@ -174,6 +181,8 @@ def _beside(strays: list[File], images: list[File], pairs: dict[str, tuple[File,
     no digit follows, or begins behind such: a1 is nothing of a.
     """
     found = {file: f"*{file.type}" for file in strays if file.type in ANNOTATIONS}
+    if len(strays) + len(images) > _KINDS * len(pairs):  # then the affixes are not what tells these files apart
+        return found
     kinds: defaultdict[str, list[File]] = defaultdict(list)
     sure = set(strays)
     for file in [*strays, *images]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from lamella.data.datasets.pairing.listing import File
 from lamella.data.types import ImageRef, Role
 
-CSV = "Or name each image and its mask in a CSV: `dataset.pairs=FILE`."
+CSV = "Or name each image and its mask in a CSV, `dataset.pairs=FILE`; of several masks an image each in a row."
 _PARTS: dict[str, Role] = {
     **{"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"},
     **{"test": "test", "testing": "test"},

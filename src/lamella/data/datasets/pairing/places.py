@@ -1,5 +1,6 @@
 """Which image goes with which mask: two stacks, or files in folders by their names. No file is dropped silently."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,8 +18,9 @@ from lamella.data.datasets.pairing.listing import (
     listed,
     named,
 )
-from lamella.data.datasets.pairing.names import NONE, Affixes, match
+from lamella.data.datasets.pairing.names import NONE, Affixes, Match, begun, match
 from lamella.data.datasets.pairing.pairs import Files, Found, Pair, counted, part_of, some
+from lamella.data.datasets.pairing.proposals import spelt
 from lamella.data.datasets.pairing.refusal import refused
 from lamella.data.io.read import located
 from lamella.data.types import ImageRef
@@ -29,6 +31,7 @@ _MASK_FOLDERS = {
     *("masks", "mask", "msk", "labels", "label", "gt", "groundtruth", "ground_truth", "ground truth", "annotations"),
     *("annotation", "segmentation", "segmentations", "seg", "targets", "target", "rois", "roi"),
 }
+_FLAT = "images and masks pair by their names alone, as only the images or only the masks lie in sub-folders"
 _ROLES = dict.fromkeys(_IMAGE_FOLDERS, "image") | dict.fromkeys(_MASK_FOLDERS, "mask")
 
 
@@ -56,6 +59,11 @@ def from_places(images: str, masks: str | None, affixes: Affixes = NONE) -> Foun
     kind, mask_kind = ("file" if is_file(path) else "folder" for path in (image_place, mask_place))
     insides = image_inside, mask_inside
     if kind == mask_kind == "file":
+        if masks is None or (image_place.samefile(mask_place) and image_inside == mask_inside):
+            raise DataError(
+                f"the masks of {images} are not named",
+                "Name them: `dataset.masks=FILE`, or of a file that holds arrays, `dataset.masks=file.h5:/labels`.",
+            )
         image, mask = (ImageRef(path, inside=i) for path, i in zip((image_place, mask_place), insides, strict=True))
         mask = replace(mask, inside=mask_inside or entry(image_place, mask_place))
         return Found([Pair(named(image_place).stem, image, mask)], Counter(), [])
@@ -84,8 +92,13 @@ def _from_folders(
     found = match(files.images, files.masks, affixes)
     no_outlines = [f for f in found.masks if f.type in ANNOTATIONS and not is_annotation(f.path)]
     found = found._replace(masks=[f for f in found.masks if f not in no_outlines])
-    if found.left and files.masks is not None and (several := _by_folder(files.images, files.masks, mask_place)):
-        return several._replace(passed_over=files.passed_over, notes=[*files.notes, *several.notes])
+    if found.left and files.masks is not None:
+        several = _by_folder(files.images, files.masks, mask_place) or _by_number(files.images, files.masks)
+        if several:
+            return several._replace(passed_over=files.passed_over, notes=[*files.notes, *several.notes])
+        if flat := _flat(files.images, files.masks, affixes):
+            found = flat
+            files.notes.append(_FLAT)
     if found.left or not found.pairs:
         raise refused(image_place, mask_place, affixes, files, found)
     notes = list(files.notes)
@@ -178,9 +191,14 @@ def _check_parts(image_place: Path, mask_place: Path, files: Files) -> None:
             )
         parts.append(of_side)
     if files.masks and not files.coco and parts[0] != parts[1]:
+        tops = [sorted({file.folder.split("/")[0] for file in side or ()}) for side in (files.images, files.masks)]
+        both = [top for top in tops[0] if top and top in tops[1]]
+        places = (("images", image_place), ("masks", mask_place))
+        one = " ".join(spelt(key, str(place / top)) for top in both[:1] for key, place in places)
         raise DataError(
-            f"{image_place} and {mask_place} hold different ones of the sub-folders train/, val/ and test/",
-            "Both need the same ones.",
+            f"{image_place} and {mask_place} hold different ones of the sub-folders train/, val/ and test/: "
+            f"{' and '.join(', '.join(side).strip() or 'none' for side in tops)}",
+            f"Both need the same ones{f'; or name one of them: `{one}`' if one else ''}.",
         )
 
 
@@ -213,6 +231,39 @@ def _by_folder(images: Sequence[File], masks: Sequence[File], mask_place: Path) 
         )
     numbers = [len(pair.mask.paths) for pair in pairs]
     return Found(pairs, Counter(), [f"each image has a folder of masks, with {_range(numbers)} files each"])
+
+
+def _by_number(images: Sequence[File], masks: Sequence[File]) -> Found | None:
+    """Each image with all masks that are called as it is, and numbered: a_1, a_2, ... of a; else None.
+
+    Where all images have the same numbers, these may stand for anything: then None, too.
+    """
+    by_key = {image.key: image for image in images}
+    of_image: defaultdict[File, dict[str, Path]] = defaultdict(dict)
+    for mask in masks:
+        key = begun(mask.key, by_key)
+        rest = mask.key[len(key) :]
+        if not key or not re.fullmatch(r"[\W_].*\d", rest):
+            return None
+        of_image[by_key[key]][rest] = mask.path
+    if len(of_image) < len(images) or len({tuple(numbers) for numbers in of_image.values()}) == 1:
+        return None
+    pairs = [
+        Pair(image.key, ImageRef(image.path), ImageRef(path, others=tuple(others)), part_of(image))
+        for image in images
+        for path, *others in [of_image[image].values()]
+    ]
+    numbers = _range([len(pair.mask.paths) for pair in pairs])
+    return Found(pairs, Counter(), [f"each image has {numbers} masks, numbered: each file's objects are its own"])
+
+
+def _flat(images: Sequence[File], masks: Sequence[File], affixes: Affixes) -> Match | None:
+    """The match without folders, where only images or only masks have some and nothing is left over; else None."""
+    if any(file.folder for file in images) == any(file.folder for file in masks):
+        return None
+    flat_images, flat_masks = ([file._replace(folder="") for file in side] for side in (images, masks))
+    found = match(flat_images, flat_masks, affixes)
+    return None if found.left else found
 
 
 def _range(numbers: Sequence[int]) -> str:

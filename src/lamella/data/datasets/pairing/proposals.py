@@ -3,12 +3,13 @@
 import re
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
-from itertools import islice, product
+from functools import lru_cache
+from itertools import islice, permutations, product
 from typing import NamedTuple
 
-from lamella.data.datasets.pairing.listing import ANNOTATIONS, File, joined
+from lamella.data.datasets.pairing.listing import ANNOTATIONS, File
 from lamella.data.datasets.pairing.names import Affixes, Match, match, plain
 
 MASK_WORDS = re.compile(
@@ -19,10 +20,12 @@ _SEPARATORS = "_-. +"
 _FIRST_WORD = re.compile(r"[^\W\d]+[_\-. ]*")
 _ALTERNATIVES = 8  # what stands beside more affixes than this is no name's core
 _SHARED = 5  # so many of the most frequent affixes are tried
-_TRIED = 80  # ... and so many of their combinations
+_SAMPLE = 500  # so many images are looked at for affixes
+_TRIED = 40  # ... and so many of their combinations
 _NO_TEXT = ("null", "true", "false", "nan", "inf")  # in Hydra's language
 
 _Two = tuple[str, str]  # something of the names of images, and of masks
+_Cuts = Callable[[str], Iterable[_Two]]
 
 
 class Proposal(NamedTuple):
@@ -88,7 +91,8 @@ def spelt(key: str, value: str) -> str:
     plainly = re.fullmatch(r"[_.\-/]*[a-zA-Z][a-zA-Z0-9_.\-/]*", value) and value.lstrip("_.-/").lower() not in _NO_TEXT
     if value and not plainly:
         value = "'" + value.replace("'", "\\'") + "'"
-    return shlex.quote(f"dataset.{key}={value}")
+    text = f"dataset.{key}={value}"
+    return f'"{text}"' if "'" in text and not set(text) & set('"$`\\!') else shlex.quote(text)
 
 
 def _roles(affixes: Affixes) -> bool | None:
@@ -127,7 +131,7 @@ def _types(images: Sequence[File], masks: Sequence[File] | None) -> Iterator[_Tw
     kinds = [[t for t, _ in Counter(f.type for f in files).most_common(4)] for files in (images, masks or ())]
     if masks is None:
         yield from (("", type_) for type_ in kinds[0] if type_ in ANNOTATIONS)
-        yield from product(kinds[0], kinds[0])
+        yield from permutations(kinds[0], 2)
     else:
         yield from islice(product(*(["", *each] if len(each) > 1 else [""] for each in kinds)), 1, None)
 
@@ -152,9 +156,7 @@ def _without(files: Sequence[File], prefix: str) -> list[File]:
     return [f._replace(stem=f.stem[size:]) for f in files if f.stem.startswith(prefix) and len(f.stem) > size]
 
 
-def _shared(
-    images: Sequence[File], masks: Sequence[File], cuts: Callable[[str], Iterator[_Two]], together: bool
-) -> list[_Two]:
+def _shared(images: Sequence[File], masks: Sequence[File], cuts: _Cuts, together: bool) -> list[_Two]:
     """What names have beside a core that images and masks share, the most frequent first.
 
     Args:
@@ -162,45 +164,63 @@ def _shared(
         cuts: a stem's cores, each with the affix beside it.
         together: see above.
     """
-    sides: list[defaultdict[str, set[str]]] = []
-    for files in (images,) if together else (images, masks):
-        beside: defaultdict[str, set[str]] = defaultdict(set)
-        for file in files:
-            for core, affix in cuts(file.stem):
-                beside[joined(file.folder, plain(core))].add(affix)
-        sides.append(beside)
+    some = images[:: 1 + len(images) // _SAMPLE]
+    beside: defaultdict[tuple[str, str], tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
+    for file in some:
+        for core, affix in cuts(file.stem):
+            beside[file.folder, core][0].add(affix)
+    for file in masks:
+        for core, affix in cuts(file.stem):
+            if (file.folder, core) in beside:
+                beside[file.folder, core][1].add(affix)
     at = 0 if cuts is _before_suffix else -1
     counts: Counter[_Two] = Counter()
-    for core, affixes in sides[0].items():
-        others = affixes if together else sides[1].get(core, set())
-        if max(len(affixes), len(others)) <= _ALTERNATIVES:
-            pairs = product(affixes, others)
-            counts.update(pair for pair in pairs if _apart(*pair, at) and (not together or _shorter_first(pair)))
-    return sorted(counts, key=lambda pair: (-counts[pair], len("".join(pair)), pair))[:_SHARED]
+    for of_images, of_masks in beside.values():
+        if len(of_images) <= _ALTERNATIVES and len(of_masks) <= _ALTERNATIVES:
+            pairs = (sorted(two, key=_length) if together else two for two in product(of_images, of_masks))
+            counts.update({(one, other) for one, other in pairs if _apart(one, other, at, together)})
+    return sorted(counts, key=lambda pair: (-counts[pair], _length("".join(pair)), pair))[:_SHARED]
 
 
-def _apart(first: str, second: str, at: int) -> bool:
-    """Whether two affixes tell more apart than numbers do, and have no part of the core in common; `at` is its end."""
-    if len({re.sub(r"[\W_\d]+", "", text) for text in (first, second)}) == 1:
+def _length(text: str) -> tuple[int, str]:
+    return len(text), text
+
+
+def _apart(first: str, second: str, at: int, together: bool) -> bool:
+    """Whether two affixes differ, and have no part of the core in common; `at` is its end.
+
+    In one folder they must differ in more than numbers and separators: all files may be numbered.
+    """
+    if first == second or (together and len({re.sub(r"[\W_\d]+", "", text) for text in (first, second)}) == 1):
         return False
     return not (first and second and first[at] == second[at] and first[at] not in _SEPARATORS)
 
 
-def _shorter_first(pair: _Two) -> bool:
-    return (len(pair[0]), pair[0]) < (len(pair[1]), pair[1])
-
-
 def _before_suffix(stem: str) -> Iterator[_Two]:
-    """(core, suffix) of a stem, cut at no separator's back and in no number."""
-    for place in range(1, len(stem) + 1):
-        core, end = stem[:place], stem[place:]
-        if core[-1] not in _SEPARATORS and not (core[-1].isdigit() and end[:1].isdigit()):
-            yield core, end
+    """(core, suffix) of a stem, cut behind no separator; the core without capitals and zeros before numbers."""
+    plainly, places = _places(stem)
+    for place, at in places:
+        if stem[place - 1] not in _SEPARATORS:
+            yield plainly[:at], stem[place:]
+    yield plainly, ""
 
 
 def _after_prefix(stem: str) -> Iterator[_Two]:
-    """(core, prefix) of a stem, cut at no separator's front and in no number."""
-    for place in range(len(stem)):
-        head, core = stem[:place], stem[place:]
-        if core[0] not in _SEPARATORS and not (head[-1:].isdigit() and core[0].isdigit()):
-            yield core, head
+    """(core, prefix) of a stem, cut before no separator; the core without capitals and zeros before numbers."""
+    plainly, places = _places(stem)
+    yield plainly, ""
+    for place, at in places:
+        if stem[place] not in _SEPARATORS:
+            yield plainly[at:], stem[:place]
+
+
+@lru_cache(1 << 15)
+def _places(stem: str) -> tuple[str, list[tuple[int, int]]]:
+    """A stem without capitals and zeros, and where it can be cut, in no number: places in the stem and in that."""
+    plainly, places, done = "", [], 0
+    for piece in re.findall(r"\d+|\D", stem):
+        if done:
+            places.append((done, len(plainly)))
+        done += len(piece)
+        plainly += plain(piece)
+    return plainly, places

@@ -53,6 +53,7 @@ def npz(ref: ImageRef) -> Iterator[Volume]:
         shape,
         dtype,
         lambda index: _unpacked(ref.path, name, stat.st_mtime_ns, stat.st_size)[index],
+        whole=True,
     )
 
 

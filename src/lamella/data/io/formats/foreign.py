@@ -1,13 +1,14 @@
 """Formats that are known but not read: what they are, and how to make something of them that is. Kinds by content."""
 
+import shlex
 from pathlib import Path
 
 from lamella.errors import DataError
 
 _FIJI = (
-    "Open it in Fiji (Bio-Formats comes with it), then File > Save As > Tiff; or type `bfconvert {name} {stem}.tif`."
+    "Open it in Fiji (Bio-Formats comes with it), then File > Save As > Tiff; or type `bfconvert {file} {base}.tif`."
 )
-_PAINT = "Save it as PNG or TIFF with the program that made it, or with ImageMagick: `magick {name} {stem}.png`."
+_PAINT = "Save it as PNG or TIFF with the program that made it, or with ImageMagick: `magick {file} {base}.png`."
 _VECTOR = "It has no pixels of its own: export the picture itself as PNG or TIFF."
 
 _MICROSCOPES = {
@@ -92,6 +93,8 @@ _OTHERS = {
     ".ilp": ("a project of ilastik", "In ilastik: Prediction Export, format `multipage tiff` or `hdf5`."),
     ".qpdata": ("a file of a QuPath project", "In QuPath: File > Export objects as GeoJSON."),
     ".zip": ("an archive", "Unpack it. A .zip of outlines is read where it holds ImageJ's .roi files."),
+    ".html": ("a web page", "A download that failed leaves one in place of the file: fetch it again."),
+    ".lfs": ("a note of Git LFS on where the file is", "Fetch the file itself: `git lfs pull`."),
     ".rar": ("an archive", "Unpack it."),
     ".7z": ("an archive", "Unpack it."),
 }
@@ -130,6 +133,7 @@ _MAGIC = (
     (0, b"\xd0\xcf\x11\xe0", "a file of a microscope's program (OLE)", ".oib"),
     (0, b"BM", "a BMP picture", ".bmp"),  # last: two letters are little
 )
+_WORDS = ((b"<svg", ".svg"), (b"<!doctype html", ".html"), (b"<html", ".html"), (b"git-lfs.github.com", ".lfs"))
 _ALIKE = (
     (".jpg", ".jpeg"),
     (".tif", ".tiff", ".btf", ".lsm", ".svs", ".ndpi", ".scn", ".stk"),
@@ -155,8 +159,7 @@ def misnamed(path: Path, read: tuple[str, ...]) -> DataError | None:
     """
     head = _head(path)
     kinds = [(what, suffix) for start, magic, what, suffix in _MAGIC if head[start : start + len(magic)] == magic]
-    if b"<svg" in head.lower():
-        kinds.append(("a vector drawing (SVG)", ".svg"))
+    kinds += [(FOREIGN[suffix][0], suffix) for words, suffix in _WORDS if words in head.lower()]
     if not kinds:
         return None
     what, suffix = kinds[0]
@@ -180,4 +183,6 @@ def _head(path: Path) -> bytes:
 
 
 def _worded(way_out: str, path: Path) -> str:
-    return way_out.format(name=path.name, stem=path.stem)
+    """With the file's name and, quoted for a shell, its path with and without a suffix."""
+    file, base = (shlex.quote(str(each)) for each in (path, path.with_suffix("")))
+    return way_out.format(name=path.name, stem=path.stem, file=file, base=base)

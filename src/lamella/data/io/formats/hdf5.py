@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import h5py
 import numpy as np
 
 from lamella.data.io.formats.axes import LETTERS
@@ -17,6 +16,8 @@ from lamella.data.types import ImageRef
 @contextmanager
 def opened(ref: ImageRef) -> Iterator[Volume]:
     """One data set of an HDF5 file; nothing of it is read before it is asked for."""
+    import h5py  # takes most of a second, which few runs need
+
     with h5py.File(ref.path, "r") as file:
         found: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
 

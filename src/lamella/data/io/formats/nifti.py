@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import nibabel
 import numpy as np
 
 from lamella.data.io.formats.volume import Volume
@@ -16,6 +15,8 @@ _NANOMETRES = {"meter": 1e9, "mm": 1e6, "micron": 1e3}
 @contextmanager
 def opened(ref: ImageRef) -> Iterator[Volume]:
     """The volume of a .nii or .nii.gz file; nothing of it is read before it is asked for."""
+    import nibabel  # takes half a second, which few runs need
+
     image = nibabel.load(ref.path)
     if not isinstance(image, nibabel.Nifti1Image | nibabel.Nifti2Image):
         raise ValueError(f"it is {type(image).__name__}")
@@ -33,4 +34,5 @@ def opened(ref: ImageRef) -> Iterator[Volume]:
         lambda index: np.asarray(pixels[index]),
         "XYZT"[: len(pixels.shape)] + "1" * (len(pixels.shape) - 4),
         None if unit is None else (height * unit, width * unit),
+        whole=ref.path.suffix.lower() == ".gz",
     )

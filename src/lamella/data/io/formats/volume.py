@@ -1,5 +1,6 @@
 """An array in a file of any format but TIFF -> one picture: the part of it that a page is, upright, channels last."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lamella.data.io.formats.axes import FEW, UNNAMED, by, by_shape, check_declared, page_axis, unclear
+from lamella.data.io.pieces.blocks import some_rows
+from lamella.data.io.pieces.memory import require_memory
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
 
@@ -24,6 +27,7 @@ class Volume:
         take: an index (whole numbers and slices, one a dimension) -> that part of it, decoded.
         axes: a letter a dimension, as TIFF has them; None: the file does not say.
         spacing_nm: pixel size (height, width) in nanometres where the file tells it.
+        whole: no part of it can be had without unpacking all.
     """
 
     shown: str
@@ -32,17 +36,29 @@ class Volume:
     take: Callable[[tuple[int | slice, ...]], npt.NDArray[Any]]
     axes: str | None = None
     spacing_nm: Spacing | None = None
+    whole: bool = False
 
 
-def read(volume: Volume, ref: ImageRef) -> npt.NDArray[Any]:
-    """The pixels of one picture, (H, W) or (H, W, C), of the stored type. Raises DataError."""
+def read(volume: Volume, ref: ImageRef, top: int | None = None) -> tuple[npt.NDArray[Any], int]:
+    """Some rows of one picture from row `top` on, (h, W) or (h, W, C), of the stored type, and its height.
+
+    All rows where it is small, in one piece, or `top` is None. Raises DataError.
+    """
     axes, axis = _layout(volume, ref)
     index: list[int | slice] = [0 if letter == "1" else slice(None) for letter in axes]
     if axis is not None:
         index[axis] = ref.page or 0
+    height = volume.shape[axes.index("Y")]
+    shape = tuple(size for size, part in zip(volume.shape, index, strict=True) if isinstance(part, slice))
+    size = math.prod(shape) * volume.dtype.itemsize
+    rows = None if top is None else some_rows(top, height, size, None if volume.whole else 1)
+    if rows is None:
+        require_memory(volume.shown, shape, volume.dtype.itemsize)
+    else:
+        index[axes.index("Y")] = slice(rows.start, rows.stop)
     left = [letter for place, letter in enumerate(axes) if letter != "1" and place != axis]
     array = volume.take(tuple(index))
-    return array.transpose([left.index(letter) for letter in "YXCS" if letter in left])
+    return array.transpose([left.index(letter) for letter in "YXCS" if letter in left]), height
 
 
 def header(volume: Volume, ref: ImageRef) -> tuple[int, int, int, np.dtype[Any]]:
