@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from lamella.config.key import Key
+from lamella.data.annotations import is_annotation
 from lamella.data.cache.facts import Facts
 from lamella.data.datasets.held import threads
 from lamella.data.datasets.labelling import Border, Said, in_layers, layered, read_as
@@ -160,13 +161,15 @@ def _samples(
 ) -> list[Sample]:
     """One sample, or one a page of a stack. What cannot be read is left to the audit, which names it all."""
     image, mask = replace(pair.image, axes=axes), replace(pair.mask, axes=mask_axes)
-    mask_count = 1
+    mask_count, drawn = 1, is_annotation(mask.path)
     try:
-        count, mask_count = (_count(ref, facts) for ref in (image, mask))
+        count, mask_count = _count(image, facts), 1 if drawn else _count(mask, facts)
     except DataError:
         image_pages, mask_pages = [image.page], [mask.page]
     else:
         image_pages, mask_pages = _pages(image, count), [None] if layers else _pages(mask, mask_count)
+        if drawn:  # outlines say themselves which page they are of
+            mask_pages = image_pages
     if len(image_pages) != len(mask_pages):
         if len(image_pages) == 1 and (problem := layered(mask)) is not None:
             raise problem
