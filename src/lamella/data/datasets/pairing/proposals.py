@@ -52,8 +52,10 @@ class Proposal(NamedTuple):
 
     @property
     def most(self) -> bool:
-        """Whether that is the most; a single pair must have names that say what they are."""
-        return 2 * self.paired > self.total and (self.paired > 1 or _roles(self.affixes) is not None)
+        """Whether that is the most; a single pair, and names without a core, must say which is the mask."""
+        plain_roles = _roles(self.affixes) is not None
+        cores = all(key != image.folder for key, image, _ in self.match.pairs)
+        return 2 * self.paired > self.total and (plain_roles or (cores and self.paired > 1))
 
     @property
     def rank(self) -> tuple[int, int, int, int, int]:
