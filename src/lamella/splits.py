@@ -177,7 +177,7 @@ def blocks(
 def file(
     samples: Sequence[Sample],
     *,
-    path: Annotated[str, Key('a split.json as runs save it: {"train": [ids], "val": [ids], "test": [ids]}')],
+    path: Annotated[str, Key('a split.json as runs save it: {"train": [ids], "val": [ids], "test": [ids]}', path=True)],
     allow_unused: Annotated[bool, Key("images that the file does not name are left out")],
 ) -> Split:
     """The split that a file spells out, as runs save it.

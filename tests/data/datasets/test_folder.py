@@ -9,6 +9,7 @@ from dataclasses import replace
 import hydra
 import numpy as np
 import pytest
+import roifile
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -209,6 +210,24 @@ def test_stacks_give_a_sample_a_page(tmp_path):
     unrelated = opened(tmp_path, images=stacks[0], masks=stacks[1], serial=False)
     assert [s.group for s in unrelated.samples] == [s.id for s in unrelated.samples]
     assert {(s.stack, s.place) for s in unrelated.samples} == {("", None)}
+
+
+def test_the_regions_of_a_stack_go_to_its_pages(tmp_path):
+    """As ImageJ's ROI Manager saves them: one archive a stack, each region with its slice."""
+    stack = write(tmp_path / "volume.tif", image(0, (12, 8, 9)))
+    regions = []
+    for page in range(12):
+        corners = (*np.array([(0, 0), (4, 0), (4, 4), (0, 4)]), page % 5, page % 4)
+        regions.append(roifile.ImagejRoi.frompoints(corners))
+        regions[-1].position = page + 1
+        regions[-1].name = f"{page + 1:04d}"
+    roifile.roiwrite(tmp_path / "rois.zip", regions)
+    dataset = opened(tmp_path, images=stack, masks=tmp_path / "rois.zip")
+    assert [(s.image.page, s.mask.page) for s in dataset.samples] == [(page, page) for page in range(12)]
+    for page, sample in enumerate(dataset.samples):
+        expected = np.zeros((8, 9), bool)
+        expected[page % 4 : page % 4 + 4, page % 5 : page % 5 + 4] = True
+        assert np.array_equal(read_labels(sample.mask, dataset.card, (8, 9)).objects == 1, expected)
 
 
 def test_folders_of_stacks_and_single_images(tmp_path):
@@ -577,7 +596,7 @@ def test_keys_that_contradict_each_other(tmp_path, pair):
     assert "dataset.images=DIR dataset.masks=DIR" in caught.value.remedy
     with pytest.raises(ConfigError, match="are both set"):
         opened(tmp_path, pairs=tmp_path / "x.csv", **where)
-    with pytest.raises(ConfigError, match=r"dataset\.masks has no value"):
+    with pytest.raises(DataError, match=r"the masks of .*a\.png are not named"):
         opened(tmp_path, images=tmp_path / "images" / "a.png")
     with pytest.raises(ConfigError, match=r"dataset\.ignore must be a grey level"):
         opened(tmp_path, **where, ignore="white")
