@@ -254,7 +254,8 @@ def _strays(ref: ImageRef, stray: list[tuple[MaskValue, int]], values: Mapping[M
         hint = " It has a palette: its values are the palette's indices."
     return DataError(
         f"mask {ref} holds unexpected values: {shown}",
-        f"Allowed are {allowed}.{hint} Repair the mask; Lamella does not guess a threshold.",
+        f"Allowed are {allowed}.{hint} Repair the mask; or, of a folder of your own, leave such pixels out: "
+        "`dataset.ignore=undeclared`.",
     )
 
 
