@@ -144,8 +144,9 @@ def register() -> None:
         store.store(name=f"{command}_schema", node=_composable(schema))
         help_ = {"app_name": "lamella", "template": template(command), "header": "", "footer": ""}
         store.store(group="hydra/help", name=command, node=help_)
-    for name in (*_WITHOUT_CHOICES, "folders"):  # where no file is looked for
-        store.store(name=name, node=OmegaConf.load(CONF / f"{name}.yaml"))
+    # Where no file is looked for; what is stored by the name of a file that is looked for, Hydra takes for its schema.
+    for name, file in (*zip(_WITHOUT_CHOICES, _WITHOUT_CHOICES, strict=True), ("stored_folders", "folders")):
+        store.store(name=name, node=OmegaConf.load(CONF / f"{file}.yaml"))
     OmegaConf.register_new_resolver("lamella.home", lambda path: str(home() / path), replace=True)
     OmegaConf.register_new_resolver("lamella.store", lambda: f"sqlite:///{store_file()}", replace=True)
     started = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"  # one for all processes of a sweep

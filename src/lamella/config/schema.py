@@ -288,7 +288,7 @@ class MasksTrackingKeys(StoreKeys):
 class Score:
     """All keys of `score`, which scores masks that were made elsewhere."""
 
-    masks: Annotated[str, Key("folder of masks for the test images, named as these; or one stack")]
+    masks: Annotated[str, Key("folder of masks for the test images, named as these; or one stack", path=True)]
     masks_suffix: Annotated[str, Key("what the stems of masks end in: _cp_masks where a.tif has a_cp_masks.png")]
     name: Annotated[str, Key("of what made the masks: the model's name in every table")]
     instances: Annotated[bool | None, Key("each value is one object; false: a class; null: as is plain")]
