@@ -30,7 +30,7 @@ from lamella.config.schema import SCHEMAS
 from lamella.config.words import hints_of, kind_and_key, plain_group, target_class
 from lamella.errors import LamellaError
 
-_WITHOUT_CHOICES = ("compare", "review")  # commands that choose nothing by name
+WITHOUT_CHOICES = ("compare", "review")  # commands that choose nothing by name
 
 _sweep: str | None = None  # of the job that runs in this process
 
@@ -93,7 +93,7 @@ def main(command: str, job: Callable[[DictConfig], Any]) -> None:
         refuse_hidden()
         typed = read(sys.argv[1:])
         # `experiment` is a choice by name for Hydra wherever it sees the folder; for these it is a key.
-        search([*([] if command in _WITHOUT_CHOICES else [str(CONF)]), *typed.folders])
+        search([*([] if command in WITHOUT_CHOICES else [str(CONF)]), *typed.folders])
         sweep = checked(command, typed.config_name or command, typed.overrides) if typed.sweep else None
         task = Job(job, sweep, debug)
         bugs = task.bugs
@@ -136,7 +136,7 @@ def register() -> None:
         store.store(name=f"{command}_schema", node=_composable(schema))
         help_ = {"app_name": "lamella", "template": template(command), "header": "", "footer": ""}
         store.store(group="hydra/help", name=command, node=help_)
-    for name in _WITHOUT_CHOICES:
+    for name in WITHOUT_CHOICES:
         store.store(name=name, node=OmegaConf.load(CONF / f"{name}.yaml"))
     store.store(name="folders_known", node=OmegaConf.load(CONF / "folders.yaml"))  # where no file is looked for
     OmegaConf.register_new_resolver("lamella.home", lambda path: str(home() / path), replace=True)
