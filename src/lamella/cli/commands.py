@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lamella.config.paths import typed
+from lamella.errors import LamellaError, report
 from lamella.version import __version__
 
 if TYPE_CHECKING:
@@ -120,11 +121,20 @@ PLAIN: dict[str, tuple[Callable[[list[str]], int], str]] = {
 def run(command: str) -> None:
     """Runs a command with the arguments of this process, and exits where it failed."""
     if command in PLAIN:
-        sys.exit(PLAIN[command][0](sys.argv[1:]))
+        sys.exit(_plain(PLAIN[command][0], sys.argv[1:]))
     from lamella.cli.main import main
 
     job, config_name, _ = COMPOSED[command]
     main(config_name, job)
+
+
+def _plain(job: Callable[[list[str]], int], arguments: list[str]) -> int:
+    """The exit code of a command that reads its arguments itself. A user's mistake is one message and 1."""
+    debug = "debug=true" in arguments
+    try:
+        return job([each for each in arguments if each not in ("debug=true", "debug=false")])
+    except LamellaError as error:
+        return report((error.problem, error.remedy), error if debug else None)
 
 
 def lamella() -> None:

@@ -141,10 +141,15 @@ def _as_learned(dataset: Dataset, trained: checkpoint.Trained, out: Console) -> 
     held = ", ".join(said(value) for value, id_ in card.mask_values.items() if id_ != IGNORE)
     template = ", ".join(f"{name}: ..." for name in learned)
     ours, theirs = _without_case(names), _without_case(learned)
-    if card.channels != trained.channels or len(names) != count or (count > 2 and {*ours} != {*theirs}):
+    if card.channels != trained.channels:
         raise DataError(
-            f"{card.name} has {card.channels} channel(s) and the classes {', '.join(names)}; the network was trained "
-            f"on {trained.channels} channel(s) and {', '.join(learned)}",
+            f"{dataset.samples[0].image} has {card.channels} channel(s), and the network was trained on "
+            f"{trained.channels}",
+            "Score it on images with the channels that it learned from, or train on such as these.",
+        )
+    if len(names) != count or (count > 2 and {*ours} != {*theirs}):
+        raise DataError(
+            f"{card.name} has the classes {', '.join(names)}; the network was trained on {', '.join(learned)}",
             "Choose a data set of the same kind. Where only the names differ, give each value of its masks, which hold "
             f"{held}, the name that the network has for it: 'dataset.classes={{{template}}}'",
         )

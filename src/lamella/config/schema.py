@@ -117,7 +117,9 @@ class ModelKeys(Target):
     needed = ("in_channels", "num_classes")
 
     name: Annotated[str, Key("short name, for tables and run names")]
-    init_from: Annotated[str | None, Key("start from this run, checkpoint or state dict; null: from scratch")]
+    init_from: Annotated[
+        str | None, Key("start from this run, checkpoint or state dict; null: from scratch", path=True)
+    ]
     init_part: Annotated[Literal["whole", "encoder"], Key("what of it")]
 
 
@@ -153,14 +155,14 @@ class TrainerKeys:
 class StoreKeys:
     """`tracking`, for commands that read finished runs: where runs are kept."""
 
-    uri: Annotated[str, Key("MLflow tracking store: sqlite:////absolute/path.db or http://server")]
+    uri: Annotated[str, Key("MLflow tracking store: sqlite:////absolute/path.db or http://server", path=True)]
 
 
 @dataclass(frozen=True)
 class TrackingKeys(StoreKeys):
     """`tracking`, for training: where a run is kept, under which names, with how many pictures."""
 
-    artifacts: Annotated[str | None, Key("folder of a local store's files; null: the server decides")]
+    artifacts: Annotated[str | None, Key("folder of a local store's files; null: the server decides", path=True)]
     experiment: Annotated[str, Key("MLflow experiment")]
     run_name: Annotated[str, Key("name of the run")]
     figures: Annotated[int, Key("test images shown as figures", least=0)]
@@ -196,9 +198,9 @@ class ScoreKeys(MeasureKeys):
 class PathsKeys:
     """`paths`: folders. What a user types is relative to where they stand; see `config/paths.py` for defaults."""
 
-    data: Annotated[str, Key("holds em/ and blood/")]
-    cache: Annotated[str, Key("decoded images and phantoms")]
-    output: Annotated[str, Key("one folder a run: log and working files")]
+    data: Annotated[str, Key("holds em/ and blood/", path=True)]
+    cache: Annotated[str, Key("decoded images and phantoms", path=True)]
+    output: Annotated[str, Key("one folder a run: log and working files", path=True)]
 
 
 @dataclass(frozen=True)
@@ -228,12 +230,12 @@ class PrepareData:
     """All keys of `prepare_data`, which fetches and audits a data set."""
 
     dataset: DatasetKeys
-    archive: Annotated[str | None, Key("an archive on disk; null: fetch it from where it was published")]
+    archive: Annotated[str | None, Key("an archive on disk; null: fetch it from where it was published", path=True)]
     url: Annotated[str | None, Key("fetch the archive from this address (a mirror); null: the published one")]
     sha256: Annotated[str | None, Key("what the archive's SHA-256 must be; null: it is only said")]
     partial: Annotated[bool, Key("a part of the published data set is enough")]
     audit: Annotated[bool, Key("look into every image and mask, too")]
-    html: Annotated[str, Key("where the audit's page goes")]
+    html: Annotated[str, Key("where the audit's page goes", path=True)]
     timeout: Annotated[float, Key("seconds without a byte after which a connection is broken", above=0, most=3600)]
     retries: Annotated[int, Key("how often to try again without getting any further", least=0, most=100)]
     plugins: Plugins
@@ -245,8 +247,8 @@ class PrepareData:
 class TiffToPng:
     """All keys of `tiff_to_png`, which turns TIFF into PNG."""
 
-    input: Annotated[str, Key("a TIFF file, a folder of them, or a glob in quotes")]
-    output: Annotated[str, Key("folder for the PNG files; made where it is missing")]
+    input: Annotated[str, Key("a TIFF file, a folder of them, or a glob in quotes", path=True)]
+    output: Annotated[str, Key("folder for the PNG files; made where it is missing", path=True)]
     axes: Annotated[str | None, Key("axes of files that do not say themselves, such as ZYX or CYX")]
     eight_bit: Annotated[bool, Key("scale to 8 bits by range or percentiles; false: 16 bits stay 16 bits")]
     range: Annotated[Any, Key("levels that become 0 and 255: [low,high], or minmax of each file; null: none")]
@@ -277,7 +279,7 @@ class Evaluate:
 class MasksTrackingKeys(StoreKeys):
     """`tracking`, for masks that were made elsewhere: where their run is kept."""
 
-    artifacts: Annotated[str | None, Key("folder of a local store's files; null: the server decides")]
+    artifacts: Annotated[str | None, Key("folder of a local store's files; null: the server decides", path=True)]
     experiment: Annotated[str | None, Key("MLflow experiment; null: that of `run`, or the data set's name")]
     figures: Annotated[int, Key("test images shown as figures", least=0)]
 
@@ -286,7 +288,7 @@ class MasksTrackingKeys(StoreKeys):
 class Score:
     """All keys of `score`, which scores masks that were made elsewhere."""
 
-    masks: Annotated[str, Key("folder of masks for the test images, named as these; or one stack")]
+    masks: Annotated[str, Key("folder of masks for the test images, named as these; or one stack", path=True)]
     masks_suffix: Annotated[str, Key("what the stems of masks end in: _cp_masks where a.tif has a_cp_masks.png")]
     name: Annotated[str, Key("of what made the masks: the model's name in every table")]
     instances: Annotated[bool | None, Key("each value is one object; false: a class; null: as is plain")]
@@ -316,8 +318,9 @@ class Compare:
         float | None, Key("Dice below which an image failed; null: the runs' score.failure", least=0, most=1)
     ]
     cases: Annotated[int, Key("worst, typical and best images shown, each", least=0)]
-    output: Annotated[str, Key("folder of the reports")]
+    output: Annotated[str, Key("folder of the reports", path=True)]
     tracking: StoreKeys
+    paths: PathsKeys
     debug: Annotated[bool, Key("show tracebacks")]
 
 

@@ -23,6 +23,12 @@ _KEYS_OF_0 = {
     "score.neck": "split_neck",
 }
 
+# Keys of `lamella.data.folder` that older runs of it lack, with what held before there were any.
+_ADDED_TO_FOLDER = {
+    "image_prefix": "", "mask_prefix": "", "instances": False, "border": "background", "mask_threshold": None,
+    "mask_layers": False, "objects": "none", "spacing_nm": None,
+}  # fmt: skip
+
 
 def lazily(name: str, homes: Mapping[str, str], package: str) -> Any:
     """What a package exports under a name, its module imported only now: for the package's own `__getattr__`.
@@ -45,14 +51,23 @@ def translated(config: Mapping[str, Any], format_: int) -> dict[str, Any]:
         format_: of the checkpoint; 0 where it says none.
     """
     if format_ > 0:
-        return dict(config)
-    new: dict[str, Any] = _retargeted(config)
+        return _completed(config)
+    new = _completed(_retargeted(config))
     for path, name in _KEYS_OF_0.items():
         group, _, old = path.rpartition(".")
         node = new.get(group, {}) if group else new
         if old in node:
             node[name] = node.pop(old)
     return new
+
+
+def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with the keys that a folder's data set lacked when it was kept."""
+    dataset = config.get("dataset")
+    if not isinstance(dataset, Mapping) or dataset.get("_target_") != "lamella.data.folder" or "instances" in dataset:
+        return dict(config)
+    serial = None if dataset.get("serial") else False  # `true` spoke of pages alone
+    return {**config, "dataset": {**_ADDED_TO_FOLDER, **dataset, "serial": serial}}
 
 
 def _retargeted(node: Any) -> Any:

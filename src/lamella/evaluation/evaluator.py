@@ -15,6 +15,7 @@ from lamella.evaluation.image_scores import ScoreSettings
 from lamella.inference.settings import OperatingPoint
 from lamella.inference.whole_images import Predicted
 from lamella.metrics import calibration
+from lamella.plaintext import write_csv
 from lamella.plots import run as figures
 
 
@@ -70,15 +71,15 @@ def evaluate_test(
         values["test/v_rand/threshold"] = point.neurite_threshold
         values |= scores.oracle(scored)
     (folder / "scores").mkdir(parents=True)
-    pd.DataFrame(scores.rows(scored, found)).to_csv(folder / "scores" / "test.csv", index=False)
+    write_csv(pd.DataFrame(scores.rows(scored, found)), folder / "scores" / "test.csv")
     if cell_rows := scores.cell_rows(scored):
-        pd.DataFrame(cell_rows).to_csv(folder / "scores" / "cells.csv", index=False)
+        write_csv(pd.DataFrame(cell_rows), folder / "scores" / "cells.csv")
     confusion = np.sum(confusions, axis=0)
     figures.confusion_matrix(folder / "figures" / "confusion_matrix.png", confusion, names, heading)
     if histograms := scored.histograms():
         values["calibration/temperature"] = point.temperature
         table = reliability(histograms)
-        table.to_csv(folder / "scores" / "reliability.csv", index=False)
+        write_csv(table, folder / "scores" / "reliability.csv")
         figures.reliability(folder / "figures" / "reliability.png", table, point.temperature, heading)
     _draw(data, found["dice"], predictions, folder / "figures", heading, shown)
     return values

@@ -85,9 +85,8 @@ def pair_picture(sample: Sample, store: Store) -> Pair:
     strength = np.where(outlines > 0, 1, tint)
     colours = np.where((outlines > 0)[..., None], _coloured(outlines, len(store.card.class_names))[0], colours)
     jpeg = _painted(seen, limits, colours, strength, quality=80)
-    for array in (image, truth, objects):
-        if array is not None:
-            release(array)
+    for array in (image, truth, *([] if objects is None else [objects])):
+        release(array)
     if region == (slice(0, height), slice(0, width)):
         return Pair(jpeg, "")
     y, x = (side.start for side in region)
@@ -112,8 +111,8 @@ def _shrunk(image: Pixels, size: tuple[int, int]) -> Floats:
     height, width = size
     rows = []
     for block in blocks_of(image):
-        planes = block.pixels if len(image) == 3 else block.pixels.mean(axis=0, dtype=np.float32)[None]
-        pictures = [Image.fromarray(plane.astype(np.float32)) for plane in planes]
+        planes = block.pixels if len(image) in (1, 3) else block.pixels.mean(axis=0, dtype=np.float32)[None]
+        pictures = [Image.fromarray(plane.astype(np.float32, copy=False)) for plane in planes]
         rows.append(np.stack([np.asarray(p.resize((width, p.height), Image.Resampling.BOX)) for p in pictures]))
     small = [Image.fromarray(plane).resize((width, height), Image.Resampling.BOX) for plane in np.concatenate(rows, 1)]
     return np.broadcast_to(np.stack([np.asarray(plane) for plane in small], axis=-1), (height, width, 3))
@@ -122,7 +121,9 @@ def _shrunk(image: Pixels, size: tuple[int, int]) -> Floats:
 def _limits(image: Pixels) -> npt.NDArray[np.float64]:
     """The levels of each channel between which the contrast is stretched, (2, C), over pixels evenly spread."""
     some = image[:, :: -(-image.shape[1] // _LEVELS), :: -(-image.shape[2] // _LEVELS)]
-    return np.asarray(np.percentile(some, [0.5, 99.5], axis=(1, 2)))
+    limits = np.percentile(some, [0.5, 99.5], axis=(1, 2))
+    release(image)
+    return np.asarray(limits)
 
 
 def _picked(labels: npt.NDArray[np.integer], region: Region, size: tuple[int, int]) -> npt.NDArray[np.integer]:
@@ -155,6 +156,7 @@ def _liveliest(truth: Bytes) -> Region:
         top, left = place[0] * (height - tall) // 2, place[1] * (width - wide) // 2
         window = slice(top, top + tall), slice(left, left + wide)
         found.append((int(np.count_nonzero(_edges(truth[window]))), window))
+        release(truth)
     return max(found, key=lambda one: one[0])[1]
 
 

@@ -173,7 +173,8 @@ def _layer(
         if digest is not None:
             digest.update(np.ascontiguousarray(share).data)
         rows.append(_squeezed(share))
-        seen.append(share[max(0, window[0].start - top) : max(0, window[0].stop - top), window[1]])
+        # A copy: a part of an array keeps all of it in memory.
+        seen.append(share[max(0, window[0].start - top) : max(0, window[0].stop - top), window[1]].copy())
         top += len(share)
     return _cells(rows), np.concatenate(seen).astype(np.float32)
 

@@ -1,5 +1,8 @@
 """Large TIFFs a few rows at a time: together what they are in one go, whatever their layout."""
 
+import h5py
+import mrcfile
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -68,6 +71,24 @@ def test_blocks_are_the_picture(tmp_path, small, array, options, page):
     assert {block.dtype for block in blocks} == {whole.dtype}
     assert all(block.flags.c_contiguous for block in blocks)
     assert np.array_equal(np.concatenate(blocks), whole)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.h5:/raw", "a.mrc", "a.nii"])
+def test_volumes_come_in_blocks_too(tmp_path, small, name):
+    file, _, inside = name.partition(":")
+    if file == "a.npy":
+        np.save(tmp_path / file, STACK)
+    elif file == "a.h5":
+        with h5py.File(tmp_path / file, "w") as volume:
+            volume["raw"] = STACK
+    elif file == "a.mrc":
+        mrcfile.write(tmp_path / file, STACK)
+    else:
+        nibabel.Nifti1Image(STACK.T, np.eye(4)).to_filename(tmp_path / file)
+    ref = ImageRef(tmp_path / file, 2, "ZYX" if file in ("a.npy", "a.h5") else None, inside or None)
+    found = [block.pixels for block in decode.blocks(ref)]
+    assert len(found) >= 4
+    assert np.array_equal(np.concatenate(found), decode.stored(ref))
 
 
 @pytest.mark.parametrize("orientation", [2, 6])
