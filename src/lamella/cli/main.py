@@ -144,8 +144,12 @@ def register() -> None:
         store.store(name=f"{command}_schema", node=_composable(schema))
         help_ = {"app_name": "lamella", "template": template(command), "header": "", "footer": ""}
         store.store(group="hydra/help", name=command, node=help_)
-    for name in (*WITHOUT_CHOICES, "folders"):  # where no file is looked for
-        store.store(name=name, node=OmegaConf.load(CONF / f"{name}.yaml"))
+    # These look for no file. What has the name of a file of `conf/` as well, Hydra would take for its schema, and warn.
+    store.store(name="folders_stored", node=OmegaConf.load(CONF / "folders.yaml"))
+    for name in WITHOUT_CHOICES:
+        node: Any = OmegaConf.load(CONF / f"{name}.yaml")
+        node.defaults = ["folders_stored" if each == "folders" else each for each in node.defaults]
+        store.store(name=name, node=node)
     OmegaConf.register_new_resolver("lamella.home", lambda path: str(home() / path), replace=True)
     OmegaConf.register_new_resolver("lamella.store", lambda: f"sqlite:///{store_file()}", replace=True)
     started = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"  # one for all processes of a sweep
