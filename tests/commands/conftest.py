@@ -45,7 +45,7 @@ def composed(root):
     }
 
     def compose(command, *overrides):
-        place = {} if command in ("compare", "review") else {"config_dir": str(CONF)}  # as the command itself
+        place = {} if command in cli.WITHOUT_CHOICES else {"config_dir": str(CONF)}  # as the command itself
         begin = hydra.initialize_config_dir if place else hydra.initialize
         with begin(**place or {"config_path": None}, version_base="1.3"):
             store = [] if command == "prepare_data" else [f"tracking.uri=sqlite:///{root}/runs.db"]

@@ -279,7 +279,7 @@ class Evaluate:
 class MasksTrackingKeys(StoreKeys):
     """`tracking`, for masks that were made elsewhere: where their run is kept."""
 
-    artifacts: Annotated[str | None, Key("folder of a local store's files; null: the server decides")]
+    artifacts: Annotated[str | None, Key("folder of a local store's files; null: the server decides", path=True)]
     experiment: Annotated[str | None, Key("MLflow experiment; null: that of `run`, or the data set's name")]
     figures: Annotated[int, Key("test images shown as figures", least=0)]
 
