@@ -72,6 +72,8 @@ def run(command: str, place: Path, *extra: str, fresh: bool = False) -> subproce
         command = command.replace(name, name.replace("my/", f"{place}/my/").replace("data/em/", f"{place}/data/em/")
                                   .replace("pictures", f"{place}/pictures"))  # fmt: skip
     _, script, *words = shlex.split(command)
+    said = {each.partition("=")[0] for each in extra}  # a key given twice is refused
+    words = [word for word in words if word.partition("=")[0] not in said]
     environment = {**ENVIRONMENT, "LAMELLA_DATA": str(place / "data")}
     return processes.run(Path(script), *words, *extra, cwd=ROOT, env=environment, fresh=fresh)
 
