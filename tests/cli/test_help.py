@@ -41,7 +41,8 @@ def test_own_choices_are_listed(place: Path) -> None:
     misspelt = train(place, "--config-dir", "conf", "model=mien").stderr
     assert misspelt.startswith("error: there is no model 'mien'\n  Did you mean mine? Allowed: ")
     key = train(place, "--config-dir", "conf", "model=mine", "model.decoder_chanels=[8]").stderr
-    assert key.startswith("error: there is no key 'model.decoder_chanels'\n  Did you mean decoder_channels? ")
+    said = "error: there is no key 'model.decoder_chanels' for model=mine\n  Did you mean decoder_channels? "
+    assert key.startswith(said)
 
 
 def test_a_folder_that_was_not_named_is_not_taken(place: Path) -> None:
