@@ -659,7 +659,8 @@ def test_an_experiment_file_without_its_package_line(main, tmp_path):
 
 def test_an_output_folder_that_cannot_be_made(main, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    code, _, stderr = main(*Place(tmp_path / "place").overrides, f"paths.output={tmp_path}/file/outputs")
+    others = [each for each in Place(tmp_path / "place").overrides if "output" not in each]
+    code, _, stderr = main(*others, f"paths.output={tmp_path}/file/outputs")
     assert code == 1
     assert stderr.startswith(f"error: {tmp_path}/file/outputs")
     assert "`paths.output`" in stderr

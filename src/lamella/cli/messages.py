@@ -132,8 +132,9 @@ def _unknown_key(key: str, config_name: str, arguments: Sequence[str]) -> Messag
         return f"there is no key {key!r}", f"`{typed('train')} --hydra-help` explains Hydra's own keys."
     node: Any = {}
     chosen = [a for a in arguments if a.partition("=")[0].lstrip("+") in choices(config_name)]
-    with contextlib.suppress(Exception), hydra.initialize(None, version_base="1.3"):
-        node = hydra.compose(config_name, chosen, return_hydra_config=True)
+    for choice in (chosen, []):  # a file that was chosen may hold the key
+        with contextlib.suppress(Exception), hydra.initialize(None, version_base="1.3"):
+            node = node or hydra.compose(config_name, choice, return_hydra_config=True)
     if not node:
         return f"there is no key {key!r}", "`--help` lists all keys."
     choices_made = node.hydra.runtime.choices
