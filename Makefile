@@ -16,7 +16,7 @@ demo: .venv/installed ## the main job on built-in phantom images, no download; m
 	$(BIN)/python scripts/demo.py
 
 ui: .venv/installed ## MLflow's pages over the local runs, on http://127.0.0.1:5000 (PORT=... STORE=file.db)
-	@"$(BIN)/python" scripts/ui.py $(if $(PORT),port=$(PORT)) $(if $(STORE),"store=$(STORE)")
+	@"$(BIN)/python" scripts/ui.py $(if $(PORT),port=$(PORT)) $(if $(STORE),"tracking.uri=$(STORE)")
 
 methods: .venv/installed ## every method: parameters, FLOPs, source
 	$(BIN)/python scripts/methods.py

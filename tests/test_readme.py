@@ -22,7 +22,9 @@ FORMATS = (ROOT / "docs" / "formats.md").read_text()
 COMMANDS = [line.strip() for line in re.findall(r"^    (\S.*)$", README, re.MULTILINE)]
 TRAIN = [c.split("#")[0].strip() for c in COMMANDS if "train.py" in c and not c.startswith("$")]
 OTHERS = [c.split("#")[0].strip() for c in COMMANDS if "scripts/" in c]
-JUDGING = [c for c in OTHERS if "compare.py" in c or "evaluate.py" in c]
+# What each command says of a finished run.
+SAID = {"compare": "report.html", "evaluate": "to the last bit", "score": "255 cell", "review": "review.html"}
+JUDGING = [c for c in OTHERS if re.search(r"scripts/(\w+)", c)[1] in SAID]
 # In a new interpreter, with all its imports; so run train.py and prepare_data.py in the tests of those commands.
 FRESH = [next(c for c in OTHERS if script in c) for script in ("compare.py", "evaluate.py", "tiff_to_png.py")]
 MAKE = sorted({m for c in COMMANDS for m in re.findall(r"^make ([a-z-]+)", c)})
@@ -131,14 +133,14 @@ def test_commands_for_finished_runs(command: str, place: Path, trained: str) -> 
     (folder,) = {
         path.parent.parent for path in (place / "one").rglob("checkpoints/best.ckpt") if "model" not in str(path)
     }
-    compares = "compare.py" in command
-    places = (
-        [f"output={place}/reports"] if compares else [f"paths.{kind}={place}/{kind}" for kind in ("cache", "output")]
-    )
-    typed = command.replace("run=ID", f"run={folder.parent.name}")
+    script = re.search(r"scripts/(\w+)", command)[1]
+    places = [f"paths.{kind}={place}/{kind}" for kind in ("cache", "output")]
+    if script == "compare":
+        places = [f"output={place}/reports"]
+    typed = command.replace("run=ID", f"run={folder.parent.name}").replace("=DIR", f"={place}/data/blood/test/mask")
     done = run(typed, place, f"tracking.uri={trained}", *places, fresh=command in FRESH)
     assert done.returncode == 0, done.stderr
-    assert ("report.html" if compares else "to the last bit") in done.stdout
+    assert SAID[script] in done.stdout
 
 
 @pytest.mark.parametrize("command", [c for c in OTHERS if c not in JUDGING])

@@ -1,18 +1,19 @@
 """What a GPU makes of Lamella: crops a second, waits, memory, repeatability, and whether scores are those of a CPU.
 
     python tools/benchmark_gpu.py [dataset=blood ...]                             some minutes on a GPU
+    python tools/benchmark_gpu.py --parts speed,loss                              some of its parts
     python tools/benchmark_gpu.py --device cpu --batches 2 --steps 4 --crop 64    does this program run at all?
 
 On the phantom of blood smears unless keys of train.py say otherwise, through the real commands, in a folder that is
 removed afterwards. A line a finding:
 
-- crops/s of each network and batch size: of the network alone, on one batch that stays on the device (forward,
-  backward, optimizer: what the card can do), and of training from files, without and with averaged
-  weights, validation left out;
-- the most memory that was taken, and the waits of a training step for the device, by file and line (on a GPU);
-- the same with the loss `boundary_weighted`, the dearest one;
-- deterministic training of unet, pspnet and dpt: repeats, or what torch says against it;
-- the test scores of one checkpoint on the device and on the CPU, in float32 and in bfloat16.
+- `speed`: crops/s of each network and batch size: of the network alone, on one batch that stays on the device (forward,
+  backward, optimizer: what the card can do), of the loader alone, and of training from files, without and with
+  averaged weights, validation left out; the most memory that was taken, and the waits of a training step for the
+  device, by file and line (on a GPU);
+- `loss`: the same with `boundary_weighted`, the dearest one;
+- `deterministic`: training of unet, pspnet and dpt repeats, or what is said against it;
+- `scores`: the test scores of one checkpoint on the device and on the CPU, in float32 and in bfloat16.
 """
 
 import argparse
@@ -40,12 +41,14 @@ from lamella.commands.setup import assemble, load
 from lamella.config.check import check, settle
 from lamella.config.paths import CONF
 from lamella.console import console
+from lamella.data.loaders.datamodule import SegmentationDataModule
 from lamella.data.types import Batch
 from lamella.errors import LamellaError
 from lamella.hardware import Hardware
 from lamella.inference import checkpoint
 from lamella.training.task import SegmentationTask
 
+PARTS = ("speed", "loss", "deterministic", "scores")
 NETWORKS = ("unet", "ternausnet")
 DETERMINISTIC = ("unet", "pspnet", "dpt")
 SCORES = ("dice", "iou", "boundary/surface_dice", "calibration/brier")
@@ -61,7 +64,7 @@ class Place:
         self.where = [f"paths.cache={root}/cache", f"paths.output={root}/outputs", f"tracking.uri={self.uri}"]
         self.common = [
             *(f"trainer={options.device}", f"data.crop={options.crop}", f"data.steps={options.steps}"),
-            *("trainer.max_epochs=1", "trainer.progress=false", "tracking.figures=0"),
+            *("data.workers=null", "trainer.max_epochs=1", "trainer.progress=false", "tracking.figures=0"),
             *(f"tracking.artifacts={root}/artifacts", *options.overrides),
         ]
 
@@ -111,10 +114,8 @@ class Steps:
 
         def show(message: Any, *_: Any, **__: Any) -> None:
             if "synchronizing" in str(message):
-                frames = [
-                    f for f in traceback.extract_stack() if "/torch/" not in f.filename and f.filename != __file__
-                ]
-                last = [f for f in frames if "site-packages" in f.filename or "lamella" in f.filename][-1]
+                ours = [f for f in traceback.extract_stack() if f.filename != __file__ and not of_torch(f.filename)]
+                last = [f for f in ours if "site-packages" in f.filename or "lamella" in f.filename][-1]
                 self.waits["/".join(Path(last.filename).parts[-3:]) + f":{last.lineno}"] += 1
 
         SegmentationTask.on_train_batch_start, SegmentationTask.on_train_batch_end = begin, end  # type: ignore[method-assign]
@@ -131,6 +132,7 @@ class Steps:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("gpu", "cpu"), default="gpu")
+    parser.add_argument("--parts", type=lambda text: text.split(","), default=PARTS)
     parser.add_argument("--batches", type=lambda text: [int(each) for each in text.split(",")], default=[4, 16, 64])
     parser.add_argument("--networks", type=lambda text: text.split(","), default=NETWORKS)
     parser.add_argument("--steps", type=int, default=40)
@@ -141,43 +143,54 @@ def main() -> None:
     say("device", f"{machine.name}, {machine.precision}; torch {torch.__version__}, CUDA {torch.version.cuda}")
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder), options)
-        for network in options.networks:
-            for batch in options.batches:
-                with named(f"{network}, batch {batch}"):
-                    speed(place, machine, network, batch)
-        batch = options.batches[-1]
-        with named("boundary_weighted"):
-            found = from_files(place, machine, batch, "model=unet", "loss=boundary_weighted")
-            say(f"unet, batch {batch}, from files, loss=boundary_weighted", found)
-        for network in DETERMINISTIC:
-            with named(f"{network}, deterministic"):
-                say(f"{network}, deterministic", repeats(place, network))
-        scores(place, options.device)
+        if "speed" in options.parts:
+            for network in options.networks:
+                for batch in options.batches:
+                    with named(f"{network}, batch {batch}"):
+                        speed(place, machine, network, batch)
+                if machine.device.type == "cuda":
+                    say(f"{network}, waits a step", waits(place, machine, network))
+        if "loss" in options.parts:
+            batch = options.batches[-1]
+            with named("boundary_weighted"):
+                found = from_files(place, machine, batch, "model=unet", "loss=boundary_weighted")
+                say(f"unet, batch {batch}, from files, loss=boundary_weighted", found)
+        if "deterministic" in options.parts:
+            for network in DETERMINISTIC:
+                with named(f"{network}, deterministic"):
+                    say(f"{network}, deterministic", repeats(place, network))
+        if "scores" in options.parts:
+            scores(place, options.device)
 
 
 def speed(place: Place, machine: Hardware, network: str, batch: int) -> None:
     chosen = (f"model={network}", f"data.batch_size={batch}")
     name = f"{network}, batch {batch}"
-    say(f"{name}, one batch on the device", fixed(place, machine, *chosen))
+    alone, loaded = fixed(place, machine, *chosen)
+    say(f"{name}, one batch on the device", alone)
+    say(f"{name}, loader alone", loaded)
     for ema in ("0.0", "0.99"):
         say(f"{name}, from files, trainer.ema={ema}", from_files(place, machine, batch, *chosen, f"trainer.ema={ema}"))
+
+
+def waits(place: Place, machine: Hardware, network: str) -> str:
+    """Where a training step makes the host wait for the device, and how often."""
     steps = Steps(machine.device)
     with steps.watched(waits=True):
-        place.train(*chosen, "trainer.ema=0.99")
-    if machine.device.type == "cuda":
-        per_step = max(int(place.configured("train").data.steps) - WARM, 1)
-        found = ", ".join(f"{where} x {number / per_step:.1f}" for where, number in steps.waits.most_common())
-        say(f"{name}, waits a step", found or "none")
+        place.train(f"model={network}", "trainer.ema=0.99")
+    per_step = max(int(place.configured("train").data.steps) - WARM, 1)
+    return ", ".join(f"{where} x {number / per_step:.2g}" for where, number in steps.waits.most_common()) or "none"
 
 
-def fixed(place: Place, machine: Hardware, *overrides: str) -> str:
-    """Forward, backward and optimizer of one batch that never leaves the device."""
+def fixed(place: Place, machine: Hardware, *overrides: str) -> tuple[str, str]:
+    """Forward, backward and optimizer of one batch that never leaves the device; and windows cut, with nothing else."""
     composed = place.configured("train", *overrides)
     with quiet():
         data = load(check(composed), console())
     card = data.dataset.card
     cfg = check(settle(composed, channels=card.channels, classes=len(card.class_names)))
-    task, _ = assemble(cfg, data, machine)
+    task, datamodule = assemble(cfg, data, machine)
+    loaded = cut(datamodule)
     task.to(machine.device).train()
     size, crop, device = cfg.data.batch_size, cfg.data.crop, machine.device
     image = torch.rand(size, card.channels, crop, crop, device=device) * 255
@@ -199,7 +212,19 @@ def fixed(place: Place, machine: Hardware, *overrides: str) -> str:
         step()
         wait_for(device)
         times += [time.perf_counter() - began] * (number >= WARM)
-    return f"{size / statistics.median(times):.4g} crops/s{peak(device)}"
+    return f"{size / statistics.median(times):.4g} crops/s{peak(device)}", loaded
+
+
+def cut(datamodule: SegmentationDataModule) -> str:
+    """How many windows the loader's processes deliver while nobody else is at work."""
+    batches = iter(datamodule.train_dataloader())
+    ahead = max(1, 2 * datamodule.workers)  # were cut while the processes started
+    for _ in range(ahead):
+        next(batches, None)
+    began = time.perf_counter()
+    number = sum(1 for _ in batches)
+    took = time.perf_counter() - began
+    return f"{number * datamodule.batch_size / took:.4g} crops/s, {datamodule.workers} processes"
 
 
 def from_files(place: Place, machine: Hardware, batch: int, *overrides: str) -> str:
@@ -246,6 +271,11 @@ def named(what: str) -> Iterator[None]:
         say(what, " ".join(message))
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+def of_torch(file: str) -> bool:
+    """Whether a file is torch's own: what called it is then what waits."""
+    return Path(file).is_relative_to(Path(torch.__file__).parent)
 
 
 def say(what: str, found: str) -> None:

@@ -2,19 +2,40 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.segment import Segment
+from rich.status import Status
+from rich.text import Text
 
 from lamella.data.download.unpack import Progress as Report
 from lamella.data.download.unpack import in_bytes
+from lamella.plaintext import printable
+
+
+class Plain(Console):
+    """A console to which text is text: no [markup], :emoji: or control character is obeyed. Style is given beside."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The pieces of anything that is shown; all that is printed passes here."""
+        for piece in super().render(renderable, options):
+            yield piece if piece.control else piece._replace(text=printable(piece.text, lines=True))
+
+    def status(self, status: RenderableType, **options: Any) -> Status:
+        """A line with a spinner, which takes even a plain console's text for markup."""
+        return super().status(Text(status) if isinstance(status, str) else status, **options)
 
 
 def console() -> Console:
     """Standard output; as wide as a log file needs where it is no terminal."""
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160, soft_wrap=True)
+    return Plain(file=sys.stdout, width=None if sys.stdout.isatty() else 160, soft_wrap=True)
 
 
 def clock(seconds: float) -> str:
@@ -28,7 +49,7 @@ def clock(seconds: float) -> str:
 def counting(out: Console, what: str) -> Iterator[Callable[[int, int], None]]:
     """Shows how many things are done, on a terminal; gives the function to call with (things done, things in all)."""
     with out.status(what) as status:
-        yield lambda done, total: status.update(f"{what}: {done} of {total}")
+        yield lambda done, total: status.update(Text(f"{what}: {done} of {total}"))
 
 
 @contextmanager
@@ -40,7 +61,7 @@ def transfer(out: Console, what: str, every: float = 10) -> Iterator[Report]:
     if not out.is_terminal:
         yield _Lines(out, what, every)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=out, transient=True) as bar:
         line = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(line, completed=done, total=total)

@@ -1,5 +1,11 @@
 """The errors a user can cause. Each message says what is wrong, where, and what to do about it."""
 
+import contextlib
+import sys
+import traceback
+
+from lamella.plaintext import printable
+
 
 class LamellaError(Exception):
     """Base of all errors that are shown as one `error: ...` message, exit code 1, without a traceback.
@@ -32,3 +38,14 @@ class WeightsError(LamellaError):
 
 class StorageError(LamellaError):
     """A folder, a disk or a tracking store that cannot be read or written."""
+
+
+def report(message: tuple[str, str], error: BaseException | None) -> int:
+    """Writes a problem and its remedy, and the traceback of `error`, to stderr; returns the exit code."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    problem, remedy = printable(message[0]), printable(message[1], lines=True)
+    sys.stderr.write(f"error: {problem}\n" + (f"  {remedy}\n" if remedy else ""))
+    if error is not None:
+        traceback.print_exception(error)
+    return 1

@@ -24,7 +24,8 @@ from lamella.inference.whole_images import predict_image
 class Model:
     """A checkpoint that segments images of any size, as its run's test did: tiles, views, threshold and precision.
 
-    On another device than the test's, masks may differ by a few pixels. `hardware` says what is computed on.
+    On another device than the test's, masks may differ by a few pixels. `hardware` says what is computed on. Images are
+    taken where they lie: where labels lie beside what they outline (`dataset.offset`), the test moved its images first.
 
     Args:
         path: a checkpoint of Lamella.
@@ -69,8 +70,14 @@ class Model:
         planes = image[None] if image.ndim == 2 else np.moveaxis(image, -1, 0)
         trained, segmenter = self.trained, self.trained.segmenter
         dtype, channels = trained.dtype, trained.channels
+        if planes.shape[0] != channels:
+            raise DataError(
+                f"the image has {planes.shape[0]} channel(s), and this model was trained on {channels}",
+                f"Give it (H, W, {channels}){' or (H, W)' if channels == 1 else ''}: the channels it learned from, in "
+                "their order; or train a model on such images.",
+            )
         # Levels of another camera would mean something else; where each image is stretched by itself they do not.
-        if (image.dtype != dtype and trained.percentiles is None) or planes.shape[0] != channels:
+        if image.dtype != dtype and trained.percentiles is None:
             raise DataError(
                 f"the image has type {image.dtype} and shape {image.shape}",
                 f"This model takes {dtype} (H, W, {channels})" + (" or (H, W)." if channels == 1 else "."),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from lamella.config.key import Key
 from lamella.data.types import PARTS, Sample, Split
@@ -65,6 +65,21 @@ def published(
     return _split(samples, lambda s: "val" if s.part == "train" and s.group in held else s.part)
 
 
+def published_stack(samples: Sequence[Sample], *, val_fraction: float) -> Split:
+    """The published parts, where the last sections of the one stack that trains are held out to choose by.
+
+    A section between the two is left out where twice as many train as are held out.
+
+    Raises DataError where nothing is published for the test, or parts share a group.
+    """
+    published_parts([replace(s, group=s.id) for s in samples])
+    train = _in_place([s for s in samples if s.part == "train"])
+    held = max(1, round(val_fraction * len(train)))
+    gap = int(len(train) - 1 >= 3 * held)
+    rest = train[: len(train) - held - gap]
+    return whole_groups(Split(tuple(rest), tuple(train[-held:]), tuple(s for s in samples if s.part == "test")))
+
+
 def hashed(
     samples: Sequence[Sample],
     *,
@@ -111,17 +126,24 @@ def found(
 
     Raises ConfigError and DataError as those do.
     """
+    function, keys = suited(samples, val=val, test=test, seed=seed)
+    return function(samples, **keys)
+
+
+def suited(
+    samples: Sequence[Sample], *, val: float, test: float, seed: int
+) -> tuple[Callable[..., Split], dict[str, Any]]:
+    """What `found` does with samples: which function splits them, and the keys that it is given."""
     if any(s.part for s in samples):
         train = [s for s in samples if s.part == "train"]
         if not any(s.part == "val" for s in samples) and _is_stack(train):
-            return _published_stack(samples, train, val)
-        return published(samples, val_fraction=val, seed=seed)
+            return published_stack, {"val_fraction": val}
+        return published, {"val_fraction": val, "seed": seed}
     count, groups = len(samples), {s.group for s in samples}
     if count > 2 and len(groups) < 3 and any(s.stack for s in samples) and val + test < 1:
         for_val, for_test = max(1, round(val * count)), max(1, round(test * count))
-        gap = int(count - 2 >= 2 * (for_val + for_test))
-        return blocks(samples, val=for_val, test=for_test, gap=gap)
-    return hashed(samples, val=val, test=test, seed=seed)
+        return blocks, {"val": for_val, "test": for_test, "gap": int(count - 2 >= 2 * (for_val + for_test))}
+    return hashed, {"val": val, "test": test, "seed": seed}
 
 
 def blocks(
@@ -155,7 +177,7 @@ def blocks(
 def file(
     samples: Sequence[Sample],
     *,
-    path: Annotated[str, Key('a split.json as runs save it: {"train": [ids], "val": [ids], "test": [ids]}')],
+    path: Annotated[str, Key('a split.json as runs save it: {"train": [ids], "val": [ids], "test": [ids]}', path=True)],
     allow_unused: Annotated[bool, Key("images that the file does not name are left out")],
 ) -> Split:
     """The split that a file spells out, as runs save it.
@@ -313,19 +335,6 @@ def draw(group: str, seed: int) -> float:
 def _is_stack(samples: Sequence[Sample]) -> bool:
     """Whether samples are one stack, which is a group of its own."""
     return len({(s.group, s.stack) for s in samples}) == 1 < len(samples) and bool(samples[0].stack)
-
-
-def _published_stack(samples: Sequence[Sample], train: Sequence[Sample], val: float) -> Split:
-    """The published parts, where the last sections of the one stack that trains are held out to choose by.
-
-    Raises DataError where nothing is published for the test, or parts share a group.
-    """
-    published_parts([replace(s, group=s.id) for s in samples])
-    held = max(1, round(val * len(train)))
-    gap = int(len(train) - 1 >= 3 * held)
-    ordered = _in_place(train)
-    rest = ordered[: len(train) - held - gap]
-    return whole_groups(Split(tuple(rest), tuple(ordered[-held:]), tuple(s for s in samples if s.part == "test")))
 
 
 def _split(samples: Sequence[Sample], part_of: Callable[[Sample], str | None]) -> Split:

@@ -38,11 +38,13 @@ def composed(root):
     places = {
         "train": [f"paths.cache={root}/cache", f"paths.output={root}/outputs", f"tracking.artifacts={root}/artifacts"],
         "evaluate": [f"paths.cache={root}/cache", f"paths.output={root}/outputs"],
+        "score": [f"paths.cache={root}/cache", f"paths.output={root}/outputs", f"tracking.artifacts={root}/artifacts"],
+        "review": [f"paths.cache={root}/cache", f"paths.output={root}/outputs"],
         "compare": [f"output={root}/reports"],
     }
 
     def compose(command, *overrides):
-        place = {} if command == "compare" else {"config_dir": str(CONF)}  # as the command itself
+        place = {} if command in ("compare", "review") else {"config_dir": str(CONF)}  # as the command itself
         begin = hydra.initialize_config_dir if place else hydra.initialize
         with begin(**place or {"config_path": None}, version_base="1.3"):
             return hydra.compose(command, [*overrides, *places[command], f"tracking.uri=sqlite:///{root}/runs.db"])

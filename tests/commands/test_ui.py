@@ -1,42 +1,54 @@
 """`ui`: what it refuses before a server starts. tests/tracking/test_ui.py looks at the pages it serves."""
 
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
+from lamella.cli import commands
 from lamella.commands import ui
 
 
 def test_help_says_how_it_is_typed(capsys: pytest.CaptureFixture[str]) -> None:
     assert ui.run(["--help"]) == 0
-    assert "\n  make ui STORE=file.db " in capsys.readouterr().out
+    assert "\n  make ui STORE=sqlite:///file.db " in capsys.readouterr().out
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:
+    monkeypatch.setattr(sys, "argv", ["ui.py", *arguments])
+    with pytest.raises(SystemExit) as end:
+        commands.run("ui")
+    return end.value.code
 
 
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("prt=5001", "there is no key 'prt'\n  Did you mean port? Allowed: port, store."),
+        ("prt=5001", "there is no key 'prt'\n  Did you mean port? Allowed: port, tracking.uri."),
         ("port=http", "port must be a whole number, at least 1 and at most 65535; got 'http'"),
         ("port=0", "port must be a whole number"),
         ("port=65536", "port must be a whole number"),
-        ("store=no.db", "there is no store {folder}/no.db\n  Write store=FILE.db"),
+        ("tracking.uri=no.db", "there is no store {folder}/no.db\n  Write tracking.uri=sqlite:///FILE.db"),
+        ("tracking.uri=sqlite:///no.db", "there is no store {folder}/no.db\n"),
+        ("store=no.db", "there is no store {folder}/no.db\n"),
+        ("tracking.uri=http://host:5000", "http://host:5000 is a server, which shows its runs itself"),
     ],
 )
 def test_a_mistake_is_one_message(
     argument: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert ui.run([argument]) == 1
+    assert ended(monkeypatch, argument) == 1
     assert capsys.readouterr().err.startswith("error: " + message.replace("{folder}", str(tmp_path)))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_busy_port_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_busy_port_is_one_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         port = busy.getsockname()[1]
-        assert ui.run([f"port={port}"]) == 1
+        assert ended(monkeypatch, f"port={port}") == 1
     message = f"error: port {port} cannot be used: Address already in use\n  Choose another: make ui PORT="
     assert capsys.readouterr().err.startswith(message)

@@ -58,15 +58,18 @@ def test_objects_and_sizes(tmp_path):
     assert lines[-1] == "split    train 1, unused 1 (drawn)"
 
 
+FOUND = {"val": 0.15, "test": 0.2, "seed": 0}
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "changes", "words"),
     [
         ("hashed", {"seed": 3}, {}, "hashed: images drawn by name and seed 3"),
         ("hashed", {"seed": 3}, {"group": "a"}, "hashed: whole groups drawn by name and seed 3"),
-        ("found", {"seed": 0}, {}, "hashed: images drawn by name and seed 0"),
-        ("found", {"seed": 0}, {"part": "train"}, "as published; for validation images drawn by name and seed 0"),
-        ("found", {"seed": 0}, {"part": "val"}, "as published"),
-        ("found", {"seed": 0}, {"stack": "s"}, "blocks of neighbouring sections, without a gap"),
+        ("found", FOUND, {}, "hashed: images drawn by name and seed 0"),
+        ("found", FOUND, {"part": "train"}, "as published; for validation images drawn by name and seed 0"),
+        ("found", FOUND, {"part": "val"}, "as published"),
+        ("found", FOUND, {"stack": "s", "group": "s"}, "blocks of neighbouring sections, without a gap"),
         ("blocks", {"gap": 2}, {}, "blocks of neighbouring sections, 2 left out between two"),
         ("file", {"path": "[red]a.json"}, {}, "as [red]a.json says"),
         ("hashed_folds", {"fold": 1, "folds": 5, "seed": 0}, {}, "fold 1 of 5: images drawn by name and seed 0"),
@@ -74,3 +77,21 @@ def test_objects_and_sizes(tmp_path):
 )
 def test_the_rule_of_a_split(name, arguments, changes, words):
     assert rule_of(f"lamella.splits.{name}", arguments, samples(3, **changes)) == words
+
+
+def test_the_rule_of_stacks_that_are_found():
+    several = samples(20, stack="s", group="s")
+    assert rule_of("lamella.splits.found", FOUND, several) == "blocks of neighbouring sections, 1 left out between two"
+    published = [replace(s, part="test" if n > 14 else "train") for n, s in enumerate(several)]
+    words = "as published; for validation the end of the stack that trains"
+    assert rule_of("lamella.splits.found", FOUND, published) == words
+
+
+def test_what_was_found_rather_than_said_is_told(tmp_path):
+    report = audited(tmp_path)
+    notes = ("passed over 2 files", "taken as one stack")
+    told = replace(report, dataset=replace(report.dataset, card=replace(report.dataset.card, notes=notes)))
+    assert understood(told, "drawn").splitlines()[-2:] == [
+        "found    passed over 2 files",
+        "         taken as one stack",
+    ]

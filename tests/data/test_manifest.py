@@ -10,7 +10,7 @@ from lamella.data.cache.arrays import Store
 from lamella.data.datasets.blood import blood
 from lamella.data.datasets.em import em
 from lamella.data.datasets.phantom import write_blood, write_em
-from lamella.data.manifest import data_sha256, manifest, split_ids, split_sha256
+from lamella.data.manifest import changes, data_sha256, manifest, split_ids, split_sha256
 from lamella.data.types import Split
 from lamella.errors import DataError
 from lamella.splits import published
@@ -101,3 +101,30 @@ def test_a_missing_file_is_named(smears):
     dataset.samples[0].image.path.unlink()
     with pytest.raises(DataError, match=f"{dataset.samples[0].id}.* cannot be read"):
         data_sha256(dataset, Store(smears.parent / "cache", dataset.card, 1.0))
+
+
+def test_what_changed_is_said_by_the_content_of_files(smears, tmp_path):
+    def rows(folder):
+        dataset = blood(root=str(folder))
+        return manifest(
+            dataset, published(dataset.samples, val_fraction=0.5, seed=0), Store(tmp_path / "c", dataset.card, 1)
+        )
+
+    before = rows(smears)
+    moved = rows(shutil.copytree(smears, tmp_path / "moved"))
+    assert not changes(before, moved)
+    assert str(changes(before, moved)) == "their files are the same"
+    masks, images = files(smears, "mask"), files(smears, "original")
+    for path in masks[:2]:
+        Image.fromarray(255 - np.array(Image.open(path))).save(path)
+    for path in (masks[3], images[3]):
+        path.unlink()
+    shutil.copy(images[0], images[2])
+    after = changes(before, rows(smears))
+    assert after.masks == tuple(path.stem for path in masks[:2])
+    assert after.removed == (masks[3].stem,)
+    assert str(after) == (
+        f"2 masks differ ({masks[0].stem}, {masks[1].stem}); 1 image differs ({images[2].stem}); "
+        f"1 image is gone ({masks[3].stem})"
+    )
+    assert str(changes(rows(smears), moved)).endswith(f"1 image is new ({masks[3].stem})")

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lamella.data.io.labels import Labels
 from lamella.data.types import ImageRef, Sample
 from lamella.evaluation import scores as scoring
 from lamella.evaluation.image_scores import ImageScores, Numbered, ScoreSettings, score_image
+from lamella.inference.whole_images import given_images, predict_images
 from lamella.metrics.boundaries import Gaps
 from lamella.metrics.neurites import THRESHOLDS
 from lamella.metrics.pixels import ImageTable
@@ -266,7 +268,8 @@ def test_images_that_wait_to_be_scored_are_bounded_by_their_bytes(monkeypatch, b
         scored.append(place)
 
     samples = [Sample(str(n), ImageRef(Path("i")), ImageRef(Path("m")), "g") for n in range(6)]
-    found = scoring.score_images(as_logits(), batches(), CPU, SETTINGS, samples=samples, temperature=1.0, each=each)
+    predicted = predict_images(as_logits(), batches(), CPU, tta=False)
+    found = scoring.score_images(predicted, SETTINGS, samples=samples, temperature=1.0, each=each)
     assert max(behind) <= most
     assert sorted(scored) == [*range(6)]
     assert found.table.ids == [str(n) for n in range(6)]
@@ -311,3 +314,26 @@ def test_a_border_that_is_ignored_belongs_to_the_cells():
     # Regions that nobody numbered are not cut by the border, which the network does not know.
     columns = score_image(share, mask, truth, valid, settings, None, Numbered(ids)).columns
     assert columns["count/found"] == 1
+
+
+def test_ids_of_masks_made_elsewhere_are_the_cells():
+    """Two cells that touch, found as two: ids say so, of their foreground components can not."""
+    truth = np.zeros((20, 20), np.uint8)
+    truth[2:12, 2:8], truth[2:12, 9:15] = 1, 1
+    ids = np.zeros((20, 20), np.int32)
+    ids[2:12, 2:8], ids[2:12, 8:15] = 5, 3
+    samples = [Sample("one", ImageRef(Path("i")), ImageRef(Path("m")), "g")]
+    settings = dataclasses.replace(SETTINGS, objects="cells")
+    seen = {}
+    for name, objects in (("ids", ids), ("mask", None)):
+        given = given_images(
+            [batch(truth, truth, name="one")],
+            lambda _, objects=objects: Labels((ids > 0).astype(np.uint8), objects),
+            num_classes=2,
+        )
+        scored = scoring.score_images(given, settings, samples=samples, temperature=None, each=lambda *_: None)
+        seen[name] = scored.images[0].columns
+        assert scored.table.per_image("recall").tolist() == [1.0]
+    assert seen["ids"]["count/found"] == seen["ids"]["cells/f1"] * 2 == 2
+    assert seen["mask"]["count/found"] == 1
+    assert not any("calibration" in name for name in seen["ids"])

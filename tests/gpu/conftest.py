@@ -8,8 +8,10 @@ import torch
 
 from lamella import hardware, tracking
 from lamella.cli import main as cli
-from lamella.commands import evaluate, train
+from lamella.commands import evaluate, setup, train
+from lamella.config.check import check
 from lamella.config.paths import CONF
+from lamella.console import console
 from lamella.errors import ConfigError
 
 # Smears of three by three cells, and as little as shows anything.
@@ -61,6 +63,10 @@ class Place:
     def configured(self, command, *overrides):
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             return hydra.compose(command, [*overrides, *self.places])
+
+    def data(self):
+        """What runs are trained and tested on."""
+        return setup.load(check(self.configured("train", *TINY)), console())
 
     def train(self, *overrides):
         """The finished run that training left."""

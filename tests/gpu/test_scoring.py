@@ -63,6 +63,16 @@ def test_a_checkpoint_loads_on_a_cpu_and_a_model_computes_on_the_device(device, 
         assert (on_cpu.predict(image) != on_device.predict(image)).mean() < 1e-3
 
 
+def test_a_model_gives_the_masks_that_its_run_was_scored_by(place, device, learned):
+    cuda = "cuda" if device == "gpu" else "cpu"
+    model = Model(learned.fetch("checkpoints/best.ckpt"), device=cuda, precision=learned.tags["lamella.precision"])
+    data, dice = place.data(), learned.scores().set_index("id")["dice"]
+    for sample in data.split.test:
+        mask = model.predict(np.moveaxis(data.store.full_image(sample), 0, -1)) == 1
+        truth = data.store.truth(sample) == 1
+        assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) == dice[sample.id]
+
+
 def test_full_memory_names_the_tile(place, gpu, learned):
     model = Model(learned.fetch("checkpoints/best.ckpt"), device="cuda")
     torch.cuda.empty_cache()

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lamella.config.paths import typed
+from lamella.errors import LamellaError, report
 from lamella.version import __version__
 
 if TYPE_CHECKING:
@@ -53,11 +54,25 @@ def evaluate(cfg: "DictConfig") -> None:
     evaluation.run(cfg)
 
 
+def score(cfg: "DictConfig") -> None:
+    with _at_once():
+        from lamella.commands import score as scoring
+
+    scoring.run(cfg)
+
+
 def compare(cfg: "DictConfig") -> None:
     with _at_once():
         from lamella.commands import compare as comparing
 
     comparing.run(cfg)
+
+
+def review(cfg: "DictConfig") -> None:
+    with _at_once():
+        from lamella.commands import review as reviewing
+
+    reviewing.run(cfg)
 
 
 def prepare_data(cfg: "DictConfig") -> None:
@@ -87,7 +102,9 @@ def ui(arguments: list[str]) -> int:
 COMPOSED: dict[str, tuple[Callable[["DictConfig"], Any], str, str]] = {
     "train": (train, "train", "one experiment: data, network, scores, an MLflow run; -m for a sweep"),
     "evaluate": (evaluate, "evaluate", "a finished run's best checkpoint scored again, there or on other data"),
+    "score": (score, "score", "masks that were made elsewhere, scored as any method's"),
     "compare": (compare, "compare", "finished runs side by side: table, statistics, one HTML report"),
+    "review": (review, "review", "labels to look at again: where networks doubt them that never saw the image"),
     "prepare_data": (prepare_data, "prepare_data", "a data set fetched, verified, unpacked and audited"),
     "tiff_to_png": (tiff_to_png, "tiff_to_png", "TIFF images and stacks as PNG files, without loss"),
     "demo": (demo, "train", "the first experiment, on images that the program makes; minutes, no download"),
@@ -104,11 +121,20 @@ PLAIN: dict[str, tuple[Callable[[list[str]], int], str]] = {
 def run(command: str) -> None:
     """Runs a command with the arguments of this process, and exits where it failed."""
     if command in PLAIN:
-        sys.exit(PLAIN[command][0](sys.argv[1:]))
+        sys.exit(_plain(PLAIN[command][0], sys.argv[1:]))
     from lamella.cli.main import main
 
     job, config_name, _ = COMPOSED[command]
     main(config_name, job)
+
+
+def _plain(job: Callable[[list[str]], int], arguments: list[str]) -> int:
+    """The exit code of a command that reads its arguments itself. A user's mistake is one message and 1."""
+    debug = "debug=true" in arguments
+    try:
+        return job([each for each in arguments if each not in ("debug=true", "debug=false")])
+    except LamellaError as error:
+        return report((error.problem, error.remedy), error if debug else None)
 
 
 def lamella() -> None:

@@ -24,12 +24,21 @@ _USAGE = {
   {typed} run=ID                        on its own test images
   {typed} run=ID dataset=blood          on those of another data set
   {typed} run=ID dataset=folder dataset.images=DIR dataset.masks=DIR part=all""",
+    "score": """Lamella: score masks that were made elsewhere, as any method's, for `compare`.
+
+  {typed} masks=DIR name=cellpose run=ID                  of the test images of a finished run
+  {typed} masks=DIR name=cellpose masks_suffix=_cp_masks dataset=blood
+  {typed} masks=DIR name=ilastik dataset=folder dataset.images=DIR dataset.masks=DIR""",
     "compare": """Lamella: compare finished runs: table, statistics and one HTML report.
 
   {typed} experiment=blood
   {typed} experiment=blood metric=boundary/surface_dice
   {typed} experiment=blood 'filter="params.`model.name` = \\"unet\\""'
   {typed} runs=[ID,ID]""",
+    "review": """Lamella: find labels to look at again, by networks that never saw the image: all folds of a sweep.
+
+  {typed} experiment=blood
+  {typed} runs=[ID,ID,ID,ID,ID]             one a fold (dataset/split=hashed_folds)""",
     "prepare_data": """Lamella: fetch, verify, unpack and audit a data set.
 
   {typed} dataset=em                        fetch, unpack, audit

@@ -22,13 +22,15 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from lamella.cli.command_line import read
 from lamella.cli.help import refuse_hidden, template
-from lamella.cli.messages import Message, mistake, refusal
+from lamella.cli.messages import mistake, refusal
 from lamella.cli.sources import search
-from lamella.cli.sweep import Sweep, checked
-from lamella.config.paths import CONF, home, store_file
+from lamella.cli.sweep import RefusedJobError, Sweep, checked
+from lamella.config.paths import CONF, at_home, data, home, store_file
 from lamella.config.schema import SCHEMAS
 from lamella.config.words import hints_of, kind_and_key, plain_group, target_class
-from lamella.errors import LamellaError
+from lamella.errors import LamellaError, report
+
+_WITHOUT_CHOICES = ("compare", "review")  # commands that choose nothing by name
 
 _sweep: str | None = None  # of the job that runs in this process
 
@@ -72,15 +74,15 @@ class Job:
                 self.bugs.append(error)
                 raise
             if self._sweep is None:
-                sys.exit(_report(message, error if self._debug else None))
-            which = "In job {}: {}".format(HydraConfig.get().job.num, " ".join(HydraConfig.get().overrides.task))
-            _report((message[0], "\n  ".join(filter(None, (message[1], which)))), error if self._debug else None)
+                sys.exit(report(message, error if self._debug else None))
+            own = HydraConfig.get()
+            which = _which(own.job.num, OmegaConf.to_container(own.overrides.task, resolve=False))
+            report((message[0], "\n  ".join(filter(None, (message[1], which)))), error if self._debug else None)
             raise ReportedError from error
 
 
 def main(command: str, job: Callable[[DictConfig], Any]) -> None:
     """Runs `job` on the configuration that `conf/{command}.yaml` and the command line give, and exits."""
-    register()
     stop_on_signals()
     debug = any(re.fullmatch(r"\++debug=(true|1|yes|on)", "+" + argument, re.IGNORECASE) for argument in sys.argv[1:])
     bugs: list[Exception] = []
@@ -88,11 +90,13 @@ def main(command: str, job: Callable[[DictConfig], Any]) -> None:
     # Hydra then raises instead of printing its own report and leaving.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        register()
         refuse_hidden()
-        typed = read(sys.argv[1:])
-        # `experiment` is a choice by name for Hydra wherever it sees the folder; for comparing it is a key.
-        search([*([] if command == "compare" else [str(CONF)]), *typed.folders])
-        sweep = checked(command, typed.config_name or command, typed.overrides) if typed.sweep else None
+        typed = read(sys.argv[1:], SCHEMAS[command])
+        sys.argv[1:] = typed.arguments  # where Hydra reads them
+        # `experiment` is a choice by name for Hydra wherever it sees the folder; for these it is a key.
+        search([*([] if command in _WITHOUT_CHOICES else [str(CONF)]), *typed.folders])
+        sweep = checked(command, typed) if typed.sweep else None
         task = Job(job, sweep, debug)
         bugs = task.bugs
         try:
@@ -108,7 +112,7 @@ def main(command: str, job: Callable[[DictConfig], Any]) -> None:
     except Stopped as stop:
         for number in (signal.SIGINT, signal.SIGTERM):  # an impatient second one must not disturb Python's own end
             signal.signal(number, signal.SIG_IGN)
-        _report((stop.problem, ""), None)
+        report((stop.problem, ""), None)
         with contextlib.suppress(LamellaError):
             if sweep:
                 sweep.end()
@@ -118,10 +122,16 @@ def main(command: str, job: Callable[[DictConfig], Any]) -> None:
     except BrokenPipeError:  # `--help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except RefusedJobError as job:
+        cause = job.__cause__
+        assert isinstance(cause, Exception)
+        problem, remedy = mistake(cause) or refusal(cause, command, job.overrides)
+        message = problem, "\n  ".join(filter(None, (remedy, _which(job.number, job.overrides))))
+        sys.exit(report(message, cause if debug else None))
     except Exception as error:
         if any(error is bug for bug in bugs):
             raise
-        sys.exit(_report(mistake(error) or refusal(error, command), error if debug else None))
+        sys.exit(report(mistake(error) or refusal(error, command, sys.argv[1:]), error if debug else None))
 
 
 def register() -> None:
@@ -134,12 +144,14 @@ def register() -> None:
         store.store(name=f"{command}_schema", node=_composable(schema))
         help_ = {"app_name": "lamella", "template": template(command), "header": "", "footer": ""}
         store.store(group="hydra/help", name=command, node=help_)
-    store.store(name="compare", node=OmegaConf.load(CONF / "compare.yaml"))
+    for name in (*_WITHOUT_CHOICES, "folders"):  # where no file is looked for
+        store.store(name=name, node=OmegaConf.load(CONF / f"{name}.yaml"))
     OmegaConf.register_new_resolver("lamella.home", lambda path: str(home() / path), replace=True)
     OmegaConf.register_new_resolver("lamella.store", lambda: f"sqlite:///{store_file()}", replace=True)
     started = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"  # one for all processes of a sweep
     OmegaConf.register_new_resolver("lamella.started", lambda: started, replace=True)
-    OmegaConf.register_new_resolver("lamella.absolute", lambda path: str(Path(path).absolute()), replace=True)
+    OmegaConf.register_new_resolver("lamella.data", lambda: str(data()), replace=True)
+    OmegaConf.register_new_resolver("lamella.absolute", lambda path: str(Path(at_home(path)).absolute()), replace=True)
 
 
 def stop_on_signals() -> None:
@@ -202,12 +214,6 @@ def _composable(schema: type) -> type:
     return dataclasses.make_dataclass(schema.__name__, fields)
 
 
-def _report(message: Message, error: Exception | None) -> int:
-    """Writes a message, and the traceback of `error`, to stderr; returns the exit code."""
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-    problem, remedy = message
-    sys.stderr.write(f"error: {problem}\n" + (f"  {remedy}\n" if remedy else ""))
-    if error is not None:
-        traceback.print_exception(error)
-    return 1
+def _which(number: int, overrides: Any) -> str:
+    """The job of a sweep that is meant, by its number and what it was given."""
+    return f"In job {number}: {' '.join(map(str, overrides))}"

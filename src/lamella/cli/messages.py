@@ -2,16 +2,16 @@
 
 import contextlib
 import errno
-import itertools
 import re
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import hydra
 import yaml
 from hydra.errors import MissingConfigException, OverrideParseException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
 from lamella.cli.help import choices, groups, names_in
@@ -58,7 +58,10 @@ def _full_memory(error: Exception) -> Message | None:
         problem += f": {number:g} {unit} more do not fit"
     at_work = {frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)}
     if not at_work & {"lamella.inference.tiling", "lamella.inference.whole_images"}:
-        return problem, "Set `data.batch_size` or `data.crop` lower, or choose `trainer.precision=bf16-mixed`."
+        return (
+            problem,
+            "Set `data.batch_size` or `data.crop` lower; `trainer.precision=bf16-mixed` takes less than 32-true.",
+        )
     if "lamella.commands.evaluate" in at_work:
         return problem, "A run keeps its `inference.tile`: train with a lower one, or set `accelerator=cpu`."
     return problem, "Set `inference.tile` lower: an image that is larger is predicted in tiles of that side."
@@ -73,15 +76,21 @@ def _not_deterministic(error: Exception) -> Message | None:
     return problem, "Choose another model, or trainer=cpu, or trainer.deterministic=false."
 
 
-def refusal(error: Exception, config_name: str) -> Message:
-    """The message for what Hydra raised while it put a command's configuration together."""
+def refusal(error: Exception, config_name: str, arguments: Sequence[str]) -> Message:
+    """The message for what Hydra raised while it put a command's configuration together.
+
+    Args:
+        error: what it raised.
+        config_name: the command's.
+        arguments: those of its command line, or of the one job of a sweep.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         return f"there is no {group or 'configuration'} {choice!r}", suggestion(choice, error.options or ())
     if match := re.search(r"Could not override '([^']+)'", lines[0]):
-        return _unknown_key(match[1], config_name)
+        return _unknown_key(match[1], config_name, arguments)
     if match := re.match(r"Ambiguous value for argument '([^']+)'", lines[0]):
         key, _, values = match[1].partition("=")
         others = "" if key in groups() else f"; for a list write '{key}=[{values}]'; for text '{key}=\"{values}\"'"
@@ -117,23 +126,91 @@ def _refused(error: OmegaConfBaseException, place: str, schema: type) -> Message
     return (f"{key}: " if key else "") + problem + place, ""
 
 
-def _unknown_key(key: str, config_name: str) -> Message:
+def _unknown_key(key: str, config_name: str, arguments: Sequence[str]) -> Message:
     """A key that no schema and no chosen group holds; what there is beside it depends on the groups chosen."""
     if key.startswith("hydra."):
         return f"there is no key {key!r}", f"`{typed('train')} --hydra-help` explains Hydra's own keys."
-    chosen = [a.partition("=") for a in sys.argv[1:]]
-    sets = [[f"{group}={c}" for c in names.split(",")] for group, _, names in chosen if group in groups()]
-    for overrides in itertools.product(*sets):  # of a sweep, the first job that lacks the key
-        node: Any = {}
-        with contextlib.suppress(Exception), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            node = hydra.compose(config_name, list(overrides))
-        names = [str(name) for name in node] + list(choices(config_name))
-        for part in key.split("."):
-            if part not in node:
-                return f"there is no key {key!r}", suggestion(part, {*names} - {"_target_"})
-            node = node[part] if isinstance(node[part], DictConfig) else {}
-            names = [str(name) for name in node]
-    return f"there is no key {key!r}", "`--help` lists all keys."
+    node: Any = {}
+    chosen = [a for a in arguments if a.partition("=")[0].lstrip("+") in groups()]
+    with contextlib.suppress(Exception), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        node = hydra.compose(config_name, chosen, return_hydra_config=True)
+    if not node:
+        return f"there is no key {key!r}", "`--help` lists all keys."
+    choices_made = node.hydra.runtime.choices
+    whole = OmegaConf.masked_copy(node, [str(name) for name in node if name != "hydra"])
+    value = next((a.partition("=")[2] for a in arguments if a.partition("=")[0].lstrip("+") == key), "VALUE")
+    held = [name for name in _dotted(whole) if _is_meant(key, name)]
+    if 0 < len(held) < 6 and ("." not in key or len(held) == 1):
+        return f"there is no key {key!r}", f"Did you mean {' or '.join(_assigned(name, value) for name in held)}?"
+    having = [] if held else _choices_with(key, config_name)
+    names, at, place = [*map(str, whole), *choices(config_name)], whole, ""
+    for part in key.split("."):
+        if part not in names:
+            break
+        place = f"{place}.{part}" if place else part
+        at = at[part] if part in at and isinstance(at[part], DictConfig) else OmegaConf.create()
+        names = [*map(str, at)]
+    group = place.replace(".", "/")
+    of = f" for {group}={choices_made[group]}" if choices_made.get(group) else ""
+    if having and having[0][1] != key:
+        more = f" Others that have it: {', '.join(each for each, _ in having[1:])}." if having[1:] else ""
+        return f"there is no key {key!r}", f"Did you mean {having[0][0]} {_assigned(having[0][1], value)}?{more}"
+    near = suggestion(part, {*names} - {"_target_"})
+    if having:
+        swept = {f"{g}={c}" for g, _, names in (a.partition("=") for a in sys.argv[1:]) for c in names.split(",")}
+        some = next((each.partition("=")[2] for each, _ in having if each in swept), None)
+        alone = f" `{key}@{some}={value}` is for the jobs of {some} alone." if some else ""
+        near = f"Only others have it: {', '.join(each for each, _ in having)}.{alone} {near}"
+    return f"there is no key {key!r}{of}", near
+
+
+# How other programs call it; what is spelt as one of our keys needs no line here.
+_ALSO_CALLED = {
+    "trainer.max_epochs": ("epoch", "epochs", "n_epochs", "num_epochs"),
+    "optimizer.lr": ("learning_rate", "learningrate"),
+    "data.batch_size": ("batch", "batchsize", "bs"),
+    "data.workers": ("num_workers", "n_workers"),
+    "data.crop": ("crop_size", "patch", "patch_size", "imgsz"),
+    "trainer.accelerator": ("device", "gpu", "gpus", "cuda"),
+    "dataset.images": ("image", "image_dir", "images_dir", "img_dir"),
+    "dataset.masks": ("mask", "mask_dir", "masks_dir", "labels"),
+    "model.encoder": ("backbone", "encoder_name"),
+    "model.encoder_weights": ("pretrained", "weights"),
+}
+
+
+def _is_meant(key: str, name: str) -> bool:
+    """Whether a key that stands nowhere may mean one that does: by its last part, or by what other programs call it."""
+    last = key.rpartition(".")[2]
+    return name.endswith(f".{last}") or last.lower() in _ALSO_CALLED.get(name, ())
+
+
+def _choices_with(key: str, config_name: str) -> list[tuple[str, str]]:
+    """Choices that are not made and have a key that may be meant: the choice, and the key."""
+    return [
+        (f"{group}={file.stem}", name)
+        for group in choices(config_name)
+        for file in sorted((CONF / group).glob("*.yaml"))
+        if isinstance(node := OmegaConf.load(file), DictConfig) and "_target_" in node
+        for name in (f"{group.replace('/', '.')}.{field}" for field in map(str, node))
+        if name == key or ("." not in key and _is_meant(key, name))
+    ]
+
+
+def _assigned(name: str, value: str) -> str:
+    """The override that is proposed."""
+    if name == "trainer.accelerator":
+        value = "cpu" if value == "cpu" else "gpu"
+    return f"{name}={value}"
+
+
+def _dotted(node: DictConfig, place: str = "") -> list[str]:
+    """The keys of a configuration, those that hold others not among them."""
+    names = []
+    for name in map(str, node):
+        below = node._get_node(name)
+        names += _dotted(below, f"{place}{name}.") if isinstance(below, DictConfig) else [f"{place}{name}"]
+    return [name for name in names if not name.endswith("_target_")]
 
 
 def _no_choice() -> Message:

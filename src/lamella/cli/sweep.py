@@ -1,5 +1,6 @@
 """A sweep: its jobs are checked before the first begins, and its finished runs compared after the last."""
 
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +13,15 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from lamella.cli.command_line import Only, Typed
+from lamella.cli.help import groups
 from lamella.config.check import check
 from lamella.config.schema import SCHEMAS, Config
+from lamella.config.words import suggestion
 from lamella.errors import ConfigError
 
 
@@ -58,48 +63,105 @@ class Sweep:
             comparing.after_sweep(self.checked.tracking.uri, self.name, output)
 
 
-def checked(command: str, config_name: str, overrides: Sequence[str]) -> Sweep:
-    """The sweep that these overrides ask for, every job of it held to the schema; nothing is built or written.
+class RefusedJobError(Exception):
+    """A job of a sweep that cannot be composed, or is no sound configuration; its cause says why.
+
+    Attributes:
+        number: of the job.
+        overrides: what it is given.
+    """
+
+    def __init__(self, number: int, overrides: Sequence[str]) -> None:
+        super().__init__(number, overrides)
+        self.number, self.overrides = number, overrides
+
+
+def checked(command: str, typed: Typed) -> Sweep:
+    """The sweep that somebody typed, every job of it held to the schema; nothing is built or written.
 
     Args:
         command: whose schema it is.
-        config_name: the file of `conf/` that Hydra begins with.
-        overrides: the command line, without flags.
+        typed: the command line.
 
     Raises:
-        LamellaError: a job would be refused.
+        RefusedJobError: a job would be refused.
+        ConfigError: there is no such sweep.
     """
     with hydra.initialize(None, job_name=command, version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        whole = loader.load_configuration(config_name, [*overrides, "hydra.mode=MULTIRUN"], RunMode.MULTIRUN)
+        overrides = [*typed.overrides, "hydra.mode=MULTIRUN"]
+        whole = loader.load_configuration(typed.config_name or command, overrides, RunMode.MULTIRUN)
         name = Path(whole.hydra.sweep.dir).name
-        for number, chosen in enumerate(_jobs(whole, loader)):
-            job = loader.load_sweep_config(whole, chosen)
-            with open_dict(job):
-                job.hydra.job.num, job.hydra.job.id = number, str(number)
-            HydraConfig.instance().set_config(job)  # for what interpolates ${hydra:...}
-            task = OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"])
-            result: Any = check(task, SCHEMAS[command])
+        for number, chosen in enumerate(_jobs(whole, loader, typed.only)):
+            try:
+                job = loader.load_sweep_config(whole, chosen)
+                with open_dict(job):
+                    job.hydra.job.num, job.hydra.job.id = number, str(number)
+                HydraConfig.instance().set_config(job)  # for what interpolates ${hydra:...}
+                task = OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"])
+                result: Any = check(task, SCHEMAS[command])
+            except Exception as error:
+                raise RefusedJobError(number, chosen) from error
     return Sweep(name, whole.hydra.runtime.choices["hydra/launcher"] != "basic", result)
 
 
-def _jobs(whole: DictConfig, loader: ConfigLoader) -> list[list[str]]:
+def _combinations(
+    overrides: Sequence[Override], batch: int | None, only: Sequence[tuple[str, Override]] = ()
+) -> list[list[list[str]]]:
+    """The overrides of each job, every combination of values, in the batches that are run at a time.
+
+    Args:
+        overrides: what all jobs are given; of a key that is said twice the last counts.
+        batch: jobs a batch; None: all.
+        only: what is given to those jobs alone that made the choice before it.
+    """
+    values = {each.get_key_element(): each for each in overrides}
+    for override in (*values.values(), *(each for _, each in only)):
+        if override.is_sweep_override() and not override.is_discrete_sweep():
+            raise ConfigError(
+                f"{override.input_line} has no end of values, and a sweep runs all",
+                f"List those you mean: {override.key_or_group}=0.1,0.2; or choose a sweeper that searches.",
+            )
+    jobs = []
+    for job in itertools.product(*([f"{key}={value}" for value in _values(each)] for key, each in values.items())):
+        made = {value for key, _, value in (each.partition("=") for each in job) if key.lstrip("+") in groups()}
+        meant = [each for choice, each in only if choice in made]
+        more = itertools.product(*([f"{each.key_or_group}={value}" for value in _values(each)] for each in meant))
+        jobs += [[*job, *these] for these in more]
+    return [jobs[start : start + (batch or len(jobs))] for start in range(0, len(jobs), batch or len(jobs))]
+
+
+def _jobs(whole: DictConfig, loader: ConfigLoader, only: Sequence[Only]) -> list[list[str]]:
     """The overrides of every job. Other sweepers than Hydra's own choose for themselves: every value once is enough."""
     said = OmegaConf.select(whole, "hydra.sweeper.params") or OmegaConf.create()
     params: Any = OmegaConf.to_container(said, resolve=True)
-    listed = [f"{key}={value}" for key, value in params.items()]
     parser = OverridesParser.create(config_loader=loader)
-    values = {}  # of a key that is said twice the last counts
-    for override in parser.parse_overrides([*listed, *whole.hydra.overrides.task]):
-        key = override.get_key_element()
-        values[key] = [f"{key}={value}" for value in _values(override)]
-        if not values[key]:
-            raise ConfigError(f"{override.input_line}: there is no such value", "A sweep needs one at least.")
-    if whole.hydra.runtime.choices["hydra/sweeper"] == "basic":
-        return [list(job) for job in itertools.product(*values.values())]
-    first = {key: each[0] for key, each in values.items()}
-    others = [{**first, key: value} for key, each in values.items() for value in each[1:]]
-    return [list(job.values()) for job in (first, *others)]
+    task: Any = OmegaConf.to_container(whole.hydra.overrides.task, resolve=False)
+    overrides = parser.parse_overrides([*(f"{key}={value}" for key, value in params.items()), *task])
+    values = {
+        each.get_key_element(): _values(each) for each in overrides
+    }  # of a key that is said twice the last counts
+    if empty := [each.input_line for each in overrides if not _values(each)]:
+        raise ConfigError(f"{empty[0]}: there is no such value", "A sweep needs one at least.")
+    if whole.hydra.runtime.choices["hydra/sweeper"] != "basic":
+        if only:
+            its = f"hydra/sweeper={whole.hydra.runtime.choices['hydra/sweeper']}"
+            problem = f"{only[0].override} for {only[0].choice} alone: {its} chooses for itself what a job is given"
+            raise ConfigError(problem, "Set it for all jobs, or leave the sweeper out.")
+        first = {key: [f"{key}={each[0]}"] for key, each in values.items()}
+        others = [{**first, key: [f"{key}={value}"]} for key, each in values.items() for value in each[1:]]
+        return [list(itertools.chain(*job.values())) for job in (first, *others)]
+    for each in only:
+        choices = {*itertools.chain(*(values[key] for key in values if key.lstrip("+") in groups()))}
+        if each.choice not in choices:
+            problem = f"{each.override} is for the jobs of {each.choice} alone, and there is none"
+            raise ConfigError(problem, suggestion(each.choice, choices) or "Name the choices: -m model=unet,otsu.")
+    meant = [(each.choice, parser.parse_override(each.override)) for each in only]
+    # Hydra's own sweeper, which knows no such keys, parts its arguments by this. It is found where Hydra finds it.
+    sweeper: Any = Plugins.instance().class_name_to_class["hydra._internal.core_plugins.basic_sweeper.BasicSweeper"]
+    sweeper.split_arguments = functools.partial(_combinations, only=meant)
+    (jobs,) = _combinations(overrides, None, meant)
+    return jobs
 
 
 def _values(override: Override) -> list[str]:

@@ -17,7 +17,7 @@ from lamella.config.targets import translated
 from lamella.console import console
 from lamella.errors import ConfigError, StorageError
 from lamella.metrics.catalogue import lookup
-from lamella.reporting.cohorts import differences
+from lamella.reporting.cohorts import MASKS, data_differences, differences
 from lamella.reporting.failures import FAILED
 from lamella.reporting.summary import counted
 from lamella.reporting.tables import show, show_beside, show_pairs
@@ -110,8 +110,9 @@ def make(
         cohorts, notes = report.cohorts(found)
         if not cohorts:
             raise StorageError("there is nothing to compare", " ".join(notes))
-        config: Any = OmegaConf.to_container(OmegaConf.load(found[0].fetch("config.yaml")))
-        said = translated(config, 0)["literature"] or {}
+        trained = next((run for run in found if run.tags.get("lamella.kind") != MASKS), found[0])
+        config: Any = OmegaConf.to_container(OmegaConf.load(trained.fetch("config.yaml")))
+        said = translated(config, 0).get("literature") or {}
         limits = (float(run.params["score.failure"]) for run in found if "score.failure" in run.params)
         below = next(limits, FAILED) if failure is None else failure
         asked: dict[str, Any] = {"margin": margin, "leader": leader, "failure": below}
@@ -129,6 +130,8 @@ def make(
         differing = ", ".join(differences(cohorts)) or "their test images"
         said = f"These are {len(sections)} protocols: their scores are not to be compared. They differ in: {differing}."
         out.print(said, highlight=False)
+        for sentence in data_differences(cohorts):
+            out.print(sentence, highlight=False, markup=False)
     params = {
         "metric": score,
         "margin": margin,

@@ -45,7 +45,7 @@ def run(cfg: DictConfig) -> None:
     if trained.operating_point is None:
         problem = f"run {wanted.run} keeps no threshold and temperature in its checkpoint: an older version wrote it"
         raise ConfigError(problem, "Train it again.")
-    composed = _configuration(wanted, trained)
+    composed = configuration(wanted, trained)
     own = check(composed, unused=_UNUSED)
     dataset = _as_learned(read(own), trained, out)
     whole = wanted.part == "all"
@@ -108,7 +108,7 @@ def _against(parent: tracking.FinishedRun, scores: dict[str, float], protocol: d
     return text + (f" They are of another protocol: {'; '.join(words)}." if other else "")
 
 
-def _configuration(wanted: Evaluate, trained: checkpoint.Trained) -> dict[str, Any]:
+def configuration(wanted: Evaluate, trained: checkpoint.Trained) -> dict[str, Any]:
     """The run's own, on this machine's folders, and with the other data set where one was chosen."""
     own = copy.deepcopy(trained.config)
     if lacking := [name for name in ("paths", "tracking", "dataset", "trainer") if name not in own]:
@@ -141,10 +141,15 @@ def _as_learned(dataset: Dataset, trained: checkpoint.Trained, out: Console) -> 
     held = ", ".join(said(value) for value, id_ in card.mask_values.items() if id_ != IGNORE)
     template = ", ".join(f"{name}: ..." for name in learned)
     ours, theirs = _without_case(names), _without_case(learned)
-    if card.channels != trained.channels or len(names) != count or (count > 2 and {*ours} != {*theirs}):
+    if card.channels != trained.channels:
         raise DataError(
-            f"{card.name} has {card.channels} channel(s) and the classes {', '.join(names)}; the network was trained "
-            f"on {trained.channels} channel(s) and {', '.join(learned)}",
+            f"{dataset.samples[0].image} has {card.channels} channel(s), and the network was trained on "
+            f"{trained.channels}",
+            "Score it on images with the channels that it learned from, or train on such as these.",
+        )
+    if len(names) != count or (count > 2 and {*ours} != {*theirs}):
+        raise DataError(
+            f"{card.name} has the classes {', '.join(names)}; the network was trained on {', '.join(learned)}",
             "Choose a data set of the same kind. Where only the names differ, give each value of its masks, which hold "
             f"{held}, the name that the network has for it: 'dataset.classes={{{template}}}'",
         )

@@ -14,7 +14,7 @@ from lamella.config.check import build, kept
 from lamella.config.paths import CONF, typed
 from lamella.config.schema import ModelKeys
 from lamella.config.words import suggestion
-from lamella.errors import ConfigError, LamellaError
+from lamella.errors import ConfigError
 from lamella.models.smp.encoders import encoder_names, has_imagenet_weights
 
 USAGE = """Lamella: print the models, with parameters, FLOPs and source; or the encoders.
@@ -37,26 +37,22 @@ class Row(NamedTuple):
 
 
 def run(arguments: list[str]) -> int:
-    """The exit code, after the table that the arguments ask for was printed."""
+    """The exit code, after the table that the arguments ask for was printed. Raises ConfigError."""
     warnings.filterwarnings("ignore", module="timm|segmentation_models_pytorch")
     out = Console()
     if {"--help", "-h", "help"} & {*arguments}:
         sys.stdout.write(USAGE.replace("{typed}", typed("methods")) + "\n")
         return 0
-    try:
-        known = {"model": "", "encoders": ""}
-        for argument in arguments:
-            key, _, value = argument.partition("=")
-            if key not in known:
-                raise ConfigError(f"there is no key {key!r}", suggestion(key, known))
-            known[key] = value
-        if any(argument.startswith("encoders") for argument in arguments):
-            out.print(encoder_table(known["encoders"]))
-        else:
-            out.print(model_table(known["model"].split(",") if known["model"] else model_names(), out))
-    except LamellaError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+    known = {"model": "", "encoders": ""}
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key not in known:
+            raise ConfigError(f"there is no key {key!r}", suggestion(key, known))
+        known[key] = value
+    if any(argument.startswith("encoders") for argument in arguments):
+        out.print(encoder_table(known["encoders"]))
+    else:
+        out.print(model_table(known["model"].split(",") if known["model"] else model_names(), out))
     return 0
 
 

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from lamella.commands.understood import rule_of, understood
 from lamella.config import plugins
 from lamella.config.check import as_yaml, build, is_foreign, targets
-from lamella.config.schema import Config, PrepareData, Target
+from lamella.config.schema import Config, MeasureKeys, PrepareData, Score, Target
 from lamella.console import counting
 from lamella.data.audit.audit import audit
 from lamella.data.audit.report import raise_errors
@@ -34,6 +34,7 @@ from lamella.splits import require_sound
 
 if TYPE_CHECKING:  # imported below where they are needed: they take seconds, which an audit can spare
     from lamella.data.loaders.datamodule import SegmentationDataModule
+    from lamella.evaluation.image_scores import ScoreSettings
     from lamella.inference.segmenter import Segmenter
     from lamella.inference.settings import OperatingPoint
     from lamella.training.task import SegmentationTask
@@ -55,7 +56,7 @@ def made(node: Target, kind: type[Kind], *arguments: Any, **offered: Any) -> Kin
     return result
 
 
-def foreign(cfg: Config) -> set[str]:
+def foreign(cfg: Config | Score) -> set[str]:
     """The modules of a user's own that a configuration takes functions from."""
     named = plugins.load(cfg.plugins)
     owners = {plugins.owner(node.target, named) for node in targets(cfg).values() if is_foreign(node)}
@@ -93,8 +94,9 @@ def sound(data: PreparedData, out: Console) -> PreparedData:
     return data
 
 
-def read(cfg: Config | PrepareData) -> Dataset:
+def read(cfg: Config | PrepareData | Score) -> Dataset:
     """The data set that `cfg.dataset` names. Raises ConfigError where the two contradict each other."""
+    assert cfg.dataset is not None
     dataset = made(cfg.dataset, Dataset)
     if is_foreign(cfg.dataset):
         _require_samples(dataset, cfg.dataset.target)
@@ -108,8 +110,9 @@ def read(cfg: Config | PrepareData) -> Dataset:
     return dataset
 
 
-def parted(cfg: Config | PrepareData, dataset: Dataset) -> Split:
+def parted(cfg: Config | PrepareData | Score, dataset: Dataset) -> Split:
     """The split of a data set's samples by `cfg.dataset.split`; a user's own is looked at."""
+    assert cfg.dataset is not None
     split = made(cfg.dataset.split, Split, dataset.samples)
     if is_foreign(cfg.dataset.split):
         require_sound(split, dataset.samples, cfg.dataset.split.target)
@@ -117,7 +120,7 @@ def parted(cfg: Config | PrepareData, dataset: Dataset) -> Split:
 
 
 def audited(
-    cfg: Config | PrepareData,
+    cfg: Config | PrepareData | Score,
     dataset: Dataset,
     split: Split,
     out: Console,
@@ -135,14 +138,22 @@ def audited(
         parts: those that are used.
         rule: by which the split was made; None: that of the configuration.
     """
-    offset = (float(cfg.dataset.offset[0]), float(cfg.dataset.offset[1]))
-    store = Store(Path(cfg.paths.cache) / "arrays", dataset.card, cfg.dataset.scale, offset, cfg.dataset.percentiles)
+    assert cfg.dataset is not None
+    store = store_of(cfg, dataset.card)
     with counting(out, "reading the data") as progress:
         report = audit(dataset, split, store, allow=cfg.dataset.allow, parts=parts, progress=progress)
     if rule is None:
         rule = rule_of(cfg.dataset.split.target, cfg.dataset.split.arguments, dataset.samples)
     out.print(understood(report, rule), markup=False, highlight=False)
     return PreparedData(dataset, split, store, report)
+
+
+def store_of(cfg: Config | PrepareData | Score, card: DatasetCard) -> Store:
+    """The arrays of a data set, as `cfg.dataset` has a network take them."""
+    keys = cfg.dataset
+    assert keys is not None
+    offset = (float(keys.offset[0]), float(keys.offset[1]))
+    return Store(Path(cfg.paths.cache) / "arrays", card, keys.scale, offset, keys.percentiles)
 
 
 def _require_samples(dataset: Dataset, name: str) -> None:
@@ -222,19 +233,29 @@ def identity(cfg: Config, data: PreparedData, hardware: Hardware, sweep: str | N
     """The tags of a run: see `lamella.tracking.provenance.identity`."""
     from lamella.tracking import provenance
 
-    scoring: dict[str, Any] = {
-        "resolution": "full",
-        "threshold": "chosen on validation" if cfg.score.choose_threshold else cfg.inference.arguments["threshold"],
-        "averaging": "mean over images",
-        "rules": RULES,
-        **{name: getattr(cfg.score, name) for name in ("resized", "tolerance", "tolerance_nm")},
-        "smallest": cfg.score.min_cell_size,  # under the names that kept runs have
-        "neck": cfg.score.split_neck,
-    }
+    threshold = "chosen on validation" if cfg.score.choose_threshold else cfg.inference.arguments["threshold"]
     sha256 = hashlib.sha256(as_yaml(cfg, sort_keys=True).encode()).hexdigest()
     return provenance.identity(
-        data, config_sha256=sha256, scoring=scoring, hardware=hardware, sweep=sweep, modules=foreign(cfg)
+        data,
+        config_sha256=sha256,
+        scoring=scoring(cfg.score, threshold),
+        hardware=hardware,
+        sweep=sweep,
+        modules=foreign(cfg),
     )
+
+
+def scoring(keys: MeasureKeys, threshold: object) -> dict[str, Any]:
+    """How images are scored: the entries of a protocol, beside data, split and device."""
+    return {
+        "resolution": "full",
+        "threshold": threshold,
+        "averaging": "mean over images",
+        "rules": RULES,
+        **{name: getattr(keys, name) for name in ("resized", "tolerance", "tolerance_nm")},
+        "smallest": keys.min_cell_size,  # under the names that kept runs have
+        "neck": keys.split_neck,
+    }
 
 
 def test(
@@ -247,12 +268,35 @@ def test(
     heading: str,
     out: Console,
 ) -> dict[str, float]:
-    """The scores of the test images: see `lamella.evaluation.evaluator.evaluate_test`."""
+    """The scores of the test images as a network predicts them: see `lamella.evaluation.evaluator.evaluate_test`."""
+    from lamella.data.loaders.crops import whole
     from lamella.evaluation.evaluator import evaluate_test
+    from lamella.inference.whole_images import predict_images
+
+    batches = whole(data.split.test, data.store, ahead=hardware.device.type == "cuda")
+    predicted = predict_images(segmenter, batches, hardware, tta=segmenter.inference.tta)
+    with counting(out, "scoring the test images") as say:
+        scores = evaluate_test(
+            data,
+            predicted,
+            operating_point,
+            score_settings(cfg, data.dataset.card),
+            folder,
+            probabilities=segmenter.gives_probabilities,
+            heading=heading,
+            shown=cfg.tracking.figures,
+            progress=say,
+        )
+    return scores | {"model/parameters": sum(p.numel() for p in segmenter.network.parameters())}
+
+
+def score_settings(cfg: Config | Score, card: DatasetCard) -> "ScoreSettings":
+    """How images of a data set are scored."""
     from lamella.evaluation.image_scores import ScoreSettings
 
-    card, keys = data.dataset.card, cfg.score
-    settings = ScoreSettings(
+    keys = cfg.score
+    assert cfg.dataset is not None
+    return ScoreSettings(
         num_classes=len(card.class_names),
         objects=card.objects,
         spacing_nm=card.spacing_nm,
@@ -264,8 +308,3 @@ def test(
         resized=keys.resized,
         failure=keys.failure,
     )
-    shown = cfg.tracking.figures
-    with counting(out, "scoring the test images") as say:
-        return evaluate_test(
-            data, segmenter, operating_point, settings, hardware, folder, heading=heading, shown=shown, progress=say
-        )

@@ -13,10 +13,10 @@ from lamella.metrics.catalogue import lookup
 _UNKNOWN = "not known"
 
 
-def title(card: DatasetCard, model: str, seed: int) -> str:
+def title(card: DatasetCard, model: str, seed: int | None) -> str:
     """What stands above every figure and table of a run; a phantom is always called one."""
     phantom = "PHANTOM (generated images) · " if card.phantom else ""
-    return f"{phantom}{card.title} · {model}, seed {seed}"
+    return f"{phantom}{card.title} · {model}" + ("" if seed is None else f", seed {seed}")
 
 
 def summary_line(heading: str, parameters: int, hardware: Hardware) -> str:

@@ -12,23 +12,19 @@ from types import FrameType
 
 from lamella.config import paths
 from lamella.config.words import suggestion
-from lamella.errors import ConfigError, LamellaError
+from lamella.errors import ConfigError
 
 _HOST = "127.0.0.1"
 _PATIENCE_S = 10  # for what the server still does when it is asked to end
 
 
 def run(arguments: list[str]) -> int:
-    """The exit code, once the server has ended: 0 after Ctrl-C."""
+    """The exit code, once the server has ended: 0 after Ctrl-C. Raises ConfigError."""
     if {"--help", "-h"} & {*arguments}:
         sys.stdout.write(_usage())
         return 0
-    try:
-        port, store = _options(arguments)
-        _require_free(port)
-    except LamellaError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+    port, store = _options(arguments)
+    _require_free(port)
     empty = "" if store.exists() else f" (none yet: `{paths.typed('demo')}` makes one)"
     store.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.write(
@@ -41,17 +37,21 @@ def run(arguments: list[str]) -> int:
 
 def _options(arguments: list[str]) -> tuple[int, Path]:
     """The port and the store's file. Raises ConfigError."""
-    known = {"port": "5000", "store": ""}
+    known = {"port": "5000", "tracking.uri": ""}
     for argument in arguments:
         key, _, value = argument.partition("=")
+        key = "tracking.uri" if key == "store" else key  # its name in earlier versions
         if key not in known:
             raise ConfigError(f"there is no key {key!r}", suggestion(key, known))
-        known[key] = value
+        known[key] = paths.at_home(value)
+    uri = known["tracking.uri"]
+    if uri.startswith(("http://", "https://")):
+        raise ConfigError(f"{uri} is a server, which shows its runs itself", "Open that address in a browser.")
     if not (known["port"].isdecimal() and 0 < int(known["port"]) < 2**16):
         raise ConfigError(f"port must be a whole number, at least 1 and at most 65535; got {known['port']!r}")
-    store = Path(known["store"].removeprefix("sqlite:///")).absolute() if known["store"] else paths.store_file()
-    if known["store"] and not store.is_file():
-        raise ConfigError(f"there is no store {store}", "Write store=FILE.db, the file of `tracking.uri`.")
+    store = Path(uri.removeprefix("sqlite:///")).absolute() if uri else paths.store_file()
+    if uri and not store.is_file():
+        raise ConfigError(f"there is no store {store}", "Write tracking.uri=sqlite:///FILE.db, as for other commands.")
     return int(known["port"]), store
 
 
@@ -74,14 +74,15 @@ def _usage() -> str:
 
   {paths.typed("ui"):<30} the runs, where commands keep them
   {_typed("port", 5001):<30} at another port than 5000
-  {_typed("store", "file.db"):<30} the runs of another store
+  {_typed("tracking.uri", "sqlite:///file.db"):<30} the runs of another store
 """
 
 
 def _typed(key: str, value: object) -> str:
     """The command with an option, as the user types it: `lamella ui port=5001`, `make ui PORT=5001`."""
-    ui = paths.typed("ui")
-    return f"{ui} {key.upper() if ui.startswith('make') else key}={value}"
+    if (ui := paths.typed("ui")).startswith("make"):
+        return f"{ui} {'STORE' if key == 'tracking.uri' else key.upper()}={value}"
+    return f"{ui} {key}={value}"
 
 
 def _serve(port: int, store: Path) -> int:

@@ -11,6 +11,7 @@ from lamella.data.io.decode import metadata
 from lamella.data.io.read import header
 from lamella.data.types import IGNORE, PARTS, Sample
 from lamella.errors import DataError
+from lamella.splits import suited
 
 _SIZES = 3  # are listed; of more the smallest and the largest are
 _PARTS = {"train": "train", "val": "validation", "test": "test"}
@@ -27,6 +28,7 @@ def understood(report: Report, rule: str) -> str:
     if report.looked:
         lines += [("", _pixels(report)), *_classes(report), *_objects(report)]
     lines.append(("split", _split(report, rule)))
+    lines += [("found" if n == 0 else "", note) for n, note in enumerate(report.dataset.card.notes)]
     return "\n".join(f"{name:9}{text}" for name, text in lines)
 
 
@@ -36,10 +38,8 @@ def rule_of(target: str, keys: Mapping[str, Any], samples: Sequence[Sample]) -> 
     if not target.startswith("lamella."):
         return f"by {target}"
     if name == "found":
-        stacks = {sample.stack for sample in samples}
-        name = "published" if all(sample.part for sample in samples) else "hashed"
-        if name == "hashed" and len(stacks) == 1 and stacks != {""}:
-            name = "blocks"
+        function, keys = suited(samples, val=keys["val"], test=keys["test"], seed=keys["seed"])
+        name = function.__name__
     fold = f"fold {keys['fold']} of {keys['folds']}: " if name.endswith("_folds") else ""
     return fold + _rule(name.removesuffix("_folds"), keys, samples, bool(fold))
 
@@ -50,6 +50,8 @@ def _rule(name: str, keys: Mapping[str, Any], samples: Sequence[Sample], fold: b
     if name == "blocks":
         gap = keys.get("gap", 0)
         return "blocks of neighbouring sections, " + (f"{gap} left out between two" if gap else "without a gap")
+    if name == "published_stack":
+        return "as published; for validation the end of the stack that trains"
     if name == "published":
         carved = fold or not any(sample.part == "val" for sample in samples)
         return "as published" + (f"; for validation {drawn}" if carved else "")

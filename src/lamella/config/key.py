@@ -25,6 +25,7 @@ class Key:
         most: numbers must be at most this.
         choices: the only values allowed.
         length: how many items a list must have.
+        path: it is where a file or folder is: `~` is the home folder, and nothing is no place.
     """
 
     meaning: str
@@ -33,6 +34,7 @@ class Key:
     most: float = math.inf
     choices: tuple[str, ...] = ()
     length: int | None = None
+    path: bool = False
 
     def allowed(self) -> str:
         """The bounds in words; "" where there are none."""
@@ -51,6 +53,8 @@ class Key:
         if isinstance(value, (list, tuple)):
             return self.length in (None, len(value)) and all(self.allows(item) for item in value)
         if self.choices and value not in self.choices:
+            return False
+        if self.path and value == "":  # Python would take it for the folder one stands in
             return False
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return math.isfinite(value) and self.above < value and self.least <= value <= self.most

@@ -34,6 +34,18 @@ def store_file() -> Path:
     return home() / "mlflow" / "lamella.db"
 
 
+def data() -> Path:
+    """The folder of the data sets unless a key says otherwise: what LAMELLA_DATA names, else `data` below `home`."""
+    said = os.environ.get("LAMELLA_DATA")
+    return Path(said).expanduser().absolute() if said else home() / "data"
+
+
+def at_home(path: str) -> str:
+    """A path, or the address of an SQLite file, with the home folder in place of a `~` that it begins with."""
+    scheme = "sqlite:///" if path.startswith("sqlite:///") else ""
+    return scheme + os.path.expanduser(path.removeprefix(scheme))  # noqa: PTH111 - a Path would drop what ends in /
+
+
 def typed(command: str) -> str:
     """How a command is typed where this one was: `lamella train`, or in a checkout `python train.py`."""
     if CHECKOUT is None or sys.argv[0].startswith("lamella "):  # see lamella.cli.commands

@@ -116,7 +116,7 @@ def _module(name: str, key: str) -> str:
 
 
 def _file(name: str, key: str) -> str:
-    path = Path(name).absolute()
+    path = Path(name).expanduser().absolute()
     if not path.is_file():
         raise ConfigError(f"{key} names {name!r}, and there is no such file", f"You stand in {Path.cwd()}.")
     module = path.stem

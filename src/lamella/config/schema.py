@@ -117,7 +117,9 @@ class ModelKeys(Target):
     needed = ("in_channels", "num_classes")
 
     name: Annotated[str, Key("short name, for tables and run names")]
-    init_from: Annotated[str | None, Key("start from this run, checkpoint or state dict; null: from scratch")]
+    init_from: Annotated[
+        str | None, Key("start from this run, checkpoint or state dict; null: from scratch", path=True)
+    ]
     init_part: Annotated[Literal["whole", "encoder"], Key("what of it")]
 
 
@@ -153,26 +155,23 @@ class TrainerKeys:
 class StoreKeys:
     """`tracking`, for commands that read finished runs: where runs are kept."""
 
-    uri: Annotated[str, Key("MLflow tracking store: sqlite:////absolute/path.db or http://server")]
+    uri: Annotated[str, Key("MLflow tracking store: sqlite:////absolute/path.db or http://server", path=True)]
 
 
 @dataclass(frozen=True)
 class TrackingKeys(StoreKeys):
     """`tracking`, for training: where a run is kept, under which names, with how many pictures."""
 
-    artifacts: Annotated[str | None, Key("folder of a local store's files; null: the server decides")]
+    artifacts: Annotated[str | None, Key("folder of a local store's files; null: the server decides", path=True)]
     experiment: Annotated[str, Key("MLflow experiment")]
     run_name: Annotated[str, Key("name of the run")]
     figures: Annotated[int, Key("test images shown as figures", least=0)]
 
 
 @dataclass(frozen=True)
-class ScoreKeys:
-    """`score`: what is measured on whole images."""
+class MeasureKeys:
+    """`score`, for masks whoever made them: what is measured on whole images."""
 
-    choose_threshold: Annotated[
-        bool, Key("take the threshold that is best on the validation images, not inference.threshold (two classes)")
-    ]
     tolerance: Annotated[float, Key("pixels two outlines may lie apart and still be one (surface Dice)", least=0)]
     tolerance_nm: Annotated[float, Key("the same in nanometres, where a pixel's size is known", least=0)]
     min_cell_size: Annotated[int, Key("regions of fewer pixels are no cell", least=1)]
@@ -180,19 +179,28 @@ class ScoreKeys:
     failure: Annotated[
         float, Key("images with a lower Dice are counted as failures; changes no score", least=0, most=1)
     ]
-    seen: Annotated[bool, Key("also score the training images, logged under seen/")]
     resized: Annotated[
         int | None, Key("also score soft predictions resized to this square, as some papers do; null: no", least=16)
     ]
 
 
 @dataclass(frozen=True)
+class ScoreKeys(MeasureKeys):
+    """`score`, for training: what is measured on whole images, and which of them."""
+
+    choose_threshold: Annotated[
+        bool, Key("take the threshold that is best on the validation images, not inference.threshold (two classes)")
+    ]
+    seen: Annotated[bool, Key("also score the training images, logged under seen/")]
+
+
+@dataclass(frozen=True)
 class PathsKeys:
     """`paths`: folders. What a user types is relative to where they stand; see `config/paths.py` for defaults."""
 
-    data: Annotated[str, Key("holds em/ and blood/")]
-    cache: Annotated[str, Key("decoded images and phantoms")]
-    output: Annotated[str, Key("one folder a run: log and working files")]
+    data: Annotated[str, Key("holds em/ and blood/", path=True)]
+    cache: Annotated[str, Key("decoded images and phantoms", path=True)]
+    output: Annotated[str, Key("one folder a run: log and working files", path=True)]
 
 
 @dataclass(frozen=True)
@@ -222,12 +230,12 @@ class PrepareData:
     """All keys of `prepare_data`, which fetches and audits a data set."""
 
     dataset: DatasetKeys
-    archive: Annotated[str | None, Key("an archive on disk; null: fetch it from where it was published")]
+    archive: Annotated[str | None, Key("an archive on disk; null: fetch it from where it was published", path=True)]
     url: Annotated[str | None, Key("fetch the archive from this address (a mirror); null: the published one")]
     sha256: Annotated[str | None, Key("what the archive's SHA-256 must be; null: it is only said")]
     partial: Annotated[bool, Key("a part of the published data set is enough")]
     audit: Annotated[bool, Key("look into every image and mask, too")]
-    html: Annotated[str, Key("where the audit's page goes")]
+    html: Annotated[str, Key("where the audit's page goes", path=True)]
     timeout: Annotated[float, Key("seconds without a byte after which a connection is broken", above=0, most=3600)]
     retries: Annotated[int, Key("how often to try again without getting any further", least=0, most=100)]
     plugins: Plugins
@@ -239,8 +247,8 @@ class PrepareData:
 class TiffToPng:
     """All keys of `tiff_to_png`, which turns TIFF into PNG."""
 
-    input: Annotated[str, Key("a TIFF file, a folder of them, or a glob in quotes")]
-    output: Annotated[str, Key("folder for the PNG files; made where it is missing")]
+    input: Annotated[str, Key("a TIFF file, a folder of them, or a glob in quotes", path=True)]
+    output: Annotated[str, Key("folder for the PNG files; made where it is missing", path=True)]
     axes: Annotated[str | None, Key("axes of files that do not say themselves, such as ZYX or CYX")]
     eight_bit: Annotated[bool, Key("scale to 8 bits by range or percentiles; false: 16 bits stay 16 bits")]
     range: Annotated[Any, Key("levels that become 0 and 255: [low,high], or minmax of each file; null: none")]
@@ -268,6 +276,33 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class MasksTrackingKeys(StoreKeys):
+    """`tracking`, for masks that were made elsewhere: where their run is kept."""
+
+    artifacts: Annotated[str | None, Key("folder of a local store's files; null: the server decides")]
+    experiment: Annotated[str | None, Key("MLflow experiment; null: that of `run`, or the data set's name")]
+    figures: Annotated[int, Key("test images shown as figures", least=0)]
+
+
+@dataclass(frozen=True)
+class Score:
+    """All keys of `score`, which scores masks that were made elsewhere."""
+
+    masks: Annotated[str, Key("folder of masks for the test images, named as these; or one stack")]
+    masks_suffix: Annotated[str, Key("what the stems of masks end in: _cp_masks where a.tif has a_cp_masks.png")]
+    name: Annotated[str, Key("of what made the masks: the model's name in every table")]
+    instances: Annotated[bool | None, Key("each value is one object; false: a class; null: as is plain")]
+    classes: Annotated[dict[Any, Any] | None, Key("{name: mask value or colour, ...} of the masks; null: as is plain")]
+    run: Annotated[str | None, Key("a finished run whose dataset, split and score.* are taken; instead of `dataset`")]
+    dataset: DatasetKeys | None
+    score: MeasureKeys
+    plugins: Plugins
+    tracking: MasksTrackingKeys
+    paths: PathsKeys
+    debug: Annotated[bool, Key("show tracebacks")]
+
+
+@dataclass(frozen=True)
 class Compare:
     """All keys of `compare`, which compares finished runs."""
 
@@ -283,15 +318,34 @@ class Compare:
         float | None, Key("Dice below which an image failed; null: the runs' score.failure", least=0, most=1)
     ]
     cases: Annotated[int, Key("worst, typical and best images shown, each", least=0)]
-    output: Annotated[str, Key("folder of the reports")]
+    output: Annotated[str, Key("folder of the reports", path=True)]
     tracking: StoreKeys
+    paths: PathsKeys
+    debug: Annotated[bool, Key("show tracebacks")]
+
+
+@dataclass(frozen=True)
+class Review:
+    """All keys of `review`, which finds labels to look at again."""
+
+    experiment: Annotated[str | None, Key("the MLflow experiment whose runs judge the labels of their test images")]
+    runs: Annotated[list[str] | None, Key("or these runs, by their ids: one a fold")]
+    filter: Annotated[str | None, Key("only runs that MLflow's filter language says; null: all")]
+    tolerance: Annotated[float, Key("pixels from a label's outline up to which nothing is a fault", least=0)]
+    cases: Annotated[int, Key("objects shown with pictures, the most doubtful first", least=1, most=1000)]
+    plugins: Plugins
+    trust: Annotated[list[str], Key("the same, for what the runs' checkpoints name; on the command line alone")]
+    tracking: StoreKeys
+    paths: PathsKeys
     debug: Annotated[bool, Key("show tracebacks")]
 
 
 SCHEMAS: dict[str, type] = {
     "train": Config,
     "evaluate": Evaluate,
+    "score": Score,
     "compare": Compare,
+    "review": Review,
     "prepare_data": PrepareData,
     "tiff_to_png": TiffToPng,
 }

@@ -76,7 +76,8 @@ def in_words(kind: Any, key: Key) -> str:
     """Type and bounds in a user's words: "a whole number or null, at least 1"."""
     if key.choices:
         return key.allowed() + (" or null" if type(None) in typing.get_args(kind) else "")
-    return ", ".join(filter(None, (_type_name(kind), key.allowed())))
+    names = _type_name(kind).replace("text", "a path") if key.path else _type_name(kind)
+    return ", ".join(filter(None, (names, key.allowed())))
 
 
 def _hint(path: str, schema: type) -> Any:

@@ -2,12 +2,15 @@
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from lamella.data.cache.arrays import Store
 from lamella.data.cache.facts import Facts
 from lamella.data.io.labels import meaning
 from lamella.data.types import Dataset, ImageRef, Split
+
+_NAMED = 5  # ids of images that are named; more are counted
 
 
 def manifest(dataset: Dataset, split: Split, store: Store) -> list[dict[str, Any]]:
@@ -29,6 +32,38 @@ def manifest(dataset: Dataset, split: Split, store: Store) -> list[dict[str, Any
     ]
 
 
+class Changes(NamedTuple):
+    """In what two manifests differ: ids of images with another image file or mask, and of those that one lacks."""
+
+    images: tuple[str, ...]
+    masks: tuple[str, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return any(map(len, self))
+
+    def __str__(self) -> str:
+        said = (
+            _some(self.masks, "mask differs", "masks differ"),
+            _some(self.images, "image differs", "images differ"),
+            _some(self.added, "image is new", "images are new"),
+            _some(self.removed, "image is gone", "images are gone"),
+        )
+        return "; ".join(filter(None, said)) or "their files are the same"
+
+
+def changes(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> Changes:
+    """What differs from one manifest to another, by the content of files: neither names nor parts matter."""
+    old, new = ({row["id"]: row for row in rows} for rows in (before, after))
+
+    def differing(what: str) -> tuple[str, ...]:
+        return tuple(id_ for id_ in old if id_ in new and _content(old[id_][what]) != _content(new[id_][what]))
+
+    added, removed = ([id_ for id_ in some if id_ not in others] for some, others in ((new, old), (old, new)))
+    return Changes(differing("image"), differing("mask"), tuple(added), tuple(removed))
+
+
 def data_sha256(dataset: Dataset, store: Store) -> str:
     """One hash over the ids, files and mask values of all samples; file paths do not enter it. Raises DataError."""
     files = [[s.id, *(_identity(ref, store.facts) for ref in (s.image, s.mask))] for s in dataset.samples]
@@ -43,6 +78,20 @@ def split_sha256(split: Split) -> str:
 def split_ids(split: Split) -> dict[str, list[str]]:
     """The ids of train, val and test, as split.json holds them."""
     return {part: [s.id for s in samples] for part, samples in vars(split).items()}
+
+
+def _content(file: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells a file of a manifest from another: its hash, and what of it is meant."""
+    others = [other["sha256"] for other in file.get("others", ())]
+    return file["sha256"], file["page"], file.get("inside"), others
+
+
+def _some(ids: Sequence[str], one: str, many: str) -> str:
+    """Such as "2 masks differ (a, b)"; nothing of none."""
+    if not ids:
+        return ""
+    named = ", ".join(ids[:_NAMED]) + (", ..." if len(ids) > _NAMED else "")
+    return f"{len(ids)} {one if len(ids) == 1 else many} ({named})"
 
 
 def _identity(ref: ImageRef, facts: Facts) -> list[Any]:

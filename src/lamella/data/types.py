@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from lamella.plaintext import printable
+
 if TYPE_CHECKING:
     import torch  # takes seconds, which what only reads files need not wait for
 
@@ -40,7 +42,7 @@ class ImageRef:
         return self.path, *self.others
 
     def __str__(self) -> str:
-        text = str(self.path)
+        text = printable(str(self.path))
         if self.inside is not None:
             text += f":{self.inside}"
         if self.page is not None:

@@ -1,6 +1,6 @@
-"""The test: a trained network on test images, its scores, the table of them and pictures."""
+"""The test: what is predicted of test images, its scores, the table of them and pictures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -8,26 +8,25 @@ import numpy.typing as npt
 import pandas as pd
 
 from lamella.data.io.read import Bytes
-from lamella.data.loaders.crops import whole
 from lamella.data.prepared import PreparedData
 from lamella.data.types import IGNORE
 from lamella.evaluation import error_maps, scores
-from lamella.evaluation.image_scores import Numbered, ScoreSettings
-from lamella.hardware import Hardware
-from lamella.inference.segmenter import Segmenter
+from lamella.evaluation.image_scores import ScoreSettings
 from lamella.inference.settings import OperatingPoint
+from lamella.inference.whole_images import Predicted
 from lamella.metrics import calibration
+from lamella.plaintext import write_csv
 from lamella.plots import run as figures
 
 
 def evaluate_test(
     data: PreparedData,
-    segmenter: Segmenter,
-    operating_point: OperatingPoint,
+    predicted: Iterable[Predicted],
+    operating_point: OperatingPoint | None,
     settings: ScoreSettings,
-    hardware: Hardware,
     folder: Path,
     *,
+    probabilities: bool,
     heading: str,
     shown: int,
     progress: Callable[[int, int], None],
@@ -36,9 +35,10 @@ def evaluate_test(
 
     Args:
         data: its `split.test` is scored.
-        segmenter: on the hardware's device, with the operating point's threshold.
-        operating_point: chosen on the validation images.
+        predicted: whole images, one for each sample of the test, in their order.
+        operating_point: chosen on the validation images; None where nothing was chosen.
         folder: the run's files.
+        probabilities: whether what was predicted says how sure it is; else it is masks alone.
         heading: stands above every figure.
         shown: how many test images are drawn, from the worst to the best.
         progress: called with the number of images done, and of all; in threads.
@@ -47,45 +47,47 @@ def evaluate_test(
     predictions: dict[int, Bytes] = {}
     confusions: list[npt.NDArray[np.int64]] = []
 
-    def each(place: int, truth: Bytes, predicted: Bytes) -> None:
-        error_maps.write(folder, scores.case(place), data.store.full_image(samples[place]), truth, predicted)
-        confusions.append(confusion_of(truth, predicted, len(names)))
-        predictions[place] = predicted
+    def each(place: int, truth: Bytes, classes: Bytes) -> None:
+        error_maps.write(folder, scores.case(place), data.store.full_image(samples[place]), truth, classes)
+        confusions.append(confusion_of(truth, classes, len(names)))
+        predictions[place] = classes
         progress(len(predictions), len(samples))
 
-    batches = whole(samples, data.store, ahead=hardware.device.type == "cuda")
-    temperature = operating_point.temperature
+    point = operating_point or _nothing_chosen(settings.objects)
     scored = scores.score_images(
-        segmenter,
-        batches,
-        hardware,
+        predicted,
         settings,
         samples=samples,
-        temperature=temperature,
+        temperature=point.temperature if probabilities else None,
         each=each,
-        numbered=lambda place: Numbered(data.store.objects(samples[place])),
+        true_objects=lambda place: data.store.objects(samples[place]),
     )
-    found = scores.columns(scored, names, operating_point.neurite_threshold)
+    found = scores.columns(scored, names, point.neurite_threshold)
     values = scores.summary(scored, found, names, settings)
-    values["time/test_images_per_s"] = scored.images_per_s
-    values["model/parameters"] = sum(p.numel() for p in segmenter.network.parameters())
-    values["test/threshold"] = operating_point.threshold
-    if operating_point.neurite_threshold is not None:
-        values["test/v_rand/threshold"] = operating_point.neurite_threshold
+    if operating_point is not None:
+        values["time/test_images_per_s"] = scored.images_per_s
+        values["test/threshold"] = point.threshold
+    if point.neurite_threshold is not None:
+        values["test/v_rand/threshold"] = point.neurite_threshold
         values |= scores.oracle(scored)
     (folder / "scores").mkdir(parents=True)
-    pd.DataFrame(scores.rows(scored, found)).to_csv(folder / "scores" / "test.csv", index=False)
+    write_csv(pd.DataFrame(scores.rows(scored, found)), folder / "scores" / "test.csv")
     if cell_rows := scores.cell_rows(scored):
-        pd.DataFrame(cell_rows).to_csv(folder / "scores" / "cells.csv", index=False)
+        write_csv(pd.DataFrame(cell_rows), folder / "scores" / "cells.csv")
     confusion = np.sum(confusions, axis=0)
     figures.confusion_matrix(folder / "figures" / "confusion_matrix.png", confusion, names, heading)
     if histograms := scored.histograms():
-        values["calibration/temperature"] = temperature
+        values["calibration/temperature"] = point.temperature
         table = reliability(histograms)
-        table.to_csv(folder / "scores" / "reliability.csv", index=False)
-        figures.reliability(folder / "figures" / "reliability.png", table, temperature, heading)
+        write_csv(table, folder / "scores" / "reliability.csv")
+        figures.reliability(folder / "figures" / "reliability.png", table, point.temperature, heading)
     _draw(data, found["dice"], predictions, folder / "figures", heading, shown)
     return values
+
+
+def _nothing_chosen(objects: str) -> OperatingPoint:
+    """That of masks, in which any threshold finds the same."""
+    return OperatingPoint(0.5, 1.0, 0.5 if objects == "neurites" else None)
 
 
 def reliability(histograms: tuple[calibration.Histogram, ...]) -> pd.DataFrame:

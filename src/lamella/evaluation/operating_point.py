@@ -34,7 +34,7 @@ def select(
         DataError: no validation image has what a threshold is to be chosen by.
     """
     counts, samples, rand = [], [], []
-    for there, probability, _ in predict_images(segmenter, batches, hardware, tta=segmenter.inference.tta):
+    for there, probability, *_ in predict_images(segmenter, batches, hardware, tta=segmenter.inference.tta):
         map_, truth, valid = (each[0].cpu().numpy() for each in (probability, there.mask, there.valid))
         if segmenter.gives_probabilities:
             samples.append(calibration.logit_sample(map_, truth, valid))

@@ -14,13 +14,13 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from lamella.data.io.masks import Objects
 from lamella.data.io.read import Bytes
 from lamella.data.types import IGNORE, Batch, Sample
-from lamella.evaluation.image_scores import NOT_NUMBERED, ImageScores, Numbered, ScoreSettings, score_image
+from lamella.evaluation.image_scores import ImageScores, Numbered, ScoreSettings, score_image
 from lamella.evaluation.pooled import pooled_scores
-from lamella.hardware import Hardware, processors
-from lamella.inference.segmenter import Segmenter
-from lamella.inference.whole_images import predict_images
+from lamella.hardware import processors
+from lamella.inference.whole_images import Predicted, certain
 from lamella.metrics import calibration, cells, neurites
 from lamella.metrics.catalogue import beside, lookup
 from lamella.metrics.image_counts import ImageCounts
@@ -71,50 +71,46 @@ class TestScores:
 
 
 def score_images(
-    segmenter: Segmenter,
-    batches: Iterable[Batch],
-    hardware: Hardware,
+    predicted: Iterable[Predicted],
     settings: ScoreSettings,
     *,
     samples: Sequence[Sample],
-    temperature: float,
+    temperature: float | None,
     each: Callable[[int, Bytes, Bytes], None],
-    numbered: Callable[[int], Numbered] = lambda _place: NOT_NUMBERED,
+    true_objects: Callable[[int], Objects | None] = lambda _place: None,
 ) -> TestScores:
     """Counts and measures of every image, each predicted once.
 
     Args:
-        segmenter: on the hardware's device; its settings say whether views are averaged.
-        batches: whole images, one a batch.
-        samples: the images of the batches, in their order.
-        temperature: of the operating point.
+        predicted: whole images, predicted when they are asked for.
+        samples: the same images, in their order.
+        temperature: of the operating point; None for masks without probabilities.
         each: called with every image's place, truth and predicted classes, (H, W); in threads.
-        numbered: an image's place -> its single objects; in threads.
+        true_objects: an image's place -> the ids of its objects, None where none are told apart; in threads.
     """
     counts = ImageCounts([sample.id for sample in samples])
     sums, seconds = [], 0.0
     measured: list[Future[ImageScores]] = []
 
-    def look(place: int, map_: Floats, predicted: Bytes, truth: Bytes, valid: Mask) -> ImageScores:
-        each(place, np.where(valid, truth, IGNORE).astype(np.uint8), predicted)
-        tempered = temperature if segmenter.gives_probabilities else None
-        return score_image(map_, predicted, truth, valid, settings, tempered, numbered(place))
+    def look(place: int, map_: Floats, found: Bytes, objects: Objects | None, truth: Bytes, valid: Mask) -> ImageScores:
+        each(place, np.where(valid, truth, IGNORE).astype(np.uint8), found)
+        numbered = Numbered(true_objects(place), objects)
+        return score_image(map_, found, truth, valid, settings, temperature, numbered)
 
-    found = predict_images(segmenter, batches, hardware, tta=segmenter.inference.tta)
     waiting, held = deque[tuple[Future[ImageScores], int]](), 0
     # scipy and scikit-image let go of the interpreter: the network goes on.
     with ThreadPoolExecutor(processors()) as pool:
-        for place, (there, probability, began) in enumerate(found):
-            classes = segmenter.classes(probability)
+        for place, (there, probability, classes, began, objects) in enumerate(predicted):
             counts.update(there.id, count(classes, there.mask, there.valid, settings.num_classes))
             if settings.resized is not None:
-                soft = probability if segmenter.gives_probabilities else classes[:, None]  # there is but a mask
+                soft = probability if temperature is not None else certain(classes, settings.num_classes)
                 sums.append(_resized_sums(soft, there, settings.resized))
-            predicted = classes[0].cpu().numpy()  # waits for the device
+            found = classes[0].cpu().numpy()  # waits for the device
             seconds += time.perf_counter() - began
             map_, truth, valid = (tensor[0].cpu().numpy() for tensor in (probability, there.mask, there.valid))
-            measured.append(pool.submit(look, place, map_, predicted, truth, valid))
-            waiting.append((measured[-1], sum(each.nbytes for each in (map_, predicted, truth, valid))))
+            measured.append(pool.submit(look, place, map_, found, objects, truth, valid))
+            arrays = [map_, found, truth, valid, *([] if objects is None else [objects])]
+            waiting.append((measured[-1], sum(array.nbytes for array in arrays)))
             held += waiting[-1][1]
             while held > _MOST_WAITING:
                 oldest, size = waiting.popleft()

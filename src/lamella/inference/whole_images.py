@@ -1,12 +1,15 @@
 """The one loop that predicts whole images: for validation's choices, the test, any later evaluation and `Model`."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 
+from lamella.data.io.labels import Labels
+from lamella.data.io.masks import Objects
 from lamella.data.types import Batch
 from lamella.hardware import Hardware, whole_float32
 from lamella.inference.segmenter import Segmenter
@@ -15,17 +18,21 @@ from lamella.metrics.pixels import ImageTable, count
 
 
 class Predicted(NamedTuple):
-    """One whole image and what the network says of it.
+    """One whole image and what is said of it, by a network or by a mask that was made elsewhere.
 
     Attributes:
         there: the batch on the device.
         probability: float32 (1, K', H, W) at the size of its truth, on the device.
+        classes: uint8 (1, H, W), class ids, on the device.
         began: when the image was handed to the network, by `time.perf_counter`.
+        objects: the ids of single objects (H, W), 0 for none; None where none are told apart.
     """
 
     there: Batch
     probability: torch.Tensor
+    classes: torch.Tensor
     began: float
+    objects: Objects | None = None
 
 
 def predict_image(
@@ -54,7 +61,32 @@ def predict_images(
         began = time.perf_counter()
         image, mask, valid = (tensor.to(hardware.device) for tensor in (batch.image, batch.mask, batch.valid))
         there = Batch(image, mask, valid, batch.id)
-        yield Predicted(there, predict_image(segmenter, image, size_of(batch), hardware, tta=tta), began)
+        probability = predict_image(segmenter, image, size_of(batch), hardware, tta=tta)
+        yield Predicted(there, probability, segmenter.classes(probability), began)
+
+
+def given_images(
+    batches: Iterable[Batch], mask_of: Callable[[str], Labels], *, num_classes: int
+) -> Iterator[Predicted]:
+    """Whole images, one a batch, with masks that were made elsewhere, as `predict_images` gives them.
+
+    Args:
+        batches: whole images, one a batch.
+        mask_of: the id of an image -> its mask, of the size of its truth, every pixel of a class.
+        num_classes: background included.
+    """
+    for batch in batches:
+        began = time.perf_counter()
+        mask = mask_of(batch.id[0])
+        classes = torch.from_numpy(mask.classes.copy())[None]
+        yield Predicted(batch, certain(classes, num_classes), classes, began, mask.objects)
+
+
+def certain(classes: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Class ids (B, H, W) as probabilities (B, K', H, W) that leave no doubt: 1 for the class of a pixel, else 0."""
+    if num_classes == 2:
+        return classes[:, None].float()
+    return F.one_hot(classes.long(), num_classes).movedim(-1, 1).float()
 
 
 def count_images(
@@ -68,8 +100,9 @@ def count_images(
 ) -> ImageTable:
     """The pixel counts of whole images, and nothing else; `ids` are theirs, the rest is as in `predict_images`."""
     counts = ImageCounts(ids)
-    for there, probability, _ in predict_images(segmenter, batches, hardware, tta=tta):
-        counts.update(there.id, count(segmenter.classes(probability), there.mask, there.valid, num_classes))
+    for each in predict_images(segmenter, batches, hardware, tta=tta):
+        there = each.there
+        counts.update(there.id, count(each.classes, there.mask, there.valid, num_classes))
     return counts.table()
 
 

@@ -18,8 +18,8 @@ from lamella.errors import ConfigError
 Channels = Annotated[int, Key("channels of the image", least=1)]
 Classes = Annotated[int, Key("classes, background included", least=2)]
 Encoder = Annotated[str, Key("an encoder of SMP's, or of timm's as tu-NAME")]
-EncoderWeights = Annotated[str | None, Key("null: from scratch; imagenet; or a file")]
-FileWeights = Annotated[str | None, Key("null: from scratch; or a file")]  # of the contracting path
+EncoderWeights = Annotated[str | None, Key("null: from scratch; imagenet; or a file", path=True)]
+FileWeights = Annotated[str | None, Key("null: from scratch; or a file", path=True)]  # of the contracting path
 
 
 def logits_of(num_classes: int) -> int:

@@ -16,7 +16,8 @@ from lamella.data.types import IGNORE
 from lamella.plots import overlays
 from lamella.plots.overlays import Colour, paint
 
-_STYLE: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False}
+_STYLE: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
+                          "text.parse_math": False}  # ids and names are shown as they are  # fmt: skip
 
 
 @mpl.rc_context(_STYLE)

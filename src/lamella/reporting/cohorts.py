@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lamella.data.manifest import changes
 from lamella.errors import StorageError
 from lamella.tracking import FinishedRun
 
@@ -36,6 +37,9 @@ RULES = "rules of undefined scores"
 
 OLDER = "older rules"
 """What stands there for runs that were kept before there were any."""
+
+MASKS = "masks"
+"""The kind of a run that scores masks which were made elsewhere: no network, so no device, precision or threshold."""
 
 # A protocol's entries that a reader would not understand by their names.
 _ENTRIES = {
@@ -155,6 +159,7 @@ def cohorts(found: Sequence[FinishedRun]) -> tuple[list[Cohort], list[str]]:
 
     Left out, each with a note: a run that repeats an earlier one's method and seed on the same protocol (the later
     one counts), an evaluation that repeats its own run's test, and a run that was scored by an older Lamella.
+    Masks that were made elsewhere stand in every cohort that agrees with them in all that their protocol says.
 
     Args:
         found: in the order in which they began.
@@ -166,11 +171,8 @@ def cohorts(found: Sequence[FinishedRun]) -> tuple[list[Cohort], list[str]]:
         StorageError: a run's scores cannot be read, or runs of one protocol were scored on unlike images.
     """
     notes: list[str] = []
-    by_protocol: dict[str, list[FinishedRun]] = {}
-    for run in found:
-        if run.tags.get("lamella.kind") != "comparison":
-            by_protocol.setdefault(run.tags["lamella.protocol"], []).append(run)
     result = []
+    by_protocol = _by_protocol([run for run in found if run.tags.get("lamella.kind") != "comparison"])
     for protocol, some in by_protocol.items():
         own = {run.run_id for run in some}
         runs = [run for run in some if run.tags.get("lamella.evaluates") not in own]
@@ -204,11 +206,40 @@ def by_method(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
     return result
 
 
+def _by_protocol(found: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
+    """The runs of each protocol; masks that were made elsewhere stand with all runs whose protocol has theirs in it."""
+    own = {run.run_id: json.loads(run.tags["lamella.protocol"]) for run in found}
+    of_masks = {run.run_id for run in found if run.tags.get("lamella.kind") == MASKS}
+    full = [run.run_id for run in found if run.run_id not in of_masks]
+    result: dict[str, list[FinishedRun]] = {}
+    for run in found:
+        protocols = [run.tags["lamella.protocol"]]
+        if run.run_id in of_masks:
+            fitting = [id_ for id_ in full if own[run.run_id].items() <= own[id_].items()]
+            protocols = [each.tags["lamella.protocol"] for each in found if each.run_id in fitting] or protocols
+        for protocol in dict.fromkeys(protocols):
+            result.setdefault(protocol, []).append(run)
+    return result
+
+
 def differences(cohorts: Sequence[Cohort]) -> list[str]:
     """The entries in which the protocols of cohorts differ, such as "device" or "data set"."""
     entries = [{"data set": each.dataset, **each.protocol} for each in cohorts]
     labels = dict.fromkeys(key for each in entries for key in each)
     return [label for label in labels if len({each.get(label) for each in entries}) > 1]
+
+
+def data_differences(cohorts: Sequence[Cohort]) -> list[str]:
+    """A sentence for each cohort of other data than the first one that is said of the same data set: what differs."""
+    first: dict[str, Cohort] = {}
+    sentences = []
+    for each in cohorts:
+        other = first.setdefault(each.dataset, each)
+        if each.protocol.get("data") != other.protocol.get("data"):
+            runs = [cohort.methods[0].runs[0] for cohort in (other, each)]
+            rows = [json.loads(run.fetch("data/manifest.json").read_text()) for run in runs]
+            sentences.append(f"Run {runs[1].run_id} is of other data than {runs[0].run_id}: {changes(*rows)}.")
+    return sentences
 
 
 def _method(label: str, runs: Sequence[FinishedRun], notes: list[str]) -> Method | None:
@@ -229,7 +260,8 @@ def _method(label: str, runs: Sequence[FinishedRun], notes: list[str]) -> Method
     if not by_seed:
         return None
     first = next(iter(by_seed.values()))
-    deterministic = first.metrics.get("model/parameters") == 0 and "model.seed" not in first.params
+    nothing_drawn = first.metrics.get("model/parameters") == 0 and "model.seed" not in first.params
+    deterministic = nothing_drawn or all(run.tags.get("lamella.kind") == MASKS for run in runs)
     return Method(label, tuple(by_seed[seed] for seed in sorted(by_seed)), deterministic)
 
 

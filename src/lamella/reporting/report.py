@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from lamella.plaintext import write_csv
 from lamella.plots.style import Picture
 from lamella.reporting import plots
 from lamella.reporting.cohorts import Cohort
@@ -116,12 +117,12 @@ def write(folder: Path, title: str, sections: Sequence[Section]) -> Path:
         place = _free(folder, each.cohort.dataset)
         place.mkdir()
         above, verdicts = heading(each), [each.on(pair) for pair in each.comparisons]
-        each.summary.to_csv(place / "table.csv", index=False)
+        write_csv(each.summary, place / "table.csv")
         (place / "table.md").write_text(
             "\n".join([*each.verdict, "", markdown(each.summary, above, each.notes)]), encoding="utf-8"
         )
         (place / "table.tex").write_text(latex(each.summary, above, each.notes), encoding="utf-8")
-        pairs_frame(each.comparisons).to_csv(place / "pairs.csv", index=False)
+        write_csv(pairs_frame(each.comparisons), place / "pairs.csv")
         (place / "pairs.md").write_text(pairs_markdown(each.comparisons, verdicts, each.score), encoding="utf-8")
     made = f"Lamella {__version__}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
     (folder / "report.html").write_text(page(title, sections, made), encoding="utf-8")

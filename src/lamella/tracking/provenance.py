@@ -26,7 +26,7 @@ def identity(
     *,
     config_sha256: str,
     scoring: Mapping[str, Any],
-    hardware: Hardware,
+    hardware: Hardware | None,
     sweep: str | None,
     modules: Iterable[str] = (),
 ) -> dict[str, str]:
@@ -36,7 +36,7 @@ def identity(
         data: of the run.
         config_sha256: of the configuration, its keys in a fixed order.
         scoring: how images are scored; with data, split, kind of device and precision it makes the protocol.
-        hardware: what the network computes on, and how exactly.
+        hardware: what the network computes on, and how exactly; None where no network does.
         sweep: the name shared by all jobs of a sweep; None outside one.
         modules: a user's own code that takes part.
     """
@@ -45,10 +45,9 @@ def identity(
         "data": data_sha256(data.dataset, data.store),
         "split": split_sha256(data.split),
         **scoring,
-        # Of cards the kind alone: two of one kind differ by far less than float32 and bfloat16 do.
-        "device": hardware.device.type,
-        "precision": hardware.precision,
     }
+    if hardware is not None:  # of cards the kind alone: two of one kind differ by far less than precisions do
+        protocol |= {"device": hardware.device.type, "precision": hardware.precision}
     tags = {
         "lamella.version": __version__,
         "lamella.git_commit": commit or "none",
@@ -57,11 +56,11 @@ def identity(
         "lamella.data_sha256": protocol["data"],
         "lamella.split_sha256": protocol["split"],
         "lamella.protocol": json.dumps(protocol),
-        "lamella.device": hardware.name,
-        "lamella.precision": hardware.precision,
         "lamella.phantom": str(data.dataset.card.phantom).lower(),
         "lamella.data_warnings": str(len(data.report.warnings)),
     }
+    if hardware is not None:
+        tags |= {"lamella.device": hardware.name, "lamella.precision": hardware.precision}
     if code_ := plugins.fingerprints(modules):
         tags["lamella.code"] = json.dumps(code_)
     return tags | ({"lamella.sweep": sweep} if sweep else {})

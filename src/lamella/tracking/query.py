@@ -12,6 +12,7 @@ import pandas as pd
 from lamella.config.paths import typed
 from lamella.errors import StorageError
 from lamella.metrics.catalogue import lookup
+from lamella.plaintext import from_cell
 from lamella.tracking.store import first_line, reported, require_store
 
 from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
@@ -46,6 +47,8 @@ class FinishedRun:
         # Ids and groups may spell "NA" or "null": only an empty cell is no value, and only where there are numbers.
         empty = {name: [""] for name in pd.read_csv(file, nrows=0).columns if name not in text}
         table = pd.read_csv(file, dtype=text, keep_default_na=False, na_values=empty)
+        for name in text.keys() & {*table.columns}:
+            table[name] = table[name].map(from_cell)
         return table.sort_values("id", ignore_index=True)
 
     def curve(self) -> pd.DataFrame:

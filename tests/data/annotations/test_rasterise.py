@@ -352,14 +352,30 @@ def test_a_composite_with_a_hole(put):
     assert np.array_equal(rasterise(put(archive(region), "a.zip"), SIZE).objects, WITH_HOLE)
 
 
-def test_regions_of_a_stack(put):
-    first, second = roi(np.array(SQUARE), position=1), roi(np.array(FAR), position=2)
-    everywhere = roi(np.array([[0, 6], [2, 6], [2, 8], [0, 8]]))
-    ref = put(archive(first, second, everywhere), "a.zip")
-    assert np.array_equal(rasterise(ImageRef(ref.path, 0), SIZE).objects > 0, box((1, 1, 5, 5), (6, 0, 8, 2)))
-    assert np.array_equal(rasterise(ImageRef(ref.path, 1), SIZE).objects > 0, box((1, 6, 3, 9), (6, 0, 8, 2)))
+@pytest.mark.parametrize("kind", ["imagej", "qupath"])
+def test_regions_of_a_stack(put, kind):
+    if kind == "imagej":
+        one, two = (roi(np.array(points), position=page) for page, points in ((1, SQUARE), (2, FAR)))
+        ref, single = put(archive(one, two), "a.zip"), put(archive(one, one), "b.zip")
+    else:
+        one, two = (
+            feature({**polygon(points), "plane": {"c": -1, "z": page, "t": 0}})
+            for page, points in enumerate((SQUARE, FAR))
+        )
+        ref, single = put([one, two], "a.geojson"), put([one, one], "b.geojson")
+    assert np.array_equal(rasterise(ImageRef(ref.path, 0), SIZE).objects, box((1, 1, 5, 5)))
+    assert np.array_equal(rasterise(ImageRef(ref.path, 1), SIZE).objects, box((1, 6, 3, 9)))
+    assert not rasterise(ImageRef(ref.path, 2), SIZE).objects.any()
+    assert rasterise(single, SIZE).names == ("", "")
     with pytest.raises(DataError, match="objects of 2 pages of a stack"):
         rasterise(ref, SIZE)
+
+
+def test_outlines_without_a_page_are_of_no_stack(put):
+    for ref in (put(archive(roi(np.array(SQUARE))), "a.zip"), put(labelme({"label": "cell", "points": SQUARE}))):
+        assert rasterise(ref, SIZE).objects.any()
+        with pytest.raises(DataError, match="is of no page, and the image is one of a stack"):
+            rasterise(ImageRef(ref.path, 0), SIZE)
 
 
 @pytest.mark.parametrize("kind", ["POINT", "LINE", "POLYLINE", "FREELINE", "ANGLE"])

@@ -1,6 +1,7 @@
 """A user's own images and masks: every layout, real files of all kinds, and every mistake named."""
 
 import functools
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,22 +9,27 @@ from dataclasses import replace
 import hydra
 import numpy as np
 import pytest
+import roifile
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from PIL import Image
+from scipy import ndimage
 
 from lamella.cli import main as cli
 from lamella.config.check import build, check
 from lamella.config.paths import CHECKOUT
+from lamella.data.audit.audit import audit
+from lamella.data.cache.arrays import Store
 from lamella.data.datasets.blood import blood
 from lamella.data.datasets.classes import Ignore, declared, found
 from lamella.data.datasets.em import em
 from lamella.data.datasets.folder import _natural
 from lamella.data.datasets.held import Held
+from lamella.data.io.labels import read_labels
 from lamella.data.io.read import mask_values, read_image, read_mask
-from lamella.data.types import IGNORE, ImageRef
+from lamella.data.types import IGNORE, ImageRef, Split
 from lamella.errors import ConfigError, DataError
 from lamella.splits import found as split_found
 
@@ -206,6 +212,24 @@ def test_stacks_give_a_sample_a_page(tmp_path):
     assert {(s.stack, s.place) for s in unrelated.samples} == {("", None)}
 
 
+def test_the_regions_of_a_stack_go_to_its_pages(tmp_path):
+    """As ImageJ's ROI Manager saves them: one archive a stack, each region with its slice."""
+    stack = write(tmp_path / "volume.tif", image(0, (12, 8, 9)))
+    regions = []
+    for page in range(12):
+        corners = (*np.array([(0, 0), (4, 0), (4, 4), (0, 4)]), page % 5, page % 4)
+        regions.append(roifile.ImagejRoi.frompoints(corners))
+        regions[-1].position = page + 1
+        regions[-1].name = f"{page + 1:04d}"
+    roifile.roiwrite(tmp_path / "rois.zip", regions)
+    dataset = opened(tmp_path, images=stack, masks=tmp_path / "rois.zip")
+    assert [(s.image.page, s.mask.page) for s in dataset.samples] == [(page, page) for page in range(12)]
+    for page, sample in enumerate(dataset.samples):
+        expected = np.zeros((8, 9), bool)
+        expected[page % 4 : page % 4 + 4, page % 5 : page % 5 + 4] = True
+        assert np.array_equal(read_labels(sample.mask, dataset.card, (8, 9)).objects == 1, expected)
+
+
 def test_folders_of_stacks_and_single_images(tmp_path):
     for name, shape in (("one", (3, 4, 5)), ("two", (2, 4, 5)), ("flat", (4, 5))):
         write(tmp_path / "i" / f"{name}.tif", image(0, shape))
@@ -314,6 +338,107 @@ def test_a_csv_that_is_not_there(tmp_path):
         opened(tmp_path, pairs=tmp_path / "nowhere.csv")
     with pytest.raises(DataError, match="cannot be read"):
         opened(tmp_path, pairs=tmp_path)
+
+
+# --- neighbouring sections in files of their own ----------------------------------------------------------
+
+
+def test_sections_in_files_of_their_own_are_split_in_blocks_and_audited(tmp_path):
+    volume = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(20, 64, 64)), (1.5, 3, 3))
+    for number, section in enumerate(volume):
+        write(tmp_path / "i" / f"cut_{number:02d}.png", np.clip(128 + 900 * section, 0, 255).astype(np.uint8))
+        write(tmp_path / "m" / f"cut_{number:02d}.png", (section > 0.02).astype(np.uint8))
+    dataset = opened(tmp_path, images=tmp_path / "i", masks=tmp_path / "m")
+    assert [(s.stack, s.place, s.group) for s in dataset.samples] == [("cut", n, "cut") for n in range(20)]
+    assert "taken as one stack" in dataset.card.notes[0]
+    split = split_found(dataset.samples, val=0.15, test=0.2, seed=0)
+    assert [[s.place for s in part] for part in vars(split).values()] == [[*range(11)], [12, 13, 14], [16, 17, 18, 19]]
+    store = Store(tmp_path / "cache", dataset.card, 1)
+    assert audit(dataset, split, store).findings == ()
+    picked = Split(*(tuple(dataset.samples[n] for n in places) for places in ([*range(9), *range(10, 19)], [9], [19])))
+    findings = {finding.kind: finding.message for finding in audit(dataset, picked, store).findings}
+    assert findings == {"border": "neighbouring sections, which look alike, are in two parts: cut sections 8 and 9 "
+                        "(train and val), 9 and 10 (val and train), 18 and 19 (train and test)"}  # fmt: skip
+    scattered = Split(*(tuple(s for s in dataset.samples if s.place % 5 in some) for some in ([0, 1, 2], [3], [4])))
+    kinds = {finding.kind for finding in audit(dataset, scattered, store).findings}
+    assert kinds == {"neighbours"}
+    unrelated = opened(tmp_path, images=tmp_path / "i", masks=tmp_path / "m", serial=False)
+    assert {(s.stack, s.group == s.id) for s in unrelated.samples} == {("", True)}
+
+
+# --- outlines, spacing, objects ---------------------------------------------------------------------------
+
+
+def test_outlines_of_a_coco_file(tmp_path, pair):
+    where = pair("ab")
+    boxes = [("rbc", [1, 0, 2, 0, 2, 1, 1, 1]), ("wbc", [0, 1, 2, 1, 2, 2, 0, 2]), ("dirt", [0, 0, 1, 0, 1, 1, 0, 1])]
+    outlines = {
+        "images": [{"id": n, "file_name": f"{name}.png", "height": 2, "width": 3} for n, name in enumerate("ab")],
+        "categories": [{"id": n, "name": name} for n, (name, _) in enumerate(boxes)],
+        "annotations": [
+            {"id": 9 * image + n, "image_id": image, "category_id": n, "segmentation": [box], "iscrowd": 0}
+            for image in (0, 1)
+            for n, (_, box) in enumerate(boxes)
+        ],
+    }
+    file = tmp_path / "all.json"
+    file.write_text(json.dumps(outlines))
+    keys = {"images": where["images"], "masks": file}
+    card = opened(tmp_path, **keys).card
+    assert (card.class_names, card.objects, card.labelling.objects) == (
+        ("background", "rbc", "wbc", "dirt"), "cells", "drawn",
+    )  # fmt: skip
+    declared = opened(
+        tmp_path, **keys, classes={"background": [], "cell": ["rbc", "wbc"]}, ignore="dirt", border="none"
+    )
+    labels = read_labels(declared.samples[0].mask, declared.card, declared.samples[0].image)
+    assert labels.classes.tolist() == [[IGNORE, 1, 0], [1, 1, 0]]
+    assert labels.objects is not None
+    assert len(np.unique(labels.objects)) == 3
+
+
+@pytest.mark.parametrize(("said", "read"), [(325, (325.0, 325.0)), ([4, 8.5], (4.0, 8.5)), (None, None)])
+def test_the_size_of_a_pixel_as_it_is_said(tmp_path, pair, said, read):
+    assert opened(tmp_path, **pair(), spacing_nm=said).card.spacing_nm == read
+
+
+@pytest.mark.parametrize("said", [0, -3, "325 nm", [1, 2, 3], [1], True, float("nan")])
+def test_the_size_of_a_pixel_that_is_none(tmp_path, pair, said):
+    with pytest.raises(ConfigError, match=r"dataset\.spacing_nm must be one number above 0, or two"):
+        opened(tmp_path, **pair(), spacing_nm=said)
+
+
+def test_the_size_of_a_pixel_as_files_say(tmp_path):
+    for name, side in (("a", 0.325), ("b", 0.325), ("c", 0.5)):
+        write(tmp_path / "m" / f"{name}.png", BINARY)
+        (tmp_path / "i").mkdir(exist_ok=True)
+        tifffile.imwrite(
+            tmp_path / "i" / f"{name}.tif",
+            image(),
+            imagej=True,
+            resolution=(1 / side, 1 / side),
+            metadata={"unit": "um"},
+        )
+    where = {"images": tmp_path / "i", "masks": tmp_path / "m"}
+    card = opened(tmp_path, **where).card
+    assert card.spacing_nm is None
+    assert "in some files, not in all" in card.notes[-1]
+    assert opened(tmp_path, **where, spacing_nm=400).card.spacing_nm == (400, 400)
+    for kind, suffix in (("i", "tif"), ("m", "png")):
+        (tmp_path / kind / f"c.{suffix}").unlink()
+    card = opened(tmp_path, **where).card
+    assert card.spacing_nm == (325, 325)
+    assert card.notes == ("a pixel is 325 x 325 nm (height x width), as the files say",)
+
+
+def test_what_regions_stand_for(tmp_path, pair):
+    where = pair()
+    assert opened(tmp_path, **where).card.objects == ""
+    assert opened(tmp_path, **where, objects="neurites").card.objects == "neurites"
+    assert opened(tmp_path, **where, objects="cells").card.objects == "cells"
+    declared = {"classes": {"background": 0, "cell": []}, "instances": True}
+    assert opened(tmp_path, **where, **declared).card.objects == "cells"
+    assert opened(tmp_path, **where, **declared, objects="none").card.objects == ""
 
 
 # --- groups ----------------------------------------------------------------------------------------------
@@ -471,7 +596,7 @@ def test_keys_that_contradict_each_other(tmp_path, pair):
     assert "dataset.images=DIR dataset.masks=DIR" in caught.value.remedy
     with pytest.raises(ConfigError, match="are both set"):
         opened(tmp_path, pairs=tmp_path / "x.csv", **where)
-    with pytest.raises(ConfigError, match=r"dataset\.masks has no value"):
+    with pytest.raises(DataError, match=r"the masks of .*a\.png are not named"):
         opened(tmp_path, images=tmp_path / "images" / "a.png")
     with pytest.raises(ConfigError, match=r"dataset\.ignore must be a grey level"):
         opened(tmp_path, **where, ignore="white")

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamella.data.annotations import coco, fiji, geojson, labelme
-from lamella.data.annotations.outlines import Drawing, covered
+from lamella.data.annotations.outlines import Drawing, Outline, covered
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
 
@@ -100,13 +100,7 @@ def rasterise(ref: ImageRef, size: tuple[int, int]) -> Annotated:
             f"{ref} annotates an image of {_by(drawing.size or size)} pixels, and the image has {_by(size)}",
             "Are they of one image? Annotate the image as it is, neither resized nor turned.",
         )
-    outlines = [each for each in drawing.outlines if ref.page is None or each.page in (None, ref.page)]
-    pages = {each.page for each in outlines} - {None}
-    if len(pages) > 1:
-        raise DataError(
-            f"{ref} holds objects of {len(pages)} pages of a stack where those of one image were expected",
-            "Give it the name of the stack, or save the objects of each page in a file of their own.",
-        )
+    outlines = _of_page(drawing.outlines, ref)
     objects = np.zeros(size, np.int32)
     twice = np.zeros(size, bool)
     for id_, outline in enumerate(outlines, 1):
@@ -121,6 +115,25 @@ def rasterise(ref: ImageRef, size: tuple[int, int]) -> Annotated:
         objects[window][inside] = id_
     crowds = tuple(id_ for id_, outline in enumerate(outlines, 1) if outline.crowd)
     return Annotated(objects, tuple(outline.name for outline in outlines), int(twice.sum()), crowds)
+
+
+def _of_page(outlines: list[Outline], ref: ImageRef) -> list[Outline]:
+    """Those of the page that is meant, where the image is one of a stack."""
+    pages = {each.page for each in outlines}
+    if ref.page is None:
+        if len(pages - {None}) > 1:
+            raise DataError(
+                f"{ref} holds objects of {len(pages - {None})} pages of a stack where those of one image were expected",
+                "Give it the name of the stack, or save the objects of each page in a file of their own.",
+            )
+        return outlines
+    if None in pages:
+        title = next(each.title for each in outlines if each.page is None)
+        raise DataError(
+            f"{ref}: {title} is of no page, and the image is one of a stack",
+            "In ImageJ give each region its slice: ROI Manager > Properties > Position. Or save one file an image.",
+        )
+    return [each for each in outlines if each.page == ref.page]
 
 
 def _drawing(ref: ImageRef) -> Drawing:

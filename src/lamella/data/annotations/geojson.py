@@ -3,8 +3,6 @@
 from collections import Counter
 from typing import Any
 
-import numpy as np
-
 from lamella.data.annotations.outlines import Drawing, Outline, Part, area, ring
 
 _OLD = {"PathAnnotationObject": "annotation", "PathDetectionObject": "detection", "PathCellObject": "cell"}
@@ -55,9 +53,8 @@ def _outline(number: int, feature: dict[str, Any]) -> Outline:
         parts: tuple[Part, ...] = tuple(tuple(ring(each) for each in polygon) for polygon in polygons)
     except ValueError as error:
         raise ValueError(f"{title}: {error}") from None
-    plane = geometry.get("plane") or {}
-    pages = [int(plane.get(axis, 0)) for axis in "zt"]
-    return Outline(title, name, parts, max(pages) if np.any(pages) else None)
+    plane = geometry.get("plane")
+    return Outline(title, name, parts, None if plane is None else max(int(plane.get(axis, 0)) for axis in "zt"))
 
 
 def _kind(feature: dict[str, Any]) -> str:

@@ -46,7 +46,7 @@ class Outline:
         title: what messages call it.
         name: its class; "" where the file names none.
         parts: its parts, which may overlap.
-        page: the page of a stack that it is drawn on; None: on whatever there is.
+        page: the page of a stack that it is drawn on, from 0; None: the file does not say.
         crowd: it stands for several objects that nobody drew one by one.
     """
 

@@ -22,7 +22,9 @@ CARD = DatasetCard(
 _PARTS: tuple[Role, ...] = ("train", "test")
 
 
-def blood(*, root: Annotated[str, Key("folder that holds train/ and test/, each with original/ and mask/")]) -> Dataset:
+def blood(
+    *, root: Annotated[str, Key("folder that holds train/ and test/, each with original/ and mask/", path=True)]
+) -> Dataset:
     """The blood smears of BBBC041Seg, from `root`/{train,test}/{original,mask}/.
 
     Images and masks pair by stem: `uuid.jpg` with `uuid.png`. Each image is its own group: the set names no slide or

@@ -133,8 +133,8 @@ class Look:
                 f"the {len(self.masks)} masks hold {len(self.pixels)} different values, {worst} alone "
                 f"{len(self.masks[worst])}",
                 "So many are the work of JPEG compression or resizing (`dataset.mask_threshold=127` takes what is "
-                f"above for foreground), or number objects (`dataset.instances=true`), or are images, not masks. Or say which "
-                f"mean what. {HOW}",
+                "above for foreground), or number objects (`dataset.instances=true`), or are images, not masks. Or say "
+                f"which mean what. {HOW}",
             )
         rarest = min(self.pixels, key=lambda value: self.pixels[value].pixels)
         holders = [ref for ref, held in self.masks.items() if rarest in held]

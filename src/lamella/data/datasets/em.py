@@ -25,7 +25,7 @@ CARD = DatasetCard(
 _AXES = "ZYX"
 
 
-def em(*, root: Annotated[str, Key("folder that holds train-volume.tif and train-labels.tif")]) -> Dataset:
+def em(*, root: Annotated[str, Key("folder that holds train-volume.tif and train-labels.tif", path=True)]) -> Dataset:
     """The labelled sections of the ISBI-2012 challenge, one sample a page, in the order of the block.
 
     The block is one stack of one animal, and so one group: statistics count it once. It is split into runs of sections

@@ -3,17 +3,18 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from lamella.config.key import Key
+from lamella.data.annotations import is_annotation
 from lamella.data.cache.facts import Facts
 from lamella.data.datasets.held import threads
 from lamella.data.datasets.labelling import Border, Said, in_layers, layered, read_as
-from lamella.data.datasets.pairing import Affixes, Found, Pair, composed, from_csv, from_places
+from lamella.data.datasets.pairing import Affixes, Found, Pair, composed, counted, from_csv, from_places
 from lamella.data.datasets.sections import in_stacks
 from lamella.data.io.decode import spacing_nm as told_spacing
 from lamella.data.io.decode import suffix
@@ -30,9 +31,9 @@ _SINGLE = (".png", ".jpg", ".jpeg", ".bmp")
 def folder(
     *,
     name: Annotated[str, Key("short name; also the default MLflow experiment")],
-    images: Annotated[str | None, Key("folder of images, or one stack")],
-    masks: Annotated[str | None, Key("folder of masks, or one stack; null: they lie among the images")],
-    pairs: Annotated[str | None, Key("instead of the two: a CSV with the columns image and mask")],
+    images: Annotated[str | None, Key("folder of images, or one stack", path=True)],
+    masks: Annotated[str | None, Key("folder of masks, or one stack; null: they lie among the images", path=True)],
+    pairs: Annotated[str | None, Key("instead of the two: a CSV with the columns image and mask", path=True)],
     image_prefix: Annotated[str, Key("what the names of images begin with: image where image1.png has mask1.png")],
     image_suffix: Annotated[str, Key("what they end in, without or with the file type: _img, .bmp")],
     mask_prefix: Annotated[str, Key("what the names of masks begin with")],
@@ -61,7 +62,7 @@ def folder(
         ),
     ],
     spacing_nm: Annotated[Any, Key("size of a pixel in nanometres, one number or [height, width]; null: as files say")],
-    cache: Annotated[str, Key("folder that remembers what masks hold")],
+    cache: Annotated[str, Key("folder that remembers what masks hold", path=True)],
 ) -> Dataset:
     """A data set of the user's own images and masks: pairs, classes and groups, found or as declared.
 
@@ -79,6 +80,7 @@ def folder(
     facts = Facts(Path(cache))
     affixes = Affixes(image_prefix, image_suffix, mask_prefix, mask_suffix)
     found_pairs, passed_over, told = _found_pairs(images, masks, pairs, affixes)
+    passed = [f"passed over {counted(passed_over)}"] if passed_over else []
     group_of = _grouping(group, found_pairs)
     neighbours = serial is not False
     paged = [
@@ -108,7 +110,7 @@ def folder(
         spacing_nm=spacing,
         objects=_regions(objects, labelling),
         labelling=labelling,
-        notes=(*_left(passed_over), *told, *notes, *meaning.notes, *measured),
+        notes=(*passed, *told, *notes, *meaning.notes, *measured),
     )
     return Dataset(card, samples)
 
@@ -127,8 +129,6 @@ def _found_pairs(images: str | None, masks: str | None, pairs: str | None, affix
             "dataset.images has no value",
             "Name your folders: dataset.images=DIR dataset.masks=DIR; or a CSV: dataset.pairs=FILE.",
         )
-    if masks is None and Path(images).is_file():
-        raise ConfigError("dataset.masks has no value", f"Name the masks of the stack {images}: dataset.masks=FILE.")
     by_name = from_places(images, masks, affixes)
     return by_name._replace(pairs=sorted(by_name.pairs, key=lambda pair: _natural(pair.id)))
 
@@ -160,13 +160,15 @@ def _samples(
 ) -> list[Sample]:
     """One sample, or one a page of a stack. What cannot be read is left to the audit, which names it all."""
     image, mask = replace(pair.image, axes=axes), replace(pair.mask, axes=mask_axes)
-    mask_count = 1
+    mask_count, drawn = 1, is_annotation(mask.path)
     try:
-        count, mask_count = (_count(ref, facts) for ref in (image, mask))
+        count, mask_count = _count(image, facts), 1 if drawn else _count(mask, facts)
     except DataError:
         image_pages, mask_pages = [image.page], [mask.page]
     else:
         image_pages, mask_pages = _pages(image, count), [None] if layers else _pages(mask, mask_count)
+        if drawn:  # outlines say themselves which page they are of
+            mask_pages = image_pages
     if len(image_pages) != len(mask_pages):
         if len(image_pages) == 1 and (problem := layered(mask)) is not None:
             raise problem
@@ -203,25 +205,21 @@ def _pages(ref: ImageRef, count: int) -> list[int | None]:
     return list(range(count)) if ref.page is None else [ref.page]
 
 
-def _left(passed_over: Mapping[str, int]) -> list[str]:
-    """A sentence on the files that are neither image nor mask."""
-    if not passed_over:
-        return []
-    each = ", ".join(f"{count} {end}" for end, count in passed_over.items())
-    return [f"passed over {sum(passed_over.values())} files beside images and masks: {each}"]
-
-
 def _spacing(said: Any, samples: Sequence[Sample], facts: Facts) -> tuple[tuple[float, float] | None, list[str]]:
     """Height and width of a pixel in nanometres, as they are typed, or as all files say alike, which is noted."""
     if said is None:
         return _told(samples, facts)
     both = list(said) if isinstance(said, list | tuple) else [said, said]
-    if len(both) != 2 or not all(isinstance(n, int | float) and 0 < n < math.inf for n in both):
+    if len(both) != 2 or not all(_is_length(n) for n in both):
         raise ConfigError(
             f"dataset.spacing_nm must be one number above 0, or two; got {said!r}",
             "Such as dataset.spacing_nm=325, or, height first, dataset.spacing_nm=[4,8].",
         )
     return (float(both[0]), float(both[1])), []
+
+
+def _is_length(said: Any) -> bool:
+    return isinstance(said, int | float) and not isinstance(said, bool) and 0 < said < math.inf
 
 
 def _told(samples: Sequence[Sample], facts: Facts) -> tuple[tuple[float, float] | None, list[str]]:

@@ -29,7 +29,7 @@ from lamella.errors import StorageError
 
 def phantom_em(
     *,
-    cache: Annotated[str, Key("folder under which the phantom is made, once")],
+    cache: Annotated[str, Key("folder under which the phantom is made, once", path=True)],
     seed: Annotated[int, Key("another seed makes another tissue", least=0)],
     sections: Annotated[int, Key("sections in the block", least=3)],
     size: Annotated[int, Key("height and width of a section, pixels", least=64)],
@@ -42,7 +42,7 @@ def phantom_em(
 
 def phantom_blood(
     *,
-    cache: Annotated[str, Key("folder under which the phantom is made, once")],
+    cache: Annotated[str, Key("folder under which the phantom is made, once", path=True)],
     seed: Annotated[int, Key("another seed makes other smears", least=0)],
     train: Annotated[int, Key("images of the train part", least=2)],
     test: Annotated[int, Key("images of the test part", least=1)],

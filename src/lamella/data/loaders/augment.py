@@ -257,9 +257,10 @@ def _blur(image: Tensor, largest: float, draw: _Draw) -> Tensor:
     batch, channels, height, width = image.shape
     radius = math.ceil(3 * largest)
     sigma = draw.within(largest).abs().clamp_min(1e-3)  # (B, 1); the least leaves a picture as it is
-    kernel = (torch.arange(-radius, radius + 1) / sigma).square().mul(-0.5).exp()  # (B, k)
-    kernel = F.normalize(kernel, p=1, dim=1).repeat_interleave(channels, dim=0)[:, None, None, :]
-    kernel = kernel.to(image.device, non_blocking=True)  # (B * C, 1, 1, k)
+    # On the device: the CPU's threads, which share such an exponential of large batches, wait for each other then.
+    steps = torch.arange(-radius, radius + 1, device=image.device)
+    kernel = (steps / sigma.to(image.device, non_blocking=True)).square().mul(-0.5).exp()  # (B, k)
+    kernel = F.normalize(kernel, p=1, dim=1).repeat_interleave(channels, dim=0)[:, None, None, :]  # (B * C, 1, 1, k)
     planes = F.pad(image, (radius, radius, radius, radius), mode="replicate").flatten(0, 1)[None]
     planes = F.conv2d(planes, kernel, groups=batch * channels)
     planes = F.conv2d(planes, kernel.transpose(2, 3), groups=batch * channels)

@@ -407,6 +407,13 @@ def test_a_file_and_what_is_in_it(tmp_path):
     assert pair.image.path == pair.mask.path == tmp_path / "f.h5"
 
 
+def test_a_file_is_not_its_own_mask(tmp_path):
+    (tmp_path / "f.h5").touch()
+    for masks in (None, f"{tmp_path}/f.h5:/raw"):
+        with pytest.raises(DataError, match=r"the masks of .*f\.h5:/raw are not named"):
+            from_places(f"{tmp_path}/f.h5:/raw", masks)
+
+
 def test_a_folder_of_files_and_what_is_in_each(tmp_path):
     tree(tmp_path, "a.h5", "b.h5")
     found = from_places(f"{tmp_path}:/raw", f"{tmp_path}:/label")

@@ -66,6 +66,7 @@ def test_a_scheme_proposed_is_the_one_there_is(tmp_path):
         ("s{}.jpg", "s{}.jpg.mask.png"),
         ("orig_{}.tif", "label_{}.tif"),
         ("{}.tif", "mask_{}.tif"),
+        ("{}_0000.nii.gz", "{}_label.nii.gz"),
         ("Präparat {}.tif", "Präparat {} (mask).tif"),
     ]
     for number, (image, mask) in enumerate(schemes):
@@ -99,6 +100,19 @@ def test_a_proposal_works_as_it_is_typed(tmp_path_factory, names, end, mask_end,
         assert pairs == wanted
     else:
         assert not one_folder or len(names) < 3
+
+
+def test_capitals_of_affixes_do_not_matter(tmp_path):
+    put(tmp_path, ["a.png", "a_mask.png", "b.png", "b_Mask.png", "c.png", "c_MASK.PNG"])
+    pairs, said = typed(refused(tmp_path).remedy, tmp_path)
+    assert (pairs, said) == ({"a.png": "a_mask.png", "b.png": "b_Mask.png", "c.png": "c_MASK.PNG"}, "3 of 3")
+
+
+def test_two_folders_may_differ_in_a_number(tmp_path):
+    put(tmp_path / "i", [f"c_{n:03}_0000.nii.gz" for n in range(3)])
+    put(tmp_path / "m", [f"c_{n:03}.nii.gz" for n in range(3)])
+    remedy = refused(tmp_path / "i", tmp_path / "m").remedy
+    assert remedy == "Did you mean `\"dataset.image_suffix='_0000'\"`? It pairs 3 of 3."
 
 
 def test_only_the_greater_part_is_proposed_and_said_to_be_a_part(tmp_path):
@@ -182,6 +196,12 @@ def test_a_folder_beside_is_proposed(tmp_path):
     put(tmp_path, ["pics/a.png", "pics/b.png", "my masks/a.png", "my masks/b.png"])
     pairs, said = typed(refused(tmp_path / "pics").remedy, tmp_path / "pics")
     assert (pairs, said) == ({"a.png": "a.png", "b.png": "b.png"}, "2 of 2")
+
+
+def test_a_folder_of_masks_among_the_images_is_proposed(tmp_path):
+    put(tmp_path, ["a.tif", "b.tif", "labels/a.tif", "labels/b.tif"])
+    pairs, said = typed(refused(tmp_path).remedy, tmp_path)
+    assert (pairs, said) == ({"a.tif": "a.tif", "b.tif": "b.tif"}, "2 of 2")
 
 
 def test_two_folders_within_are_proposed(tmp_path):

@@ -123,7 +123,7 @@ def begun(key: str, keys: Collection[str]) -> str:
 
 
 class _Ends(NamedTuple):
-    """What the names of one side begin and end in; the type "" is any."""
+    """What the names of one side begin and end in, in capitals or not; the type "" is any."""
 
     prefix: str
     end: str
@@ -139,7 +139,8 @@ class _Ends(NamedTuple):
     def core(self, file: File) -> str | None:
         """What is left of a stem; None where it does not fit."""
         stem = file.stem
-        if self.type not in ("", file.type) or not (stem.startswith(self.prefix) and stem.endswith(self.end)):
+        begins = stem[: len(self.prefix)].casefold() == self.prefix.casefold()
+        if self.type not in ("", file.type) or not begins or not stem.casefold().endswith(self.end.casefold()):
             return None
         return stem[len(self.prefix) : len(stem) - len(self.end)] or None
 

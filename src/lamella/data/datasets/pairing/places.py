@@ -20,6 +20,7 @@ from lamella.data.datasets.pairing.listing import (
 )
 from lamella.data.datasets.pairing.names import NONE, Affixes, Match, begun, match
 from lamella.data.datasets.pairing.pairs import Files, Found, Pair, counted, part_of, some
+from lamella.data.datasets.pairing.proposals import spelt
 from lamella.data.datasets.pairing.refusal import refused
 from lamella.data.io.read import located
 from lamella.data.types import ImageRef
@@ -58,6 +59,11 @@ def from_places(images: str, masks: str | None, affixes: Affixes = NONE) -> Foun
     kind, mask_kind = ("file" if is_file(path) else "folder" for path in (image_place, mask_place))
     insides = image_inside, mask_inside
     if kind == mask_kind == "file":
+        if masks is None or (image_place.samefile(mask_place) and image_inside == mask_inside):
+            raise DataError(
+                f"the masks of {images} are not named",
+                "Name them: `dataset.masks=FILE`, or of a file that holds arrays, `dataset.masks=file.h5:/labels`.",
+            )
         image, mask = (ImageRef(path, inside=i) for path, i in zip((image_place, mask_place), insides, strict=True))
         mask = replace(mask, inside=mask_inside or entry(image_place, mask_place))
         return Found([Pair(named(image_place).stem, image, mask)], Counter(), [])
@@ -185,9 +191,14 @@ def _check_parts(image_place: Path, mask_place: Path, files: Files) -> None:
             )
         parts.append(of_side)
     if files.masks and not files.coco and parts[0] != parts[1]:
+        tops = [sorted({file.folder.split("/")[0] for file in side or ()}) for side in (files.images, files.masks)]
+        both = [top for top in tops[0] if top and top in tops[1]]
+        places = (("images", image_place), ("masks", mask_place))
+        one = " ".join(spelt(key, str(place / top)) for top in both[:1] for key, place in places)
         raise DataError(
-            f"{image_place} and {mask_place} hold different ones of the sub-folders train/, val/ and test/",
-            "Both need the same ones.",
+            f"{image_place} and {mask_place} hold different ones of the sub-folders train/, val/ and test/: "
+            f"{' and '.join(', '.join(side).strip() or 'none' for side in tops)}",
+            f"Both need the same ones{f'; or name one of them: `{one}`' if one else ''}.",
         )
 
 

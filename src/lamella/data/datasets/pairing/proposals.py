@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import lru_cache
-from itertools import islice, product
+from itertools import islice, permutations, product
 from typing import NamedTuple
 
 from lamella.data.datasets.pairing.listing import ANNOTATIONS, File
@@ -91,7 +91,8 @@ def spelt(key: str, value: str) -> str:
     plainly = re.fullmatch(r"[_.\-/]*[a-zA-Z][a-zA-Z0-9_.\-/]*", value) and value.lstrip("_.-/").lower() not in _NO_TEXT
     if value and not plainly:
         value = "'" + value.replace("'", "\\'") + "'"
-    return shlex.quote(f"dataset.{key}={value}")
+    text = f"dataset.{key}={value}"
+    return f'"{text}"' if "'" in text and not set(text) & set('"$`\\!') else shlex.quote(text)
 
 
 def _roles(affixes: Affixes) -> bool | None:
@@ -130,7 +131,7 @@ def _types(images: Sequence[File], masks: Sequence[File] | None) -> Iterator[_Tw
     kinds = [[t for t, _ in Counter(f.type for f in files).most_common(4)] for files in (images, masks or ())]
     if masks is None:
         yield from (("", type_) for type_ in kinds[0] if type_ in ANNOTATIONS)
-        yield from product(kinds[0], kinds[0])
+        yield from permutations(kinds[0], 2)
     else:
         yield from islice(product(*(["", *each] if len(each) > 1 else [""] for each in kinds)), 1, None)
 
@@ -177,7 +178,7 @@ def _shared(images: Sequence[File], masks: Sequence[File], cuts: _Cuts, together
     for of_images, of_masks in beside.values():
         if len(of_images) <= _ALTERNATIVES and len(of_masks) <= _ALTERNATIVES:
             pairs = (sorted(two, key=_length) if together else two for two in product(of_images, of_masks))
-            counts.update({(one, other) for one, other in pairs if _apart(one, other, at)})
+            counts.update({(one, other) for one, other in pairs if _apart(one, other, at, together)})
     return sorted(counts, key=lambda pair: (-counts[pair], _length("".join(pair)), pair))[:_SHARED]
 
 
@@ -185,9 +186,12 @@ def _length(text: str) -> tuple[int, str]:
     return len(text), text
 
 
-def _apart(first: str, second: str, at: int) -> bool:
-    """Whether two affixes tell more apart than numbers do, and have no part of the core in common; `at` is its end."""
-    if len({re.sub(r"[\W_\d]+", "", text) for text in (first, second)}) == 1:
+def _apart(first: str, second: str, at: int, together: bool) -> bool:
+    """Whether two affixes differ, and have no part of the core in common; `at` is its end.
+
+    In one folder they must differ in more than numbers and separators: all files may be numbered.
+    """
+    if first == second or (together and len({re.sub(r"[\W_\d]+", "", text) for text in (first, second)}) == 1):
         return False
     return not (first and second and first[at] == second[at] and first[at] not in _SEPARATORS)
 

@@ -13,7 +13,7 @@ from lamella.data.annotations import is_annotation
 from lamella.data.datasets.pairing.coco import all_entries, parts_of
 from lamella.data.datasets.pairing.listing import ANNOTATIONS, File, composed, listed, named
 from lamella.data.datasets.pairing.names import NONE, Affixes, Match, begun, match
-from lamella.data.datasets.pairing.pairs import CSV, Files, some
+from lamella.data.datasets.pairing.pairs import CSV, Files, counted, some
 from lamella.data.datasets.pairing.proposals import IMAGE_WORDS, MASK_WORDS, Proposal, proposal, spelt
 from lamella.data.io.read import header, read
 from lamella.data.types import ImageRef
@@ -28,8 +28,9 @@ def refused(image_place: Path, mask_place: Path, affixes: Affixes, files: Files,
     one = files.masks is None
     hint = _proposed(image_place, mask_place, affixes, files, len(found.pairs))
     if one and affixes.of_images == affixes.of_masks:
+        others = f" ({counted(files.passed_over)} passed over)" if files.passed_over else ""
         return DataError(
-            f"images and masks are both in {image_place}, and nothing in their names tells them apart",
+            f"images and masks are both in {image_place}, and nothing in their names tells them apart{others}",
             hint
             or "Name the folder of masks, `dataset.masks=FOLDER`, or what their names end in: "
             "`dataset.mask_suffix=_mask` where `a.tif` has the mask `a_mask.png`.",
@@ -57,8 +58,8 @@ def refused(image_place: Path, mask_place: Path, affixes: Affixes, files: Files,
         )
     if not one and (several := _several(found)):
         hint = (
-            f"Has {several[0].path.name} several masks, such as {several[1].path.name}? Then name each in a row of a CSV "
-            "with the columns image, mask and class: `dataset.pairs=FILE`."
+            f"Has {several[0].path.name} several masks, such as {several[1].path.name}? Then name each in a row of a "
+            "CSV with the columns image, mask and class: `dataset.pairs=FILE`."
         )
     problems = []
     if found.images:
@@ -76,9 +77,9 @@ def refused(image_place: Path, mask_place: Path, affixes: Affixes, files: Files,
 def _several(found: Match) -> tuple[File, File] | None:
     """An image with one of its masks, where most masks left over begin with the name of an image left over."""
     by_key = {image.key: image for image in found.images}
-    begun = [(by_key[key], mask) for mask in found.masks if (key := begun(mask.key, by_key))]
-    images = {image for image, _ in begun}
-    return begun[0] if 2 * len(images) > len(by_key) and len(begun) >= 2 * len(images) else None
+    two = [(by_key[key], mask) for mask in found.masks if (key := begun(mask.key, by_key))]
+    images = {image for image, _ in two}
+    return two[0] if 2 * len(images) > len(by_key) and len(two) >= 2 * len(images) else None
 
 
 def _proposed(image_place: Path, mask_place: Path, affixes: Affixes, files: Files, paired: int) -> str:
@@ -133,6 +134,10 @@ def _elsewhere(
     """Other folders that may have been meant, with the keys that name them."""
     if files.masks is None:
         within = _by_top(f for f in files.images if f.type not in ANNOTATIONS)
+        for top, masks in within.items():
+            others = [file for file in files.images if file.folder.split("/")[0] != top]
+            if MASK_WORDS.search(top) and others:
+                yield others, masks, {"masks": str(image_place / top)}
         said = {top: bool(MASK_WORDS.search(top)) - bool(IMAGE_WORDS.search(top)) for top in within}
         two = combinations(sorted(within, key=lambda top: said[top]), 2)
         for one, other in sorted(two, key=lambda pair: said[pair[0]] - said[pair[1]]):
