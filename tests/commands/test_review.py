@@ -90,6 +90,7 @@ def trained(composed, dataset, experiment):
         "trainer.precision=32-true",
         "tracking.figures=0",
         "dataset.allow=[leak]",
+        "dataset.serial=false",
     ]
     asked += [f"tracking.experiment={experiment}", "dataset.split.folds=3", "dataset/split=hashed_folds"]
     for fold in range(FOLDS):
