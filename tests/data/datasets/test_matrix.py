@@ -437,12 +437,12 @@ def chosen(every, offset=0):
     return [pytest.param(*case, id=name(case)) for case in MATRIX[offset::every]]
 
 
-@pytest.mark.parametrize(("style", "dtype", "form", "pairing"), chosen(16))
+@pytest.mark.parametrize(("style", "dtype", "form", "pairing"), chosen(22))
 def test_what_is_read_is_what_was_drawn_or_one_step_away(tmp_path, style, dtype, form, pairing):
     assert judge(tmp_path, style, dtype, form, pairing) == ""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("style", "dtype", "form", "pairing"), [c for n in range(1, 16) for c in chosen(16, n)])
+@pytest.mark.parametrize(("style", "dtype", "form", "pairing"), [c for n in range(1, 22) for c in chosen(22, n)])
 def test_the_rest_of_the_matrix(tmp_path, style, dtype, form, pairing):
     assert judge(tmp_path, style, dtype, form, pairing) == ""
