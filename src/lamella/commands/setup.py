@@ -21,6 +21,7 @@ from lamella.data.audit.audit import audit
 from lamella.data.audit.report import raise_errors
 from lamella.data.cache.arrays import Store
 from lamella.data.io.intensity import intensity_stats
+from lamella.data.io.pieces.memory import require_memory_to_score
 from lamella.data.io.read import header
 from lamella.data.loaders.augment import Augmentation, window_size
 from lamella.data.prepared import PreparedData
@@ -80,8 +81,14 @@ def inspect(cfg: Config | PrepareData, out: Console) -> PreparedData:
 
 
 def sound(data: PreparedData, out: Console) -> PreparedData:
-    """The data as they are, if the audit found no fault, which raises DataError; its warnings are printed."""
+    """The data as they are, if the audit found no fault and all fits into memory; its warnings are printed.
+
+    Raises DataError.
+    """
     raise_errors(data.report)
+    for one in data.report.looked:
+        if one.part in ("val", "test"):
+            require_memory_to_score(one.sample.image, one.stats.mask_size)
     for warning in data.report.warnings:
         out.print(f"warning: {warning.message}", style="yellow", highlight=False)
     return data

@@ -6,7 +6,6 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from lamella.config.paths import typed
-from lamella.data.prepared import PreparedData
 from lamella.data.types import DatasetCard, Sample
 from lamella.hardware import Hardware
 from lamella.metrics.catalogue import lookup
@@ -20,13 +19,9 @@ def title(card: DatasetCard, model: str, seed: int | None) -> str:
     return f"{phantom}{card.title} · {model}" + ("" if seed is None else f", seed {seed}")
 
 
-def summary_line(heading: str, data: PreparedData, parameters: int, hardware: Hardware) -> str:
-    """What is about to run, on what: heading, size of the network, device, numbers of images."""
-    split = data.split
-    return (
-        f"{heading}\n{parameters / 1e6:.1f} M parameters, on {hardware.name} in {hardware.precision}; images: "
-        f"{len(split.train)} to train, {len(split.val)} to choose by, {len(split.test)} to test"
-    )
+def summary_line(heading: str, parameters: int, hardware: Hardware) -> str:
+    """What is about to run, on what: heading, size of the network, device."""
+    return f"{heading}\n{parameters / 1e6:.1f} M parameters, on {hardware.name} in {hardware.precision}"
 
 
 def print_scores(

@@ -71,7 +71,7 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
         refuse_unrepeatable(task, machine, batch_size=cfg.data.batch_size, name=cfg.model.name)
     heading = title(card, cfg.model.name, cfg.seed)
     parameters = sum(p.numel() for p in task.network.parameters())
-    out.print(summary_line(heading, data, parameters, machine), highlight=False)
+    out.print(summary_line(heading, parameters, machine), highlight=False)
     with tracking.start(
         uri=cfg.tracking.uri,
         artifacts=cfg.tracking.artifacts,

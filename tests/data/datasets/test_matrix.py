@@ -239,6 +239,8 @@ STYLES = [
     Style("JPEG", ("uint8",), binary(255), cells),
     Style("1 here, 255 there", ("uint8", "uint16"), lambda s, n, t: (cells(s) * (1, 255)[n % 2]).astype(t), cells),
     Style("layers", ("uint8", "bool"), lambda s, n, t: np.stack([s.classes == c for c in range(3)]).astype(t), classes),
+    Style("layers, an object each", ("uint8",),
+          lambda s, n, t: np.stack([s.objects == k for k in range(1, s.objects.max() + 1)]).astype(t), objects, True),
     Style("layers without background", ("uint8",),
           lambda s, n, t: (255 * np.stack([s.classes == c for c in (1, 2)])).astype(t), classes),
 ]  # fmt: skip
@@ -274,7 +276,7 @@ def fits(style, dtype, form, pairing):
     if pairing == "stacks":
         return form == ".tif" and not layered and not coloured
     if layered:
-        return form == ".tif"
+        return form in (".tif", ".npy")
     kinds = {
         ".jpg": ("uint8",),
         ".png": ("uint8", "uint16", "bool"),
@@ -437,12 +439,12 @@ def chosen(every, offset=0):
     return [pytest.param(*case, id=name(case)) for case in MATRIX[offset::every]]
 
 
-@pytest.mark.parametrize(("style", "dtype", "form", "pairing"), chosen(16))
+@pytest.mark.parametrize(("style", "dtype", "form", "pairing"), chosen(22))
 def test_what_is_read_is_what_was_drawn_or_one_step_away(tmp_path, style, dtype, form, pairing):
     assert judge(tmp_path, style, dtype, form, pairing) == ""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("style", "dtype", "form", "pairing"), [c for n in range(1, 16) for c in chosen(16, n)])
+@pytest.mark.parametrize(("style", "dtype", "form", "pairing"), [c for n in range(1, 22) for c in chosen(22, n)])
 def test_the_rest_of_the_matrix(tmp_path, style, dtype, form, pairing):
     assert judge(tmp_path, style, dtype, form, pairing) == ""

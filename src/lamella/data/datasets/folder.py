@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from lamella.config.key import Key
 from lamella.data.annotations import is_annotation
 from lamella.data.cache.facts import Facts
-from lamella.data.datasets.held import threads
-from lamella.data.datasets.labelling import Border, Said, in_layers, layered, read_as
+from lamella.data.datasets.meaning.held import threads
+from lamella.data.datasets.meaning.labelling import Border, Said, in_layers, layered, read_as
 from lamella.data.datasets.pairing import Affixes, Found, Pair, composed, counted, from_csv, from_places
 from lamella.data.datasets.sections import in_stacks
 from lamella.data.io.decode import spacing_nm as told_spacing
@@ -171,6 +171,11 @@ def _samples(
     if len(image_pages) != len(mask_pages):
         if len(image_pages) == 1 and (problem := layered(mask)) is not None:
             raise problem
+        if mask.axes is None and mask_count == _rows(image):
+            raise DataError(
+                f"{mask.path} seems to hold {mask_count} masks, as many as its image {image.path} has rows",
+                "If its last axis is channels: `dataset.mask_axes=YXC`.",
+            )
         raise DataError(
             f"{image.path} gives {len(image_pages)} image(s), {mask.path} {len(mask_pages)} mask(s)",
             "Each page needs its mask. Where one of them is a single picture with channels, declare its axes: "
@@ -202,6 +207,13 @@ def _counts(image: ImageRef, mask: ImageRef | None, facts: Facts) -> tuple[int, 
     if wrong is not None and max(counts) > 1:
         raise wrong
     return (0, 0) if wrong is not None else (counts[0], counts[1])
+
+
+def _rows(image: ImageRef) -> int | None:
+    """How many an image has; None where it is several, or cannot be read."""
+    with suppress(DataError):
+        return header(image).height
+    return None
 
 
 def _count(ref: ImageRef, facts: Facts) -> int:

@@ -88,7 +88,7 @@ def _numbered(ref: ImageRef, card: DatasetCard) -> Labels:
     objects: Objects = np.zeros(0, np.int32)
     for place, path in enumerate(ref.paths):
         single = replace(ref, path=path, others=(), labels=())
-        ids, rest = read_numbered(single, card.mask_values)
+        ids, rest = read_numbered(single, card.mask_values, card.labelling)
         if place == 0:
             classes, objects = np.zeros(ids.shape, np.uint8), np.zeros(ids.shape, np.int32)
         elif ids.shape != objects.shape:

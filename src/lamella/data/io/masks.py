@@ -56,12 +56,15 @@ def mask_blocks(ref: ImageRef, values: Mapping[MaskValue, int], labelling: Label
         raise _strays(ref, list(stray.items()), values)
 
 
-def read_numbered(ref: ImageRef, values: Mapping[MaskValue, int]) -> tuple[Objects, Bytes]:
+def read_numbered(
+    ref: ImageRef, values: Mapping[MaskValue, int], labelling: Labelling = PLAIN
+) -> tuple[Objects, Bytes]:
     """The numbered objects of a mask file: int32 ids (H, W) from 1 in the order of its values, 0 elsewhere.
 
     Args:
         ref: the file; grey, of a palette, or RGB.
         values: those that are no objects -> their class id, or IGNORE. 0 and black are background unless they are here.
+        labelling: its layers, where each holds one object.
 
     Returns:
         The ids, and uint8 (H, W): what `values` says where there is no object.
@@ -70,7 +73,7 @@ def read_numbered(ref: ImageRef, values: Mapping[MaskValue, int]) -> tuple[Objec
         DataError: unreadable, a JPEG, not of whole numbers, or holding a negative value that `values` lacks.
     """
     values = {0: 0, **values}
-    codes, coloured = _as_declared(stored(ref, not _in_colours(values)), ref, values, PLAIN, objects=True)
+    codes, coloured = _as_declared(stored(ref, not _in_colours(values)), ref, values, labelling, objects=True)
     plain = {_code(value, coloured): class_id for value, class_id in values.items()}
     found = _count(codes)[0].tolist()
     numbered = [code for code in found if code not in plain]

@@ -131,13 +131,3 @@ def test_what_does_not_fit_is_told_before_it_is_decoded(tmp_path, monkeypatch, n
         decode.stored(ImageRef(tmp_path / name))
     assert "take 0.2 GB to decode in one go, 0.2 GB are free" in caught.value.problem
     assert "TIFF in tiles" in caught.value.remedy
-
-
-def test_what_is_free_is_no_more_than_the_process_may_take():
-    resource = pytest.importorskip("resource")
-    free, limits = memory.free_memory(), resource.getrlimit(resource.RLIMIT_AS)
-    try:
-        resource.setrlimit(resource.RLIMIT_AS, (2**40, limits[1]))
-        assert 0 < memory.free_memory() <= free * 1.5
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, limits)

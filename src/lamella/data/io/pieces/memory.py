@@ -1,6 +1,7 @@
-"""How much memory there is, and the refusal of a picture that does not fit, before any of it is decoded."""
+"""How much memory there is, and the refusal of pictures that do not fit, before any of them is decoded."""
 
 import contextlib
+import math
 import os
 import re
 import sys
@@ -10,6 +11,7 @@ from lamella.errors import DataError
 
 LARGE = 64 * 2**20  # bytes decoded, from which on a picture is read piece by piece where its file allows it
 _COPIES = 3  # of what is decoded in one go: as stored, with its channels first, and as what comes of it
+_SCORED = 100  # bytes a pixel that prediction and scores of a whole image take; measured: 115 with outlines scored
 _CGROUPS = (  # what a container may take, and what it takes: of version 2, and of version 1
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -44,9 +46,7 @@ def require_memory(name: object, shape: tuple[int, ...], itemsize: int) -> None:
         shape: of the decoded array.
         itemsize: bytes a value.
     """
-    size = itemsize
-    for side in shape:
-        size *= int(side)
+    size = math.prod(shape) * itemsize
     if size <= LARGE:
         return
     free = free_memory()
@@ -57,6 +57,18 @@ def require_memory(name: object, shape: tuple[int, ...], itemsize: int) -> None:
             f"decode in one go, {in_gb(free)} are free",
             "Save it as a TIFF in tiles (512 x 512, compressed as you like), which is read piece by piece, or cut it "
             "and its mask into smaller images.",
+        )
+
+
+def require_memory_to_score(name: object, size: tuple[int, int]) -> None:
+    """Raises DataError where an image (H, W) is too large to be predicted and scored as a whole."""
+    needed, free = size[0] * size[1] * _SCORED, free_memory()
+    if needed > free:
+        raise DataError(
+            f"{name} is {size[1]:,} x {size[0]:,} pixels: to predict and score it takes about {in_gb(needed)} of "
+            f"memory, {in_gb(free)} are free",
+            "Cut it and its mask into tiles, such as 4,096 x 4,096; or move it to the training part, of which no more "
+            "than windows are read (`dataset/split=file`).",
         )
 
 

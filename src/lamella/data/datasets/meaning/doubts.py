@@ -9,8 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from lamella.data.datasets.held import Held, Masks, as_colours, joined
-from lamella.data.datasets.words import colour, declaration, ignoring, listed, shown
+from lamella.data.datasets.meaning.held import Held, Masks, as_colours, joined
+from lamella.data.datasets.meaning.words import colour, declaration, ignoring, listed, shown
 from lamella.data.types import MaskValue
 from lamella.errors import DataError
 
@@ -154,7 +154,10 @@ class Look:
             if low < 0 and self._plain(ints[1:]):
                 hint += f"If {low} marks pixels that nobody labelled: dataset.ignore={low}. "
         say = "Otherwise say" if hint else "Say"
-        return DataError(numbers, f"{hint}{say} what they mean, with names of your own: {plain}")
+        pure = {channel for value in self.pixels for channel in (0, 1, 2) if colour(value)[channel]}
+        single = all(sum(map(bool, colour(value))) < 2 for value in self.pixels)
+        layers = ". Or, if each channel is a class: `dataset.mask_layers=true`" if single and len(pure) > 1 else ""
+        return DataError(numbers, f"{hint}{say} what they mean, with names of your own: {plain}{layers}")
 
     def _is_slip(self, one: Held) -> bool:
         return one.regions > 0 and one.pixels <= min(_RARE * self.everything, _SPECK * one.regions)

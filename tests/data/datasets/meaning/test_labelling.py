@@ -6,9 +6,10 @@ import tifffile
 from PIL import Image
 
 from lamella.data.cache.facts import Facts
-from lamella.data.datasets.held import hold
-from lamella.data.datasets.labelling import Said, read_as
-from lamella.data.types import IGNORE, ImageRef, Labelling
+from lamella.data.datasets.meaning.held import hold
+from lamella.data.datasets.meaning.labelling import Said, read_as
+from lamella.data.io.labels import read_labels
+from lamella.data.types import IGNORE, DatasetCard, ImageRef, Labelling
 from lamella.errors import ConfigError, DataError
 
 NOTHING = {
@@ -274,6 +275,12 @@ def test_a_layer_a_class(read, tmp_path):
         tifffile.imwrite(tmp_path / f"l{number}.tif", mask[1:] * 255, photometric="minisblack")
     assert read_as(refs, Said(**NOTHING | {"layers": True}), facts)[1].layers == "rest"
     tifffile.imwrite(tmp_path / "l1.tif", whole[1], photometric="minisblack")
+    meaning, labelling = read_as(refs[:1], Said(**NOTHING | {"layers": True, "instances": True}), facts)
+    assert (meaning.names, labelling.objects, labelling.layers) == (("background", "object"), "values", "rest")
+    card = DatasetCard("toy", "toy", meaning.names, meaning.values, 1, "made here", labelling=labelling)
+    objects = read_labels(refs[0], card, refs[0]).objects
+    assert objects is not None
+    assert np.array_equal(objects, classes[0])
     with pytest.raises(DataError, match=r"unlike numbers of layers: 2 in .*l0.* and 3 in"):
         read_as(refs, Said(**NOTHING | {"layers": True}), facts)
     tifffile.imwrite(tmp_path / "l1.tif", np.ones((2, 24, 24), np.uint8), photometric="minisblack")

@@ -9,9 +9,9 @@ import numpy as np
 
 from lamella.data.annotations import category_names, is_annotation
 from lamella.data.cache.facts import Facts
-from lamella.data.datasets import classes as meanings
-from lamella.data.datasets.classes import Classes
-from lamella.data.datasets.held import hold, source, threads
+from lamella.data.datasets.meaning import classes as meanings
+from lamella.data.datasets.meaning.classes import Classes
+from lamella.data.datasets.meaning.held import hold, source, threads
 from lamella.data.io.decode import stored
 from lamella.data.types import IGNORE, ImageRef, Labelling, MaskValue
 from lamella.errors import ConfigError, DataError
@@ -63,10 +63,10 @@ def read_as(masks: Sequence[ImageRef], said: Said, facts: Facts) -> tuple[Classe
         meaning = _of_files(masks, said)
         return meaning, Labelling("files", said.border, meaning.objects)
     ignore = meanings.ignored(said.ignore)
-    plain = Labelling(threshold=said.threshold, layers=_layers(masks, facts) if said.layers else "")
+    plain = Labelling(threshold=said.threshold, layers=_layers(masks, facts, said.instances) if said.layers else "")
     if said.classes is not None and said.instances:
         meaning = meanings.declared_objects(said.classes, ignore, None)
-        return meaning, Labelling("values", said.border, meaning.objects)
+        return meaning, replace(plain, objects="values", border=said.border, names=meaning.objects)
     if said.classes is not None:
         meaning = meanings.declared(said.classes, ignore)
         return meaning, replace(plain, undeclared=meaning.undeclared)
@@ -83,7 +83,7 @@ def read_as(masks: Sequence[ImageRef], said: Said, facts: Facts) -> tuple[Classe
         raise
     if said.instances:
         meaning = meanings.found_numbers(held, ignore)
-        return meaning, Labelling("values", said.border, meaning.objects)
+        return meaning, replace(plain, objects="values", border=said.border, names=meaning.objects)
     meaning = meanings.found(held, ignore)
     return meaning, replace(plain, undeclared=meaning.undeclared)
 
@@ -99,7 +99,8 @@ def layered(ref: ImageRef) -> DataError | None:
     where = "exactly one" if kind == "all" else "at most one"
     return DataError(
         f"mask {ref} has {count} layers, of which {where} is set in each pixel: a layer a class",
-        "If so: `dataset.mask_layers=true`.",
+        "If so: `dataset.mask_layers=true`. If each layer holds one object: `dataset.mask_layers=true "
+        "dataset.instances=true`.",
     )
 
 
@@ -112,8 +113,9 @@ def _check(said: Said, several: bool) -> None:
     taken = [name for name, on in (("mask_threshold", said.threshold is not None), ("mask_layers", said.layers)) if on]
     if len(taken) > 1:
         raise ConfigError(f"dataset.{taken[0]} and dataset.{taken[1]} are both set", "Use one of the two.")
-    if taken and (said.instances or several):
-        raise ConfigError(f"dataset.{taken[0]} is set, but masks tell objects apart", f"Leave out dataset.{taken[0]}.")
+    if several or (said.instances and said.threshold is not None):
+        for key in taken:
+            raise ConfigError(f"dataset.{key} is set, but masks tell objects apart", f"Leave out dataset.{key}.")
 
 
 def _called(paths: Sequence[Path]) -> list[str]:
@@ -156,7 +158,7 @@ def _of_files(masks: Sequence[ImageRef], said: Said) -> Classes:
     return replace(meaning, values=zero | meaning.values)
 
 
-def _layers(masks: Sequence[ImageRef], facts: Facts) -> Layers:
+def _layers(masks: Sequence[ImageRef], facts: Facts, instances: bool) -> Layers:
     """How the layers of masks are to be read. Raises DataError where one has no layer a class."""
 
     def look(ref: ImageRef) -> tuple[str, int] | DataError:
@@ -177,15 +179,21 @@ def _layers(masks: Sequence[ImageRef], facts: Facts) -> Layers:
                 "Leave out `dataset.mask_layers`, or repair the mask.",
             )
     numbers = {count: ref for ref, (_, count) in read.items()}
-    if len(numbers) > 1:
+    if len(numbers) > 1 and not instances:
         each = " and ".join(f"{count} in {ref}" for count, ref in sorted(numbers.items())[:2])
-        raise DataError(f"masks have unlike numbers of layers: {each}", "A layer a class: all masks have as many.")
+        raise DataError(
+            f"masks have unlike numbers of layers: {each}",
+            "If each layer holds one object: `dataset.instances=true`. Of classes all masks have as many layers.",
+        )
     return "all" if all(kind == "all" for kind, _ in read.values()) else "rest"
 
 
 def _one_hot(ref: ImageRef) -> tuple[Layers, int]:
     """Whether each pixel of a mask is in "all" cases in exactly one of its layers, or in at most one; how many."""
-    array = stored(in_layers(ref, 2) if ref.page is None and ref.axes is None else ref)
+    try:
+        array = stored(ref)
+    except DataError:  # pages, perhaps
+        array = stored(in_layers(ref, 2))
     if array.ndim != 3 or array.shape[-1] < 2:
         return "", 1
     count = array.shape[-1]
