@@ -77,11 +77,13 @@ def test_the_house_shows_every_room_and_no_other() -> None:
 def test_commands_compose(command: str) -> None:
     cli.register()
     _, script, *words = [word for word in shlex.split(command) if word != "-m"]
+    name = Path(script).stem
+    place = {"config_path": None} if name in cli.WITHOUT_CHOICES else {"config_dir": str(ROOT / "conf")}
     choices = [[word] if set("[{(") & set(word) else _values(word) for word in words]
     for number in range(max(map(len, choices), default=1)):  # every value of a sweep is in one of them
         chosen = [each[number % len(each)] for each in choices]
-        with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            hydra.compose(Path(script).stem, chosen)
+        with (hydra.initialize if "config_path" in place else hydra.initialize_config_dir)(**place, version_base="1.3"):
+            hydra.compose(name, chosen)
 
 
 def _values(word: str) -> list[str]:

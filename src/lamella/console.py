@@ -28,6 +28,10 @@ class Plain(Console):
         for piece in super().render(renderable, options):
             yield piece if piece.control else piece._replace(text=printable(piece.text, lines=True))
 
+    def render_str(self, text: str, **options: Any) -> Text:
+        """The same for a cell of a table, which is made as wide as what is shown."""
+        return super().render_str(printable(text, lines=True), **options)
+
     def status(self, status: RenderableType, **options: Any) -> Status:
         """A line with a spinner, which takes even a plain console's text for markup."""
         return super().status(Text(status) if isinstance(status, str) else status, **options)

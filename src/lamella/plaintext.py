@@ -33,10 +33,16 @@ def from_cell(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
-def write_csv(table: Any, path: Path) -> None:
-    """Writes a pandas table as a CSV file, without its index: numbers as they are, texts by `to_cell`."""
+def write_csv(table: Any, path: Path, **how: Any) -> None:
+    """Writes a pandas table as a CSV file: numbers as they are, texts by `to_cell`; its index where that has a label.
+
+    Args:
+        table: a `pandas.DataFrame`.
+        path: the file.
+        how: options of `DataFrame.to_csv`.
+    """
     safe = table.map(lambda value: to_cell(value) if isinstance(value, str) else value)
-    safe.rename(columns=to_cell).to_csv(path, index=False)
+    safe.rename(columns=to_cell).to_csv(path, index="index_label" in how, **how)
 
 
 def _number(code: int) -> str:

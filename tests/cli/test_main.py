@@ -539,7 +539,7 @@ LR = "optimizer.lr must be a number, above 0; got"
          "there is no key 'dataset.imges' for dataset=folder\n  Did you mean images? "),
         ("seed=1 +seed=2", "seed is given twice: '1' and '2'\n  Leave one of them out."),
         ("model=unet model=otsu", "model is given twice: 'unet' and 'otsu'"),
-        ("paths.output=", "paths.output must be a path; got ''"),
+        ("paths.data=", "paths.data must be a path; got ''"),
         ("dataset=folder dataset.images=", "dataset.images must be a path or null; got ''"),
         ("model=unet optimizer.lr@unet=1",
          "optimizer.lr=1 is to be set in the jobs of unet alone, and this is no sweep"),

@@ -38,16 +38,18 @@ def composed(root):
     places = {
         "train": [f"paths.cache={root}/cache", f"paths.output={root}/outputs", f"tracking.artifacts={root}/artifacts"],
         "evaluate": [f"paths.cache={root}/cache", f"paths.output={root}/outputs"],
+        "prepare_data": [f"paths.cache={root}/cache", f"paths.output={root}/outputs"],
         "score": [f"paths.cache={root}/cache", f"paths.output={root}/outputs", f"tracking.artifacts={root}/artifacts"],
         "review": [f"paths.cache={root}/cache", f"paths.output={root}/outputs"],
         "compare": [f"output={root}/reports"],
     }
 
     def compose(command, *overrides):
-        place = {} if command in ("compare", "review") else {"config_dir": str(CONF)}  # as the command itself
+        place = {} if command in cli.WITHOUT_CHOICES else {"config_dir": str(CONF)}  # as the command itself
         begin = hydra.initialize_config_dir if place else hydra.initialize
         with begin(**place or {"config_path": None}, version_base="1.3"):
-            return hydra.compose(command, [*overrides, *places[command], f"tracking.uri=sqlite:///{root}/runs.db"])
+            store = [] if command == "prepare_data" else [f"tracking.uri=sqlite:///{root}/runs.db"]
+            return hydra.compose(command, [*overrides, *places[command], *store])
 
     return compose
 

@@ -30,7 +30,7 @@ from lamella.config.schema import SCHEMAS
 from lamella.config.words import hints_of, kind_and_key, plain_group, target_class
 from lamella.errors import LamellaError, report
 
-_WITHOUT_CHOICES = ("compare", "review")  # commands that choose nothing by name
+WITHOUT_CHOICES = ("compare", "review")  # commands that choose nothing by name
 
 _sweep: str | None = None  # of the job that runs in this process
 
@@ -95,7 +95,7 @@ def main(command: str, job: Callable[[DictConfig], Any]) -> None:
         typed = read(sys.argv[1:], SCHEMAS[command])
         sys.argv[1:] = typed.arguments  # where Hydra reads them
         # `experiment` is a choice by name for Hydra wherever it sees the folder; for these it is a key.
-        search([*([] if command in _WITHOUT_CHOICES else [str(CONF)]), *typed.folders])
+        search([*([] if command in WITHOUT_CHOICES else [str(CONF)]), *typed.folders])
         sweep = checked(command, typed) if typed.sweep else None
         task = Job(job, sweep, debug)
         bugs = task.bugs
@@ -144,8 +144,9 @@ def register() -> None:
         store.store(name=f"{command}_schema", node=_composable(schema))
         help_ = {"app_name": "lamella", "template": template(command), "header": "", "footer": ""}
         store.store(group="hydra/help", name=command, node=help_)
-    for name in (*_WITHOUT_CHOICES, "folders"):  # where no file is looked for
-        store.store(name=name, node=OmegaConf.load(CONF / f"{name}.yaml"))
+    # Where no file is looked for; what is stored by the name of a file that is looked for, Hydra takes for its schema.
+    for name, file in (*zip(WITHOUT_CHOICES, WITHOUT_CHOICES, strict=True), ("stored_folders", "folders")):
+        store.store(name=name, node=OmegaConf.load(CONF / f"{file}.yaml"))
     OmegaConf.register_new_resolver("lamella.home", lambda path: str(home() / path), replace=True)
     OmegaConf.register_new_resolver("lamella.store", lambda: f"sqlite:///{store_file()}", replace=True)
     started = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"  # one for all processes of a sweep

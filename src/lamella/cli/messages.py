@@ -131,8 +131,8 @@ def _unknown_key(key: str, config_name: str, arguments: Sequence[str]) -> Messag
     if key.startswith("hydra."):
         return f"there is no key {key!r}", f"`{typed('train')} --hydra-help` explains Hydra's own keys."
     node: Any = {}
-    chosen = [a for a in arguments if a.partition("=")[0].lstrip("+") in groups()]
-    with contextlib.suppress(Exception), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    chosen = [a for a in arguments if a.partition("=")[0].lstrip("+") in choices(config_name)]
+    with contextlib.suppress(Exception), hydra.initialize(None, version_base="1.3"):
         node = hydra.compose(config_name, chosen, return_hydra_config=True)
     if not node:
         return f"there is no key {key!r}", "`--help` lists all keys."

@@ -279,7 +279,7 @@ class Evaluate:
 class MasksTrackingKeys(StoreKeys):
     """`tracking`, for masks that were made elsewhere: where their run is kept."""
 
-    artifacts: Annotated[str | None, Key("folder of a local store's files; null: the server decides")]
+    artifacts: Annotated[str | None, Key("folder of a local store's files; null: the server decides", path=True)]
     experiment: Annotated[str | None, Key("MLflow experiment; null: that of `run`, or the data set's name")]
     figures: Annotated[int, Key("test images shown as figures", least=0)]
 
@@ -288,7 +288,7 @@ class MasksTrackingKeys(StoreKeys):
 class Score:
     """All keys of `score`, which scores masks that were made elsewhere."""
 
-    masks: Annotated[str, Key("folder of masks for the test images, named as these; or one stack")]
+    masks: Annotated[str, Key("folder of masks for the test images, named as these; or one stack", path=True)]
     masks_suffix: Annotated[str, Key("what the stems of masks end in: _cp_masks where a.tif has a_cp_masks.png")]
     name: Annotated[str, Key("of what made the masks: the model's name in every table")]
     instances: Annotated[bool | None, Key("each value is one object; false: a class; null: as is plain")]

@@ -18,6 +18,7 @@ from lamella.data.types import Dataset, Sample
 from lamella.errors import StorageError
 from lamella.evaluation.disagreements import KINDS, Disagreement, Looked
 from lamella.pages.render import Cell, Table, render
+from lamella.plaintext import write_csv
 from lamella.plots.overlays import Colour, visible
 from lamella.version import __version__
 
@@ -131,9 +132,8 @@ def write(folder: Path, found: Reviewed, notes: Sequence[str], *, shown: int) ->
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, rows in (("objects", found.objects), ("images", found.images)):
-            pd.DataFrame([asdict(row) for row in rows]).to_csv(
-                folder / f"{name}.csv", index_label="rank", float_format="%.4f"
-            )
+            table = pd.DataFrame([asdict(row) for row in rows])
+            write_csv(table, folder / f"{name}.csv", index_label="rank", float_format="%.4f")
         page.write_text(_page(found, notes, shown), encoding="utf-8")
     except OSError as error:
         raise StorageError(f"the review cannot be written to {folder}: {error.strerror or error}") from error

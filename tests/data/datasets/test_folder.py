@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import h5py
 import hydra
 import numpy as np
 import pytest
@@ -217,7 +218,7 @@ def test_the_regions_of_a_stack_go_to_its_pages(tmp_path):
     stack = write(tmp_path / "volume.tif", image(0, (12, 8, 9)))
     regions = []
     for page in range(12):
-        corners = (*np.array([(0, 0), (4, 0), (4, 4), (0, 4)]), page % 5, page % 4)
+        corners = np.array([(0, 0), (4, 0), (4, 4), (0, 4)]) + np.array([page % 5, page % 4])
         regions.append(roifile.ImagejRoi.frompoints(corners))
         regions[-1].position = page + 1
         regions[-1].name = f"{page + 1:04d}"
@@ -227,7 +228,17 @@ def test_the_regions_of_a_stack_go_to_its_pages(tmp_path):
     for page, sample in enumerate(dataset.samples):
         expected = np.zeros((8, 9), bool)
         expected[page % 4 : page % 4 + 4, page % 5 : page % 5 + 4] = True
-        assert np.array_equal(read_labels(sample.mask, dataset.card, (8, 9)).objects == 1, expected)
+        assert np.array_equal(read_labels(sample.mask, dataset.card, sample.image).objects == 1, expected)
+
+
+def test_a_file_of_several_arrays_says_which_there_are(tmp_path):
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file["raw"], file["label"] = image(0, (12, 8, 9)), image(0, (12, 8, 9)) % 2
+    with pytest.raises(DataError, match=r"v\.h5 holds 2 arrays; which is meant is not said") as caught:
+        opened(tmp_path, images=tmp_path / "v.h5", masks=f"{tmp_path}/v.h5:/label")
+    assert f"{tmp_path}/v.h5:/raw  (12 x 8 x 9, uint8)" in caught.value.remedy
+    dataset = opened(tmp_path, images=f"{tmp_path}/v.h5:/raw", masks=f"{tmp_path}/v.h5:/label")
+    assert [(s.image.page, s.mask.page) for s in dataset.samples] == [(page, page) for page in range(12)]
 
 
 def test_folders_of_stacks_and_single_images(tmp_path):

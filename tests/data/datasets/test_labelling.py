@@ -168,6 +168,19 @@ def test_one_file_an_object(tmp_path):
     assert meaning.names == ("background", "nucleus")
 
 
+def test_files_that_are_called_alike_for_each_image_are_classes(tmp_path):
+    refs = []
+    for image in "ab":
+        paths = [tmp_path / image / f"{name}.png" for name in ("membrane", "nucleus")]
+        for path in paths:
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(blobs(255).astype(np.uint8)).save(path)
+        refs.append(ImageRef(paths[0], others=(paths[1],)))
+    with pytest.raises(DataError, match="the same 2 mask files, membrane, nucleus: classes rather than objects"):
+        read_as(refs, Said(**NOTHING), Facts(tmp_path / "cache"))
+    assert read_as(refs, Said(**NOTHING | {"instances": True}), Facts(tmp_path / "cache"))[1].objects == "files"
+
+
 def test_objects_of_several_classes(tmp_path):
     labels = ("rbc", "wbc", "rbc")
     meaning, labelling = of_files(tmp_path, labels)

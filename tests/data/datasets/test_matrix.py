@@ -124,13 +124,10 @@ def slipped(base, count):
 
 def levels(scene, number, dtype):
     """As compression or resizing leaves a mask: many levels, at and beside the edges."""
-    soft = np.asarray(
-        Image.fromarray((cells(scene) * 255).astype(np.uint8)).resize((SIDE * 4,) * 2, 3).resize((SIDE,) * 2)
-    )
-    noise = np.random.default_rng(number).integers(-4, 5, soft.shape) * (
-        np.random.default_rng(1).random(soft.shape) < 0.1
-    )
-    return np.clip(soft + noise, 0, 255).astype(dtype)
+    soft = Image.fromarray((cells(scene) * 255).astype(np.uint8)).resize((SIDE * 4, SIDE * 4), Image.Resampling.BICUBIC)
+    level = np.asarray(soft.resize((SIDE, SIDE), Image.Resampling.BICUBIC), np.int64)
+    draw = np.random.default_rng(number)
+    return np.clip(level + draw.integers(-4, 5, level.shape) * (draw.random(level.shape) < 0.1), 0, 255).astype(dtype)
 
 
 def two_pieces(scene, number, dtype):
@@ -239,30 +236,47 @@ STYLES = [
     Style("a slip", ("uint8",), slips(binary(1), (2,)), slipped(cells, 1)),
     Style("slips among classes", ("uint8", "int32"), slips(plain([0, 1, 2]), (7, 9)), slipped(classes, 2)),
     Style("levels", ("uint8", "uint16"), levels, cells),
+    Style("JPEG", ("uint8",), binary(255), cells),
     Style("1 here, 255 there", ("uint8", "uint16"), lambda s, n, t: (cells(s) * (1, 255)[n % 2]).astype(t), cells),
     Style("layers", ("uint8", "bool"), lambda s, n, t: np.stack([s.classes == c for c in range(3)]).astype(t), classes),
     Style("layers without background", ("uint8",),
           lambda s, n, t: (255 * np.stack([s.classes == c for c in (1, 2)])).astype(t), classes),
 ]  # fmt: skip
 
-PAIRINGS = ("folders", "one folder", "csv", "parts", "stacks", "prefixes", "unsaid suffix", "types")
+PAIRINGS = (
+    "folders",
+    "one folder",
+    "csv",
+    "parts",
+    "stacks",
+    "prefixes",
+    "unsaid suffix",
+    "types",
+    "a file an object",
+    "folders of both",
+)
 UNSAID = ("prefixes", "unsaid suffix", "types")  # the first error is about names
-FORMATS = (".png", ".bmp", ".tif", ".npy")
+FORMATS = (".png", ".bmp", ".tif", ".npy", ".jpg")
 
 
 def fits(style, dtype, form, pairing):
     """Whether a format can hold it, and is used so."""
     layered, coloured = style.name.startswith("layers"), "colour" in style.name or "white" in style.name
     coloured = coloured or style.name == "grey as rgb"
+    if (style.name == "JPEG") != (form == ".jpg"):
+        return False
+    if pairing in ("a file an object", "folders of both"):
+        return style.name == "numbered" and dtype == "uint8" and form != ".npy"
     if style.name.startswith("palette"):
         return form in (".png", ".bmp") and pairing != "stacks" and (form, pairing) != (".bmp", "types")
-    if pairing == "types" and form == ".bmp":
+    if pairing == "types" and form in (".bmp", ".jpg"):  # a JPEG is the image of the two
         return False
     if pairing == "stacks":
         return form == ".tif" and not layered and not coloured
     if layered:
         return form == ".tif"
     kinds = {
+        ".jpg": ("uint8",),
         ".png": ("uint8", "uint16", "bool"),
         ".bmp": ("uint8",),
         ".tif": (*WHOLE, "bool"),
@@ -290,11 +304,23 @@ def save(path, array):
         rgb = array.ndim == 3 and array.shape[-1] == 3
         tifffile.imwrite(path, array, photometric="rgb" if rgb else "minisblack")
     else:
-        Image.fromarray(array).save(path)
+        Image.fromarray(array).save(path, **({"quality": 90} if path.suffix == ".jpg" else {}))
 
 
 def lay(root, images, masks, form, pairing):
     """Writes images and masks, and says by which keys they are found."""
+    if pairing in ("a file an object", "folders of both"):
+        for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
+            inside = root / "all" / f"cell{number}"
+            together = pairing == "folders of both"
+            save(inside / "images" / "a.png" if together else root / "i" / f"cell{number}.png", image)
+            for value in range(1, mask.max() + 1):
+                file = f"{value}{form}"
+                one = np.where(mask == value, 255, 0).astype(np.uint8)
+                save(inside / "masks" / file if together else root / "m" / f"cell{number}" / file, one)
+        if pairing == "folders of both":
+            return {"images": str(root / "all")}
+        return {"images": str(root / "i"), "masks": str(root / "m")}
     if pairing == "stacks":
         for name, arrays in (("images.tif", images), ("masks.tif", masks)):
             tifffile.imwrite(root / name, np.stack(arrays), photometric="minisblack")

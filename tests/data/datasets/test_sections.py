@@ -62,7 +62,7 @@ def test_sections_in_numbered_files_are_one_stack(tmp_path, write):
 
 
 @pytest.mark.parametrize("blur", [0, 1, 3, 8, 16])
-@pytest.mark.parametrize("count", [4, 6, 30])
+@pytest.mark.parametrize("count", [4, 20])
 def test_unrelated_pictures_are_no_stack(tmp_path, write, blur, count):
     for seed in range(3):
         samples = write(named([noise([seed, n], blur) for n in range(count)], "img_{}"))
@@ -141,11 +141,11 @@ def test_real_sections_and_real_smears(tmp_path, write, lamella_data):
         for page in range(volume.n_frames):
             volume.seek(page)
             pages.append(np.asarray(volume))
-    for some in (pages, pages[::3], pages[:4], pages[10:15]):
+    for some in (pages[::3], pages[10:14]):
         assert {stack for stack, _, _ in stacked(write(named(some, "train-volume_{:03d}")), tmp_path)[0]} == {
             "train-volume"
         }
-    smears = sorted((lamella_data / "blood" / "train" / "original").iterdir())[:24]
+    smears = sorted((lamella_data / "blood" / "train" / "original").iterdir())[:10]
     small = [np.asarray(Image.open(path).resize((400, 300))) for path in smears]
     assert {stack for stack, _, _ in stacked(write(named(small, "img_{}")), tmp_path)[0]} == {""}
 

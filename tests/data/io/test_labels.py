@@ -1,5 +1,6 @@
 """Masks that number objects: ids and classes by hand, borders between what touches, several files, colours."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -89,6 +90,26 @@ def test_one_file_an_object_and_its_class(tmp_path):
     put(tmp_path, np.zeros((2, 4), np.uint8), "2.png")
     with pytest.raises(DataError, match="4x1 and 4x2 pixels"):
         read_labels(ref, card, ref)
+
+
+def test_a_crowd_is_ignored(tmp_path):
+    """Of COCO: pixels of several objects that nobody drew one by one are neither one object nor background."""
+    Image.fromarray(np.zeros((4, 6), np.uint8)).save(tmp_path / "a.png")
+    runs = {"size": [4, 6], "counts": [16, 8]}  # down the columns: the last two
+    held = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 4, "width": 6}],
+        "categories": [{"id": 1, "name": "cell"}],
+        "annotations": [
+            {"image_id": 1, "category_id": 1, "iscrowd": 0, "segmentation": [[0, 0, 2, 0, 2, 2, 0, 2]]},
+            {"image_id": 1, "category_id": 1, "iscrowd": 1, "segmentation": runs},
+        ],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(held))
+    card = replace(CARD, labelling=Labelling("drawn", names={"cell": 1}))
+    found = read_labels(ImageRef(tmp_path / "a.json", inside="a.png"), card, ImageRef(tmp_path / "a.png"))
+    assert found.classes.tolist() == [[1, 1, 0, 0, 255, 255]] * 2 + [[0, 0, 0, 0, 255, 255]] * 2
+    assert found.objects is not None
+    assert found.objects.tolist() == [[1, 1, 0, 0, 0, 0]] * 2 + [[0] * 6] * 2
 
 
 def test_what_touches_is_parted(tmp_path):

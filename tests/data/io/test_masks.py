@@ -5,12 +5,14 @@ from functools import partial
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from lamella.data.io.masks import mask_places
 from lamella.data.io.read import mask_values, read, read_mask
-from lamella.data.types import IGNORE, ImageRef
+from lamella.data.types import IGNORE, ImageRef, Labelling
 from lamella.errors import DataError
 from support import files
 from support.files import GREY, MASK, png
@@ -280,3 +282,22 @@ def test_real_masks(lamella_data):
         found = mask_values(ImageRef(path))
         assert set(found) == {0, 255}
         assert read_mask(ImageRef(path), BINARY).sum() == found[255]
+
+
+def test_the_place_of_each_value(tmp_path, monkeypatch):
+    """Also of colours, of rows without colour among rows with, and of the middle alone."""
+    mask = np.random.default_rng(0).choice([0, 7, 300], (40, 30)).astype(np.uint16)
+    colours = np.zeros((40, 30, 3), np.uint8)
+    colours[20:] = np.array([(0, 0, 0), (9, 9, 9), (255, 0, 0)], np.uint8)[np.searchsorted([0, 7, 300], mask[20:])]
+    for name, array in (("grey", mask), ("colours", colours)):
+        ref = ImageRef(tmp_path / f"{name}.tif")
+        photometric = "rgb" if array.ndim == 3 else "minisblack"
+        tifffile.imwrite(ref.path, array, photometric=photometric, rowsperstrip=4)
+        for large in (2**30, 100):  # at once, and some rows at a time
+            monkeypatch.setattr("lamella.data.io.pieces.blocks.LARGE", large)
+            monkeypatch.setattr("lamella.data.io.pieces.blocks.PIECE", 500)
+            values = list(mask_values(ref))
+            places = mask_places(ref, values, Labelling(), 100)
+            expected = array.reshape(40, 30, -1)
+            assert np.array_equal(np.array([np.broadcast_to(v, expected.shape[2]) for v in values])[places], expected)
+            assert np.array_equal(mask_places(ref, values, Labelling(), 10), places[15:25, 10:20])

@@ -160,11 +160,10 @@ def _samples(
 ) -> list[Sample]:
     """One sample, or one a page of a stack. What cannot be read is left to the audit, which names it all."""
     image, mask = replace(pair.image, axes=axes), replace(pair.mask, axes=mask_axes)
-    mask_count, drawn = 1, is_annotation(mask.path)
-    try:
-        count, mask_count = _count(image, facts), 1 if drawn else _count(mask, facts)
-    except DataError:
-        image_pages, mask_pages = [image.page], [mask.page]
+    drawn = is_annotation(mask.path)
+    count, mask_count = _counts(image, None if drawn else mask, facts)
+    if count == 0:
+        image_pages, mask_pages, mask_count = [image.page], [mask.page], 1
     else:
         image_pages, mask_pages = _pages(image, count), [None] if layers else _pages(mask, mask_count)
         if drawn:  # outlines say themselves which page they are of
@@ -186,6 +185,23 @@ def _samples(
         refs = replace(image, page=page), replace(mask, page=mask_page)
         samples.append(Sample(id_, *refs, group or stack or id_, pair.part, stack, place))
     return samples
+
+
+def _counts(image: ImageRef, mask: ImageRef | None, facts: Facts) -> tuple[int, int]:
+    """How many pages an image and its mask have; (0, 0) where one cannot be read, and the other is no stack.
+
+    Raises DataError where the other is one: what is wrong with this one is what is wrong with all.
+    """
+    counts, wrong = [], None
+    for ref in (image, mask):
+        try:
+            counts.append(1 if ref is None else _count(ref, facts))
+        except DataError as error:
+            wrong = wrong or error
+            counts.append(0)
+    if wrong is not None and max(counts) > 1:
+        raise wrong
+    return (0, 0) if wrong is not None else (counts[0], counts[1])
 
 
 def _count(ref: ImageRef, facts: Facts) -> int:

@@ -12,7 +12,7 @@ from skimage.measure import label
 
 from lamella.data.cache.facts import Facts
 from lamella.data.datasets.words import colour
-from lamella.data.io.masks import PLAIN, Codes, mask_codes, mask_values
+from lamella.data.io.masks import PLAIN, mask_places, mask_values
 from lamella.data.types import ImageRef, Labelling, MaskValue
 from lamella.errors import DataError
 
@@ -87,7 +87,7 @@ def hold(masks: Sequence[ImageRef], facts: Facts, labelling: Labelling = PLAIN, 
 
     def formed(ref: ImageRef) -> dict[MaskValue, Held]:
         key = f"mask regions {_VERSION} {source(ref, facts)} {settings}"
-        rows = facts.recall(key, lambda: _regions(mask_codes(ref, labelling)))
+        rows = facts.recall(key, lambda: _regions(ref, list(read[ref]), labelling))
         return {value: replace(one, **dict(zip(_FORM, row, strict=True)))
                 for (value, one), row in zip(read[ref].items(), rows, strict=True)}  # fmt: skip
 
@@ -106,15 +106,13 @@ def threads(look: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answe
         return list(pool.map(look, items))
 
 
-def _regions(codes: Codes) -> list[tuple[int, int, int]]:
-    """`Held`'s regions, largest and reach of each value of a mask, rising; zeros for 0."""
-    found = np.unique(codes)
-    rows, columns = (slice(max(0, (n - _WINDOW) // 2), max(0, (n - _WINDOW) // 2) + _WINDOW) for n in codes.shape)
-    places = np.searchsorted(found, codes[rows, columns]).astype(np.int32)
-    zero = int(np.searchsorted(found, 0)) if (found == 0).any() else -1
+def _regions(ref: ImageRef, values: Sequence[MaskValue], labelling: Labelling) -> list[tuple[int, int, int]]:
+    """`Held`'s regions, largest and reach of each value of a mask; zeros for 0 and black."""
+    places = mask_places(ref, values, labelling, _WINDOW)
+    zero = next((place for place, value in enumerate(values) if set(colour(value)) == {0}), -1)
     marked, count = label(places, background=zero, return_num=True, connectivity=2)
     if not count:
-        return [(0, 0, 0)] * len(found)
+        return [(0, 0, 0)] * len(values)
     y, x = np.nonzero(marked)
     of = marked[y, x] - 1
     sizes = np.bincount(of, minlength=count)
@@ -126,8 +124,8 @@ def _regions(codes: Codes) -> list[tuple[int, int, int]]:
         side[:] = high - low + 1
     value = np.zeros(count, np.int64)
     value[of] = places[y, x]
-    regions = np.bincount(value, minlength=len(found))
-    reach = np.bincount(value, box.max(axis=0) ** 2, len(found)).astype(np.int64)
-    largest = np.zeros(len(found), np.int64)
+    regions = np.bincount(value, minlength=len(values))
+    reach = np.bincount(value, box.max(axis=0) ** 2, len(values)).astype(np.int64)
+    largest = np.zeros(len(values), np.int64)
     np.maximum.at(largest, value, sizes)
     return list(zip(regions.tolist(), largest.tolist(), reach.tolist(), strict=True))

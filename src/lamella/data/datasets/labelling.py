@@ -136,6 +136,15 @@ def _of_files(masks: Sequence[ImageRef], said: Said) -> Classes:
     """The classes of masks that have one file an object."""
     labels = list(dict.fromkeys(label for ref in masks for label in (ref.labels or ("",) * len(ref.paths))))
     named = any(labels)
+    stems = {tuple(sorted(path.stem for path in ref.paths)) for ref in masks}
+    if not named and not said.instances and len(masks) > 1 and len(stems) == 1:
+        alike = next(iter(stems))
+        if len(alike) > 1 and not any(letter.isdigit() for stem in alike for letter in stem):
+            raise DataError(
+                f"each image has the same {len(alike)} mask files, {', '.join(alike[:4])}: classes rather than objects",
+                "If each file is one object: `dataset.instances=true`. If each is a class, name it in a CSV with the "
+                "columns image, mask and label: `dataset.pairs=FILE`.",
+            )
     ignore = meanings.ignored(said.ignore, named)
     if said.classes is not None:
         meaning = meanings.declared_objects(said.classes, ignore, labels if named else None)

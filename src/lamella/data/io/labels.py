@@ -109,6 +109,7 @@ def _numbered(ref: ImageRef, card: DatasetCard) -> Labels:
 def _drawn(ref: ImageRef, card: DatasetCard, size: tuple[int, int]) -> Labels:
     drawn = rasterise(ref, size)
     table = np.array([0, *(class_id(name, card, ref) for name in drawn.names)], np.uint8)
+    table[list(drawn.crowds)] = IGNORE  # nobody said where one of them ends
     return _labels(table[drawn.objects], drawn.objects)
 
 

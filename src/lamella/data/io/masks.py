@@ -1,7 +1,7 @@
 """Mask files -> class ids, by the data set's table of values; nothing is guessed."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,13 +107,35 @@ def _in_colours(values: Mapping[MaskValue, int]) -> bool:
     return any(isinstance(value, tuple) for value in values)
 
 
-def mask_codes(ref: ImageRef, labelling: Labelling = PLAIN) -> Codes:
-    """A mask with one whole number a pixel, (H, W), of which the nth smallest stands for `mask_values`' nth value.
+def mask_places(ref: ImageRef, values: Sequence[MaskValue], labelling: Labelling, side: int) -> Objects:
+    """Which of a mask's values each pixel has, int32 (h, w), from 0: of at most `side` rows and columns in the middle.
+
+    Args:
+        ref: the mask.
+        values: all of them, as `mask_values` gives them.
+        labelling: its threshold or layers.
+        side: so many rows and columns.
 
     Raises:
         DataError: see `mask_values`.
     """
-    return _codes(stored(ref, True, _lossy(labelling)), ref, labelling)[0]
+    place = {value: number for number, value in enumerate(values)}
+    coloured_ones = any(isinstance(value, tuple) for value in values)
+    pieces = []
+    for block in blocks(ref, True, _lossy(labelling)):
+        width = block.pixels.shape[1]
+        top, left = (max(0, (n - side) // 2) for n in (block.height, width))
+        rows = slice(max(0, top - block.top), max(0, top + side - block.top))
+        pixels = block.pixels[rows, left : left + side]
+        if not len(pixels):
+            continue
+        codes, coloured = _codes(pixels, ref, labelling)
+        found, _ = _count(codes)
+        held = [_value(code, coloured) for code in found.tolist()]
+        held = [(v,) * 3 if coloured_ones and isinstance(v, int) else v for v in held]
+        table = np.array([place[value] for value in held], np.int32)
+        pieces.append(table[np.searchsorted(found, codes)])
+    return np.concatenate(pieces)
 
 
 def _lossy(labelling: Labelling) -> bool:
@@ -232,7 +254,8 @@ def _strays(ref: ImageRef, stray: list[tuple[MaskValue, int]], values: Mapping[M
         hint = " It has a palette: its values are the palette's indices."
     return DataError(
         f"mask {ref} holds unexpected values: {shown}",
-        f"Allowed are {allowed}.{hint} Repair the mask; Lamella does not guess a threshold.",
+        f"Allowed are {allowed}.{hint} Repair the mask; or, of a folder of your own, leave such pixels out: "
+        "`dataset.ignore=undeclared`.",
     )
 
 

@@ -39,7 +39,7 @@ def test_each_image_has_its_entry(tmp_path):
         "x/c": ("all.json", "set/x/c.tif"),
     }
     assert found.passed_over == {"*.json": 1}
-    assert found.notes == [f"{masks} outlines the objects of 3 images"]
+    assert found.notes == ["all.json outlines the objects of 3 images"]
 
 
 @pytest.mark.parametrize(

@@ -330,6 +330,27 @@ def test_a_folder_of_masks_an_image(tmp_path):
         paired(tmp_path / "i", tmp_path / "m")
 
 
+def test_a_mask_too_many_is_no_second_object(tmp_path):
+    tree(tmp_path, "i/p/a.png", "i/q/a.png", "m/p/a.png", "m/p/b.png", "m/q/a.png")
+    with pytest.raises(DataError, match=r"b\.png: a mask without an image"):
+        paired(tmp_path / "i", tmp_path / "m")
+
+
+def test_one_mask_a_folder_of_another_name_is_not_guessed_at(tmp_path):
+    tree(tmp_path, "i/p/t1.png", "i/q/t1.png", "m/p/t2.png", "m/q/t2.png")
+    with pytest.raises(DataError, match="without a mask"):
+        paired(tmp_path / "i", tmp_path / "m")
+
+
+def test_a_folder_may_name_what_its_files_do_not(tmp_path):
+    tree(tmp_path, *(f"{patient}/{name}.png" for patient in ("p1", "p2") for name in ("image", "mask")), "notes.txt")
+    with pytest.raises(DataError, match="nothing in their names") as caught:
+        paired(tmp_path)
+    assert caught.value.remedy == "Did you mean `dataset.image_suffix=image dataset.mask_suffix=mask`? It pairs 2 of 2."
+    pairs, _, _ = noted(tmp_path, image_suffix="image", mask_suffix="mask")
+    assert pairs == {"p1": "mask.png", "p2": "mask.png"}
+
+
 def test_masks_numbered_behind_the_name_of_their_image(tmp_path):
     names = ["a_mask_1.png", "a_mask_2.png", "a b-1.png"]
     tree(tmp_path, "i/a.png", "i/a b.png", *(f"m/{name}" for name in names))

@@ -63,7 +63,8 @@ def by_entries(files: Files, place: Path) -> Found:
             f"{len(left)} of {len(files.images)} images in {place} have no entry in {where}: {some(left)}",
             f"An entry without objects says that there are none. {CSV}",
         )
-    notes = [*files.notes, f"{where} outlines the objects of {len(pairs)} images"]
+    called = " and ".join(dict.fromkeys(coco.path.name for coco in files.coco))
+    notes = [*files.notes, f"{called} outlines the objects of {len(pairs)} images"]
     return Found([pairs[image] for image in files.images], files.passed_over, notes)
 
 

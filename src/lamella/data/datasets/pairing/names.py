@@ -137,12 +137,13 @@ class _Ends(NamedTuple):
         return cls(composed(prefix), composed(end[: len(end) - len(type_)]), type_)
 
     def core(self, file: File) -> str | None:
-        """What is left of a stem; None where it does not fit."""
+        """What is left of a stem; None where it does not fit. Nothing may be left where a folder has a name instead."""
         stem = file.stem
         begins = stem[: len(self.prefix)].casefold() == self.prefix.casefold()
         if self.type not in ("", file.type) or not begins or not stem.casefold().endswith(self.end.casefold()):
             return None
-        return stem[len(self.prefix) : len(stem) - len(self.end)] or None
+        left = stem[len(self.prefix) : max(len(self.prefix), len(stem) - len(self.end))]
+        return left if left or (file.folder and len(stem) == len(self.prefix) + len(self.end)) else None
 
     @property
     def length(self) -> int:

@@ -92,7 +92,7 @@ def _from_folders(
     found = match(files.images, files.masks, affixes)
     no_outlines = [f for f in found.masks if f.type in ANNOTATIONS and not is_annotation(f.path)]
     found = found._replace(masks=[f for f in found.masks if f not in no_outlines])
-    if found.left and files.masks is not None:
+    if found.left and not found.pairs and files.masks is not None:
         several = _by_folder(files.images, files.masks, mask_place) or _by_number(files.images, files.masks)
         if several:
             return several._replace(passed_over=files.passed_over, notes=[*files.notes, *several.notes])
@@ -206,12 +206,15 @@ def _check_parts(image_place: Path, mask_place: Path, files: Files) -> None:
 
 
 def _by_folder(images: Sequence[File], masks: Sequence[File], mask_place: Path) -> Found | None:
-    """Each image with all masks of one folder: of its own name, or of the folder that it alone lies in; else None."""
+    """Each image with all masks of one folder: of its own name, or of the folder that it alone lies in; else None.
+
+    One mask each, in folders of other names than the images', would be paired by nothing but that: then None, too.
+    """
     of_folder: defaultdict[str, list[File]] = defaultdict(list)
     for mask in masks:
         of_folder[mask.folder].append(mask)
     inside = Counter(image.folder for image in images)
-    pairs, without, used = [], [], 0
+    pairs, without, by_name, used = [], [], [], 0
     for image in images:
         own = image.folder != "" and inside[image.folder] == 1
         key = next((k for k in (image.key, image.folder if own else "") if k and k in of_folder), None)
@@ -220,16 +223,17 @@ def _by_folder(images: Sequence[File], masks: Sequence[File], mask_place: Path) 
             continue
         paths = [mask.path for mask in of_folder[key]]
         used += len(paths)
-        id_ = key if key.split("/")[-1] == image.stem else image.key
+        by_name.append(key.split("/")[-1] == image.stem)
+        id_ = key if by_name[-1] else image.key
         pairs.append(Pair(id_, ImageRef(image.path), ImageRef(paths[0], others=tuple(paths[1:])), part_of(image)))
-    if used < len(masks) or 2 * len(pairs) <= len(images):
+    numbers = [len(pair.mask.paths) for pair in pairs]
+    if used < len(masks) or 2 * len(pairs) <= len(images) or (max(numbers) == 1 and not all(by_name)):
         return None
     if without:
         raise DataError(
             f"{some(without)} without a folder of masks in {mask_place}; {len(pairs)} of {len(images)} have one",
             "Add the masks; an image without objects has one mask that is 0 everywhere.",
         )
-    numbers = [len(pair.mask.paths) for pair in pairs]
     return Found(pairs, Counter(), [f"each image has a folder of masks, with {_range(numbers)} files each"])
 
 

@@ -52,8 +52,10 @@ class Proposal(NamedTuple):
 
     @property
     def most(self) -> bool:
-        """Whether that is the most; a single pair must have names that say what they are."""
-        return 2 * self.paired > self.total and (self.paired > 1 or _roles(self.affixes) is not None)
+        """Whether that is the most; a single pair, and names without a core, must say which is the mask."""
+        plain_roles = _roles(self.affixes) is not None
+        cores = all(key != image.folder for key, image, _ in self.match.pairs)
+        return 2 * self.paired > self.total and (plain_roles or (cores and self.paired > 1))
 
     @property
     def rank(self) -> tuple[int, int, int, int, int]:
@@ -167,10 +169,10 @@ def _shared(images: Sequence[File], masks: Sequence[File], cuts: _Cuts, together
     some = images[:: 1 + len(images) // _SAMPLE]
     beside: defaultdict[tuple[str, str], tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
     for file in some:
-        for core, affix in cuts(file.stem):
+        for core, affix in _cuts(file, cuts):
             beside[file.folder, core][0].add(affix)
     for file in masks:
-        for core, affix in cuts(file.stem):
+        for core, affix in _cuts(file, cuts):
             if (file.folder, core) in beside:
                 beside[file.folder, core][1].add(affix)
     at = 0 if cuts is _before_suffix else -1
@@ -180,6 +182,13 @@ def _shared(images: Sequence[File], masks: Sequence[File], cuts: _Cuts, together
             pairs = (sorted(two, key=_length) if together else two for two in product(of_images, of_masks))
             counts.update({(one, other) for one, other in pairs if _apart(one, other, at, together)})
     return sorted(counts, key=lambda pair: (-counts[pair], _length("".join(pair)), pair))[:_SHARED]
+
+
+def _cuts(file: File, cuts: _Cuts) -> Iterator[_Two]:
+    """The cores of a file's name; in a folder, which has a name, too, "mask" and the like have none."""
+    yield from cuts(file.stem)
+    if file.folder and cuts is _before_suffix and (MASK_WORDS.search(file.stem) or IMAGE_WORDS.search(file.stem)):
+        yield "", file.stem
 
 
 def _length(text: str) -> tuple[int, str]:

@@ -170,11 +170,9 @@ def _has_fewer_values(image: File, mask: File) -> bool:
     """Whether the second of two pictures looks more like a mask than the first; also where one cannot be read."""
     try:
         heads = [header(ImageRef(file.path)) for file in (image, mask)]
-        if heads[0].channels != heads[1].channels:
-            return heads[0].channels > heads[1].channels
         if heads[0].height * heads[0].width > _PIXELS:
-            return True
+            return heads[0].channels >= heads[1].channels
         values = [len(np.unique(read(ImageRef(file.path)))) for file in (image, mask)]
     except DataError:
         return True
-    return values[1] <= values[0]
+    return (values[0], heads[0].channels) >= (values[1], heads[1].channels)  # a mask may be grey that is spelt as RGB
