@@ -67,7 +67,9 @@ def pair_picture(sample: Sample, store: Store) -> Pair:
     image, truth, objects = store.image(sample), store.truth(sample), store.objects(sample)
     height, width = truth.shape
     region = _liveliest(truth)
-    size = _size((region[0].stop - region[0].start, region[1].stop - region[1].start), _PAIR)
+    tall, wide = (side.stop - side.start for side in region)
+    larger = max(1, _PAIR // max(tall, wide))  # so that outlines are thin in small images, too
+    size = _size((tall * larger, wide * larger), _PAIR)
     down, right = image.shape[1] / height, image.shape[2] / width  # the network's input may be smaller
     part = tuple(
         slice(int(side.start * by), max(int(side.start * by) + 1, round(side.stop * by)))
