@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from lamella import models, tracking
-from lamella.errors import ConfigError
+from lamella.errors import ConfigError, DataError
 from lamella.hardware import has_bfloat16
 from lamella.inference import checkpoint
 from lamella.inference.segmenter import Normalise
@@ -64,6 +64,15 @@ def test_a_device_or_precision_that_is_none_is_refused(tmp_path):
             Model(path, device=wrong)
     with pytest.raises(ConfigError, match="there is no precision '16'"):
         Model(path, precision="16")
+
+
+def test_an_image_with_other_channels_or_levels_is_one_sentence(tmp_path):
+    model = Model(kept(tmp_path / "a.ckpt", "32-true"))
+    with pytest.raises(DataError, match=r"the image has 3 channel\(s\), and this model was trained on 1") as caught:
+        model.predict(np.stack([IMAGE] * 3, axis=-1))
+    assert "Give it (H, W, 1) or (H, W)" in caught.value.remedy
+    with pytest.raises(DataError, match="the image has type uint16"):
+        model.predict(IMAGE.astype(np.uint16))
 
 
 def test_mlflow_passes_device_and_precision_on(tmp_path):

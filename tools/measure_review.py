@@ -1,4 +1,4 @@
-"""How many planted faults `review` finds: python tools/measure_review.py [--images 30] [key=value ...]
+"""How many planted faults `review` finds: python tools/measure_review.py [--images 20] [key=value ...]
 
 Takes pairs of the blood smears (below `paths.data`), damages objects of copies of their masks (removed, added, shifted
 by 12 pixels, two merged; as many of each), trains a small U-Net on each of five folds, reviews them, and counts the
@@ -54,7 +54,7 @@ class Fault(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=30)
+    parser.add_argument("--images", type=int, default=20)
     parser.add_argument("--faults", type=int, default=20)
     parser.add_argument("--first", type=int, default=40)
     parser.add_argument("--folds", type=int, default=5)

@@ -14,17 +14,17 @@ TRAIN = CHECKOUT / "train.py"
 
 @pytest.fixture
 def main(monkeypatch, capsys, tmp_path):
-    """Calls train.py with arguments: (exit code, stdout, stderr)."""
+    """Calls train.py, or another script, with arguments: (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # so that what the command sets is taken back
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     logs = logging.root.handlers[:], logging.root.level
     hook = sys.unraisablehook
 
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", [str(TRAIN), *arguments])
+    def call(*arguments, script=TRAIN):
+        monkeypatch.setattr(sys, "argv", [str(script), *arguments])
         try:
-            runpy.run_path(str(TRAIN), run_name="__main__")
+            runpy.run_path(str(script), run_name="__main__")
             code = 0
         except SystemExit as ended:
             code = ended.code

@@ -204,6 +204,24 @@ def test_a_sweep_gives_one_run_a_job_and_they_share_a_tag(tmp_path):
     assert len({run.data.tags["lamella.protocol"] for run in runs}) == 1
 
 
+def test_a_key_is_set_in_some_jobs_alone(tmp_path):
+    place = Place(tmp_path)
+    empty_store(place.root / "runs.db")
+    images = [each for each in SMALLEST if each.startswith("dataset.")]
+    few = (
+        "trainer=cpu",
+        "tracking.figures=0",
+        "model=otsu,kmeans",
+        "model.channel@otsu=grey,0",
+        "score.failure@kmeans=0.4",
+    )
+    result = train("-m", *images, *few, *place.overrides, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    keys = ("model.name", "model.channel", "score.failure")
+    params = [tuple(run.data.params[key] for key in keys) for run in place.runs()[:3]]
+    assert params == [("otsu", "grey", "0.5"), ("otsu", "0", "0.5"), ("kmeans", "auto", "0.4")]
+
+
 def test_jobs_in_processes_of_their_own_are_told_of_and_compared_alike(tmp_path):
     """Two jobs that are done and one that fails, by joblib: one message, and the two are compared."""
     place = Place(tmp_path / "place")
@@ -575,6 +593,8 @@ def test_a_mistake_on_the_command_line(main, tmp_path, arguments, message):
     assert code == 1
     assert stderr.startswith(f"error: {message}"), stderr
     assert len(stderr.splitlines()) <= 3
+    if arguments.startswith("-m ") and "batch_norm" in arguments:
+        assert stderr.splitlines()[2].startswith("  In job 1: model=unet model.batch_norm=True ")
     if arguments.startswith("-m "):
         assert list(place.root.iterdir()) == []  # before job 0
     assert not (place.root / "runs.db").exists()

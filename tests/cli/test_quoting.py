@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from lamella.cli.command_line import read
 from lamella.cli.quoting import quoted
+from lamella.config.paths import CHECKOUT
 from lamella.config.schema import SCHEMAS
 from lamella.errors import ConfigError
 
@@ -109,3 +110,28 @@ def test_what_is_meant_for_some_jobs_is_kept_apart():
     typed = read(["-m", "model=unet,otsu", "model.channel@otsu=grey,0", "optimizer.lr=1"], SCHEMAS["train"])
     assert typed.arguments == ["-m", "model=unet,otsu", "optimizer.lr=1"]
     assert [(only.choice, only.override) for only in typed.only] == [("otsu", "model.channel='grey','0'")]
+
+
+NASTY = "/ä ö/a, b (2) [c] {d}/e=f'g\"h/#i$j%k:l&m;n\\\\o\\p?*~q/007"
+
+
+@pytest.mark.parametrize(
+    ("script", "key", "others"),
+    [
+        ("train.py", "dataset.images", ["dataset=folder"]),
+        ("scripts/evaluate.py", "dataset.masks", ["dataset=folder", "run=x"]),
+        ("scripts/compare.py", "paths.output", []),
+        ("scripts/prepare_data.py", "dataset.pairs", ["dataset=folder"]),
+        ("scripts/tiff_to_png.py", "input", ["output=x"]),
+    ],
+)
+def test_a_path_arrives_in_the_configuration_of_every_command(main, script, key, others):
+    code, shown, said = main(*others, f"{key}={NASTY}", "--cfg", "job", script=CHECKOUT / script)
+    assert (code, said) == (0, "")
+    assert OmegaConf.select(OmegaConf.create(shown), key) == NASTY
+
+
+def test_a_path_reaches_the_command_itself(main, tmp_path):
+    code, _, said = main(f"input={tmp_path}{NASTY}", "output=x", script=CHECKOUT / "scripts/tiff_to_png.py")
+    assert code == 1
+    assert said.startswith(f"error: input={tmp_path}{NASTY} names no TIFF file\n")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from scipy import ndimage
 from lamella import tracking
 from lamella.commands import review, train
 from lamella.errors import ConfigError, DataError
+from support import processes
 from support.html import Html, can_be_heard, links_lead_somewhere, needs_nothing_else
 
 SQUARE, GRID = 24, 60
@@ -90,6 +92,7 @@ def trained(composed, dataset, experiment):
         "trainer.precision=32-true",
         "tracking.figures=0",
         "dataset.allow=[leak]",
+        "dataset.serial=false",
     ]
     asked += [f"tracking.experiment={experiment}", "dataset.split.folds=3", "dataset/split=hashed_folds"]
     for fold in range(FOLDS):
@@ -196,3 +199,14 @@ def test_a_network_that_learned_from_an_image_may_not_judge_it(folds):
 def test_what_has_no_network_is_refused(folds, composed):
     with pytest.raises(ConfigError, match="whose test images are reviewed is not said"):
         review.run(composed("review"))
+
+
+@pytest.mark.slow
+def test_planted_faults_in_masks_of_real_cells_are_found(lamella_data):
+    """Small networks, a hundred steps a fold: most of 20 faults are among the first 40 of all objects."""
+    tool = Path(__file__).parents[2] / "tools" / "measure_review.py"
+    done = processes.run(tool, f"--data={lamella_data}", cwd=tool.parents[1])
+    assert done.returncode == 0, done.stderr
+    told = re.search(r"^(\d+) of 20 faults among the first 40 of", done.stdout, re.MULTILINE)
+    assert told
+    assert int(told[1]) >= 14

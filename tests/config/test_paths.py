@@ -39,3 +39,21 @@ def test_a_command_is_named_as_it_is_typed(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys, "argv", ["a notebook"])
     monkeypatch.setattr(paths, "CHECKOUT", None)
     assert paths.typed("prepare_data") == "lamella prepare_data"
+
+
+def test_data_lie_where_lamella_data_says_and_an_empty_one_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    monkeypatch.setenv("LAMELLA_HOME", str(tmp_path))
+    for said, folder in (("", tmp_path / "data"), ("~/d", tmp_path / "me" / "d"), ("d", Path("d").absolute())):
+        monkeypatch.setenv("LAMELLA_DATA", said)
+        assert paths.data() == folder
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/me")
+    assert paths.at_home("~/a") == "/me/a"
+    assert paths.at_home("sqlite:///~/runs.db") == "sqlite:////me/runs.db"
+    assert paths.at_home("a/~/b") == "a/~/b"
+    assert paths.at_home("http://host/~b") == "http://host/~b"
