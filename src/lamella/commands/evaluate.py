@@ -17,7 +17,7 @@ from lamella.commands.summary import print_scores, title
 from lamella.config.check import as_yaml, check, flat, plain, settle
 from lamella.config.schema import Evaluate
 from lamella.console import console
-from lamella.data.datasets.words import said
+from lamella.data.datasets.meaning.words import said
 from lamella.data.io.read import header
 from lamella.data.prepared import PreparedData
 from lamella.data.types import IGNORE, Dataset, Split

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from skimage.measure import label
 
-from lamella.data.datasets.classes import Ignore, declared
+from lamella.data.datasets.meaning.classes import Ignore, declared
+from lamella.data.datasets.meaning.words import said
 from lamella.data.datasets.pairing import composed
-from lamella.data.datasets.words import said
 from lamella.data.download.unpack import is_litter
 from lamella.data.io.labels import Labels, parted
 from lamella.data.io.masks import Objects, mask_values, read_mask, read_numbered

@@ -24,10 +24,10 @@ from lamella.config.paths import CHECKOUT
 from lamella.data.audit.audit import audit
 from lamella.data.cache.arrays import Store
 from lamella.data.datasets.blood import blood
-from lamella.data.datasets.classes import Ignore, declared, found
 from lamella.data.datasets.em import em
 from lamella.data.datasets.folder import _natural
-from lamella.data.datasets.held import Held
+from lamella.data.datasets.meaning.classes import Ignore, declared, found
+from lamella.data.datasets.meaning.held import Held
 from lamella.data.io.labels import read_labels
 from lamella.data.io.read import mask_values, read_image, read_mask
 from lamella.data.types import IGNORE, ImageRef, Split
@@ -151,7 +151,7 @@ def test_what_masks_hold_is_found_out_once(tmp_path, pair, monkeypatch):
         read.append(ref.path.name)
         return mask_values(ref, labelling)
 
-    monkeypatch.setattr("lamella.data.datasets.held.mask_values", counted)
+    monkeypatch.setattr("lamella.data.datasets.meaning.held.mask_values", counted)
     first = opened(tmp_path, **where)
     assert len(read) >= 1  # three masks of one content, found out by three threads at once
     read.clear()

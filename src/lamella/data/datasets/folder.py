@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from lamella.config.key import Key
 from lamella.data.annotations import is_annotation
 from lamella.data.cache.facts import Facts
-from lamella.data.datasets.held import threads
-from lamella.data.datasets.labelling import Border, Said, in_layers, layered, read_as
+from lamella.data.datasets.meaning.held import threads
+from lamella.data.datasets.meaning.labelling import Border, Said, in_layers, layered, read_as
 from lamella.data.datasets.pairing import Affixes, Found, Pair, composed, counted, from_csv, from_places
 from lamella.data.datasets.sections import in_stacks
 from lamella.data.io.decode import spacing_nm as told_spacing

@@ -14,7 +14,7 @@ from PIL import Image
 from scipy import ndimage
 
 from lamella.data.cache.facts import Facts
-from lamella.data.datasets.held import source, threads
+from lamella.data.datasets.meaning.held import source, threads
 from lamella.data.io.decode import blocks
 from lamella.data.types import ImageRef, Sample
 from lamella.errors import DataError

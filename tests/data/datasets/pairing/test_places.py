@@ -429,10 +429,19 @@ def test_a_file_and_what_is_in_it(tmp_path):
 
 
 def test_a_file_is_not_its_own_mask(tmp_path):
-    (tmp_path / "f.h5").touch()
-    for masks in (None, f"{tmp_path}/f.h5:/raw"):
-        with pytest.raises(DataError, match=r"the masks of .*f\.h5:/raw are not named"):
-            from_places(f"{tmp_path}/f.h5:/raw", masks)
+    """Of one file, and of a folder of such, the error lists the arrays, ready to copy."""
+    for name in "fg":
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["v/raw"] = file["v/label"] = np.zeros((4, 5), np.uint8)
+    for masks in (None, f"{tmp_path}/f.h5:/v/raw"):
+        with pytest.raises(DataError, match=r"the masks of .*f\.h5:/v/raw are not named") as caught:
+            from_places(f"{tmp_path}/f.h5:/v/raw", masks)
+        assert f"`dataset.images={tmp_path}/f.h5:NAME dataset.masks={tmp_path}/f.h5:NAME`" in caught.value.remedy
+        assert "f.h5:/v/label" in caught.value.remedy
+    with pytest.raises(DataError, match="nothing in their names") as caught:
+        from_places(str(tmp_path), None)
+    assert f"`dataset.images={tmp_path}:NAME dataset.masks={tmp_path}:NAME`" in caught.value.remedy
+    assert "f.h5:/v/label" in caught.value.remedy
 
 
 def test_a_folder_of_files_and_what_is_in_each(tmp_path):

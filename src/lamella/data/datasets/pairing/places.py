@@ -21,7 +21,7 @@ from lamella.data.datasets.pairing.listing import (
 from lamella.data.datasets.pairing.names import NONE, Affixes, Match, begun, match
 from lamella.data.datasets.pairing.pairs import Files, Found, Pair, counted, part_of, some
 from lamella.data.datasets.pairing.proposals import spelt
-from lamella.data.datasets.pairing.refusal import refused
+from lamella.data.datasets.pairing.refusal import refused, unnamed
 from lamella.data.io.read import located
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
@@ -62,7 +62,7 @@ def from_places(images: str, masks: str | None, affixes: Affixes = NONE) -> Foun
         if masks is None or (image_place.samefile(mask_place) and image_inside == mask_inside):
             raise DataError(
                 f"the masks of {images} are not named",
-                "Name them: `dataset.masks=FILE`, or of a file that holds arrays, `dataset.masks=file.h5:/labels`.",
+                unnamed(image_place, image_place) or "Name their file: `dataset.masks=FILE`.",
             )
         image, mask = (ImageRef(path, inside=i) for path, i in zip((image_place, mask_place), insides, strict=True))
         mask = replace(mask, inside=mask_inside or entry(image_place, mask_place))

@@ -15,7 +15,7 @@ from lamella.data.datasets.pairing.listing import ANNOTATIONS, File, composed, l
 from lamella.data.datasets.pairing.names import NONE, Affixes, Match, begun, match
 from lamella.data.datasets.pairing.pairs import CSV, Files, counted, some
 from lamella.data.datasets.pairing.proposals import IMAGE_WORDS, MASK_WORDS, Proposal, proposal, spelt
-from lamella.data.io.read import header, read
+from lamella.data.io.read import header, located, read
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
 
@@ -32,6 +32,7 @@ def refused(image_place: Path, mask_place: Path, affixes: Affixes, files: Files,
         return DataError(
             f"images and masks are both in {image_place}, and nothing in their names tells them apart{others}",
             hint
+            or unnamed(image_place, files.images[0].path)
             or "Name the folder of masks, `dataset.masks=FOLDER`, or what their names end in: "
             "`dataset.mask_suffix=_mask` where `a.tif` has the mask `a_mask.png`.",
         )
@@ -72,6 +73,17 @@ def refused(image_place: Path, mask_place: Path, affixes: Affixes, files: Files,
         "; ".join(problems),
         hint or f"Image and mask must have the same name{apart} (of any type). Add what is missing. {CSV}",
     )
+
+
+def unnamed(place: Path, file: Path) -> str:
+    """How to name the arrays that are images and masks, where a file (in `place`, or that itself) holds several."""
+    if located(f"{file}:none")[1] is None:
+        return ""
+    try:
+        header(ImageRef(file, inside="none"))
+    except DataError as error:
+        return f"Name both: `dataset.images={place}:NAME dataset.masks={place}:NAME`. {error.remedy}"
+    return ""
 
 
 def _several(found: Match) -> tuple[File, File] | None:

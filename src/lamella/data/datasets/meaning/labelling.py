@@ -9,9 +9,9 @@ import numpy as np
 
 from lamella.data.annotations import category_names, is_annotation
 from lamella.data.cache.facts import Facts
-from lamella.data.datasets import classes as meanings
-from lamella.data.datasets.classes import Classes
-from lamella.data.datasets.held import hold, source, threads
+from lamella.data.datasets.meaning import classes as meanings
+from lamella.data.datasets.meaning.classes import Classes
+from lamella.data.datasets.meaning.held import hold, source, threads
 from lamella.data.io.decode import stored
 from lamella.data.types import IGNORE, ImageRef, Labelling, MaskValue
 from lamella.errors import ConfigError, DataError

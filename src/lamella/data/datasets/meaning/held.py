@@ -11,7 +11,7 @@ import numpy as np
 from skimage.measure import label
 
 from lamella.data.cache.facts import Facts
-from lamella.data.datasets.words import colour
+from lamella.data.datasets.meaning.words import colour
 from lamella.data.io.masks import PLAIN, mask_places, mask_values
 from lamella.data.types import ImageRef, Labelling, MaskValue
 from lamella.errors import DataError

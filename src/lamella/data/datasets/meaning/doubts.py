@@ -9,8 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from lamella.data.datasets.held import Held, Masks, as_colours, joined
-from lamella.data.datasets.words import colour, declaration, ignoring, listed, shown
+from lamella.data.datasets.meaning.held import Held, Masks, as_colours, joined
+from lamella.data.datasets.meaning.words import colour, declaration, ignoring, listed, shown
 from lamella.data.types import MaskValue
 from lamella.errors import DataError
 

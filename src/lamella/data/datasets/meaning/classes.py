@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lamella.data.datasets import doubts
-from lamella.data.datasets.held import Masks, as_colours
-from lamella.data.datasets.words import colour, listed, shown
+from lamella.data.datasets.meaning import doubts
+from lamella.data.datasets.meaning.held import Masks, as_colours
+from lamella.data.datasets.meaning.words import colour, listed, shown
 from lamella.data.types import IGNORE, MaskValue
 from lamella.errors import ConfigError, DataError
 

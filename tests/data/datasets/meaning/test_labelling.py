@@ -6,8 +6,8 @@ import tifffile
 from PIL import Image
 
 from lamella.data.cache.facts import Facts
-from lamella.data.datasets.held import hold
-from lamella.data.datasets.labelling import Said, read_as
+from lamella.data.datasets.meaning.held import hold
+from lamella.data.datasets.meaning.labelling import Said, read_as
 from lamella.data.types import IGNORE, ImageRef, Labelling
 from lamella.errors import ConfigError, DataError
 
