@@ -102,9 +102,10 @@ def test_it_begins_with_six_pairs_drawn_over_each_other(tmp_path, options):
         if sample.id not in pairs:
             continue
         picture, truth = pairs[sample.id], np.asarray(report.store.truth(sample))
-        assert picture.shape == (60, 80, 3)
-        inner = ndimage.binary_erosion(truth == 1, iterations=4)
-        outer = ndimage.binary_erosion(truth == 0, iterations=4)
+        assert picture.shape == (300, 400, 3)  # small images are enlarged
+        truth = truth.repeat(5, 0).repeat(5, 1)
+        inner = ndimage.binary_erosion(truth == 1, iterations=20)
+        outer = ndimage.binary_erosion(truth == 0, iterations=20)
         colour = np.array(names["cell"]) - np.mean(names["cell"])
         tint = (picture - picture.mean(axis=-1, keepdims=True)) @ colour
         assert tint[inner].mean() > tint[outer].mean() + 1000
@@ -121,7 +122,8 @@ def test_objects_have_colours_of_their_own(tmp_path):
     report = audit(Dataset(card, [sample]), Split((sample,), (), ()), Store(tmp_path / "cache", card, 1.0))
     assert report.looked[0].stats.objects == 2
     picture = pairs_of(Html(written(report, tmp_path / "audit.html")))["a"]
-    first, second = picture[10:30, 10:25].mean(axis=(0, 1)), picture[10:30, 35:50].mean(axis=(0, 1))
+    assert picture.shape == (280, 420, 3)
+    first, second = picture[70:210, 70:175].mean(axis=(0, 1)), picture[70:210, 245:350].mean(axis=(0, 1))
     assert np.abs(first - second).max() > 50
 
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from lamella.data.audit.sample_stats import Floats
 from lamella.data.cache.arrays import Store
-from lamella.data.io.pieces.blocks import blocks_of, release
+from lamella.data.io.pieces.blocks import blocks_of, release, values_at
 from lamella.data.io.read import Bytes, Pixels
 from lamella.data.types import IGNORE, Sample
 
@@ -67,7 +67,9 @@ def pair_picture(sample: Sample, store: Store) -> Pair:
     image, truth, objects = store.image(sample), store.truth(sample), store.objects(sample)
     height, width = truth.shape
     region = _liveliest(truth)
-    size = _size((region[0].stop - region[0].start, region[1].stop - region[1].start), _PAIR)
+    tall, wide = (side.stop - side.start for side in region)
+    larger = max(1, _PAIR // max(tall, wide))  # so that outlines are thin in small images, too
+    size = _size((tall * larger, wide * larger), _PAIR)
     down, right = image.shape[1] / height, image.shape[2] / width  # the network's input may be smaller
     part = tuple(
         slice(int(side.start * by), max(int(side.start * by) + 1, round(side.stop * by)))
@@ -120,10 +122,8 @@ def _shrunk(image: Pixels, size: tuple[int, int]) -> Floats:
 
 def _limits(image: Pixels) -> npt.NDArray[np.float64]:
     """The levels of each channel between which the contrast is stretched, (2, C), over pixels evenly spread."""
-    some = image[:, :: -(-image.shape[1] // _LEVELS), :: -(-image.shape[2] // _LEVELS)]
-    limits = np.percentile(some, [0.5, 99.5], axis=(1, 2))
-    release(image)
-    return np.asarray(limits)
+    rows, columns = (np.arange(0, side, -(-side // _LEVELS)) for side in image.shape[1:])
+    return np.asarray(np.percentile(values_at(image, rows, columns), [0.5, 99.5], axis=(1, 2)))
 
 
 def _picked(labels: npt.NDArray[np.integer], region: Region, size: tuple[int, int]) -> npt.NDArray[np.integer]:
@@ -132,7 +132,7 @@ def _picked(labels: npt.NDArray[np.integer], region: Region, size: tuple[int, in
         side.start + ((np.arange(count) + 0.5) * (side.stop - side.start) / count).astype(np.int64)
         for side, count in zip(region, size, strict=True)
     )
-    return np.asarray(labels[rows][:, columns])
+    return values_at(labels, rows, columns)
 
 
 def _liveliest(truth: Bytes) -> Region:

@@ -18,7 +18,7 @@ from scipy import ndimage
 from lamella.data.cache.arrays import Store
 from lamella.data.io.intensity import Levels, levels
 from lamella.data.io.labels import meaning
-from lamella.data.io.pieces.blocks import blocks_of, is_large, release, rows_at_a_time, rows_of
+from lamella.data.io.pieces.blocks import blocks_of, is_large, release, rows_at_a_time, rows_of, values_at
 from lamella.data.io.read import Bytes, Pixels, size
 from lamella.data.io.resize import strips
 from lamella.data.types import IGNORE, Sample
@@ -122,7 +122,7 @@ def _measured(sample: Sample, store: Store) -> SampleStats:
     digest = hashlib.sha256(f"{np.dtype(np.uint8)} {(len(store.card.class_names) - 1, *size_)}".encode())
     layers = [_layer(truth, id_, size_, window, digest) for id_ in range(1, len(store.card.class_names))]
     ignored = _layer(truth, IGNORE, size_, window)[1] if may_ignore else None
-    seen = np.asarray(image[:, :: -(-image.shape[1] // _SEEN), :: -(-image.shape[2] // _SEEN)])
+    seen = values_at(image, *(np.arange(0, side, -(-side // _SEEN)) for side in size_))
     low, high = float(seen.min()), float(seen.max())
     squeezed = [[_squeezed(plane) for plane in block.pixels] for block in blocks_of(image)]
     stats = SampleStats(

@@ -10,6 +10,7 @@ from scipy import ndimage
 from lamella.data.annotations import rasterise
 from lamella.data.io.decode import header
 from lamella.data.io.masks import PLAIN, Objects, read_mask, read_numbered
+from lamella.data.io.pieces.memory import require_memory
 from lamella.data.io.resize import Bytes, scaled_size
 from lamella.data.types import IGNORE, DatasetCard, ImageRef
 from lamella.errors import DataError
@@ -84,6 +85,7 @@ def meaning(card: DatasetCard) -> list[Any]:
 
 def _numbered(ref: ImageRef, card: DatasetCard) -> Labels:
     """Every value without a meaning of its own is one object, in the order of files and of values."""
+    require_memory(ref, header(replace(ref, others=(), labels=()))[:2], 4, copies=5)
     classes: Bytes = np.zeros(0, np.uint8)
     objects: Objects = np.zeros(0, np.int32)
     for place, path in enumerate(ref.paths):

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from lamella.data.io.pieces.memory import LARGE
 
+Places = npt.NDArray[np.integer]
 PIECE = 16 * 2**20  # bytes at a time, about
 
 
@@ -65,6 +66,19 @@ def rows_of(array: npt.NDArray[Any], top: int, bottom: int) -> npt.NDArray[Any]:
         rows = np.array(rows)
         release(array)
     return np.asarray(rows)
+
+
+def values_at(array: npt.NDArray[Any], rows: Places, columns: Places) -> npt.NDArray[Any]:
+    """The values of an array (..., H, W) in some of its rows and columns, from a large one few rows at a time.
+
+    A system maps up to 2 MB around each row that is touched.
+    """
+    some = 16 if is_large(array) else max(1, len(rows))
+    parts = []
+    for start in range(0, len(rows), some):
+        parts.append(array[..., rows[start : start + some], :][..., columns])
+        release(array)
+    return np.asarray(np.concatenate(parts, axis=-2))
 
 
 def release(array: npt.NDArray[Any]) -> None:

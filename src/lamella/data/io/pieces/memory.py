@@ -10,7 +10,6 @@ from pathlib import Path
 from lamella.errors import DataError
 
 LARGE = 64 * 2**20  # bytes decoded, from which on a picture is read piece by piece where its file allows it
-_COPIES = 3  # of what is decoded in one go: as stored, with its channels first, and as what comes of it
 _SCORED = 100  # bytes a pixel that prediction and scores of a whole image take; measured: 115 with outlines scored
 _CGROUPS = (  # what a container may take, and what it takes: of version 2, and of version 1
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -38,22 +37,23 @@ def free_memory() -> int:
     return max(0, min(bounds))
 
 
-def require_memory(name: object, shape: tuple[int, ...], itemsize: int) -> None:
+def require_memory(name: object, shape: tuple[int, ...], itemsize: int, copies: int = 3) -> None:
     """Raises DataError where a picture that must be decoded in one go does not fit into memory.
 
     Args:
         name: what it is, for the message.
         shape: of the decoded array.
         itemsize: bytes a value.
+        copies: how often all of it is in memory at most: as stored, with channels first, and as what comes of it.
     """
     size = math.prod(shape) * itemsize
     if size <= LARGE:
         return
     free = free_memory()
-    if size * _COPIES > free:
+    if size * copies > free:
         values = " x ".join(map(str, shape))
         raise DataError(
-            f"{name} does not fit into memory: {values} values of {itemsize} byte(s) take {in_gb(size * _COPIES)} to "
+            f"{name} does not fit into memory: {values} values of {itemsize} byte(s) take {in_gb(size * copies)} to "
             f"decode in one go, {in_gb(free)} are free",
             "Save it as a TIFF in tiles (512 x 512, compressed as you like), which is read piece by piece, or cut it "
             "and its mask into smaller images.",
