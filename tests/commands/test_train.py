@@ -13,6 +13,7 @@ import tifffile
 import torch
 from mlflow import MlflowClient
 from PIL import Image
+from scipy.ndimage import label
 
 from lamella import hardware, tracking
 from lamella.cli import main as cli
@@ -25,6 +26,7 @@ from lamella.errors import ConfigError, DataError, StorageError
 from lamella.inference import checkpoint
 from lamella.training.fit import FitSettings, fit
 from support.stores import empty_store
+from support.touching import write_touching
 
 PACKAGE = CHECKOUT / "src" / "lamella"
 # Smears of three by three cells, a network that learns them in seconds, arithmetic that repeats exactly.
@@ -314,3 +316,46 @@ def test_nothing_of_a_run_stays_in_memory(configured):
         assert weights() == before
     finally:
         gc.enable()
+
+
+def touching(root, configured, *overrides):
+    """A run on numbered cells of which most touch, and how many cells connected regions alone would count."""
+    folder = root / "touching"
+    images, masks = write_touching(folder, 16) if not folder.exists() else (folder / "images", folder / "masks")
+    cfg = configured(
+        *("dataset=folder", f"dataset.images={images}", f"dataset.masks={masks}", "dataset.instances=true"),
+        *(
+            "dataset.split.test=0.4",
+            "augment=none",
+            "model=unet",
+            "data.crop=64",
+            "data.batch_size=4",
+            "data.context=0",
+        ),
+        *("data.context=0", "trainer=cpu", "trainer.progress=false", "inference.tta=false", "tracking.figures=1"),
+        *overrides,
+    )
+    experiment.run(cfg)
+    run = tracking.finished(cfg.tracking.uri)[-1]
+    ids = [row["id"] for row in csv.DictReader(run.fetch("scores/test.csv").open())]
+    truth = [tifffile.imread(masks / f"{id_}.tif") for id_ in ids]
+    there = sum(len(np.unique(each)) - 1 for each in truth)
+    regions = sum(label(each > 0, np.ones((3, 3)))[1] for each in truth)
+    return run, there, regions
+
+
+def test_numbered_cells_are_scored_by_their_numbers(root, configured):
+    run, there, regions = touching(root, configured, "trainer.max_epochs=1", "data.steps=2", "dataset.border=ignore")
+    rows = list(csv.DictReader(run.fetch("scores/test.csv").open()))
+    assert sum(float(row["count/true"]) for row in rows) == there > 1.3 * regions
+    assert {"test/count/mae", "test/cells/pq", "test/watershed/count/mae"} <= set(run.metrics)
+
+
+@pytest.mark.slow  # two minutes
+def test_touching_cells_are_counted(root, configured):
+    run, there, regions = touching(root, configured, "trainer.max_epochs=6", "data.steps=40")
+    rows = list(csv.DictReader(run.fetch("scores/test.csv").open()))
+    found = sum(float(row["count/found"]) for row in rows)
+    assert regions < 0.75 * there
+    assert abs(found - there) <= 0.05 * there
+    assert run.metrics["test/count/mae"] <= 0.05 * there / len(rows)
