@@ -129,7 +129,7 @@ def test_planted_faults_come_first_each_with_its_kind_and_place(folds, composed,
     assert sure == pytest.approx({kind: pixels / 24**2 for kind, pixels in wrong.items()}, abs=0.03)
     images = pd.read_csv(made / "images.csv")
     assert {*images.id.head(5)} == {of for of, _ in FAULTS}
-    assert images.score.iloc[5] < 0.05
+    assert images.disagreement.iloc[5] < 0.05
     judges = {run.run_id: json.loads(run.fetch("data/split.json").read_text())["test"] for run in folds}
     for row in images.itertuples():
         assert row.id in judges[row.runs]

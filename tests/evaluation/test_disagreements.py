@@ -94,3 +94,12 @@ def test_the_gravest_comes_first():
     found = look(squares((10, 10)), squares((10, 60), (40, 100), side=20)).disagreements
     assert [each.pixels for each in found] == sorted((each.pixels for each in found), reverse=True)
     assert {each.kind for each in found} == {"missing", "extra"}
+
+
+def test_cells_that_the_frame_cuts_are_left_out():
+    network = squares((10, 10), (10, 100), (0, 60))
+    found = look(squares((10, 10)), network).disagreements
+    assert [each.kind for each in found] == ["missing", "missing"]
+    assert look(squares((10, 10)), network, cells=True).disagreements == []
+    (whole,) = look(squares((10, 10)), squares((10, 10), (10, 90)), cells=True).disagreements
+    assert whole.kind == "missing"

@@ -233,6 +233,5 @@ def _show(reviewed: report.Reviewed, out: Console) -> None:
     for rank, row in enumerate(reviewed.objects[:_SHOWN], 1):
         table.add_row(str(rank), row.kind, Text(row.mask), f"{row.score:.2f}", str(row.x), str(row.y))
     out.print(table)
-    count = len(reviewed.objects)
-    images = len(reviewed.images)
-    out.print(f"{count} objects of {images} images disagree; score 1: a typical object is wrong", highlight=False)
+    counts = f"{len(reviewed.objects)} objects of {len(reviewed.images)} images are doubted"
+    out.print(f"{counts}; score 1: a typical one is wrong, and nothing else in its image", highlight=False)

@@ -3,9 +3,8 @@
 A pixel counts where the prediction is another class than the label, by how much likelier the network finds its own
 class than the label's (0 to 1): learning from confident disagreement is the idea of confident learning (C. Northcutt
 et al. 2021, JAIR 70:1373). Regions that nowhere leave the neighbourhood of the label's outline count for nothing, since
-no two people draw it alike. Each region belongs to one object: of the label, or of the prediction where the label has
-none. The sum over an object's regions, in units of a typical object of the labels, is its score: 1 where as many
-pixels as such an object has are wrong beyond doubt.
+no two people draw it alike; nor do cells that the frame cuts, which labels often leave out. Each region belongs to one
+object: of the label, or of the prediction where the label has none. The sum over an object's regions is its weight.
 """
 
 import zlib
@@ -42,7 +41,7 @@ class Settings(NamedTuple):
 
     Attributes:
         tolerance: pixels from the label's outline up to which nothing counts.
-        cells: objects are cut at their necks; else connected regions are objects.
+        cells: objects are cut at their necks, and count only where they are whole; else connected regions are objects.
         split_neck, smallest: as in `lamella.metrics.instances.split_touching`.
     """
 
@@ -129,6 +128,8 @@ def disagreements(
         middle = _middle(there, box)
         at = truth[middle], predicted[middle]
         owner, kind = _judged(there, box, int(at[0]), int(at[1]), shares, settings)
+        if settings.cells and (owner in shares.cut or _on_frame(box, truth.shape)):
+            continue
         weight = float(margin[box][there].sum())
         region = _Region(owner, kind, weight, int(there.sum()), box, middle, int(at[0]), int(at[1]))
         by_owner[owner].append(region)
@@ -154,6 +155,8 @@ class _Shares:
 
     def __init__(self, true: Objects, found: Objects) -> None:
         self.true, self.found = true, found
+        on_frame = {name: np.unique(_frame(ids)) for name, ids in (("true", true), ("found", found))}
+        self.cut = {(name, int(each)) for name, ids in on_frame.items() for each in ids if each}
         self.true_sizes = np.bincount(true.ravel())
         self.found_sizes = np.bincount(found.ravel())
         self.true_covered = np.bincount(true.ravel(), (found > 0).ravel())
@@ -197,6 +200,15 @@ def _judged(
         return ("true", cell), "extra"
     parts = [each for each in around(shares.found) if shares.mostly_in_label(each)]
     return ("true", cell), "merged" if len(parts) > 1 else "shifted"
+
+
+def _frame(ids: Objects) -> Objects:
+    """The pixels at the four sides of a picture."""
+    return np.concatenate([ids[0], ids[-1], ids[:, 0], ids[:, -1]])
+
+
+def _on_frame(box: Box, shape: tuple[int, ...]) -> bool:
+    return any(side.start == 0 or side.stop == whole for side, whole in zip(box, shape, strict=True))
 
 
 def _around(there: Mask, box: Box, shape: tuple[int, ...], reach: int) -> Callable[[Objects], list[int]]:

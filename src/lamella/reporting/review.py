@@ -36,7 +36,8 @@ class Doubt:
     Attributes:
         id: of the image.
         kind: one of `lamella.evaluation.disagreements.KINDS`.
-        score: 1 where as many pixels as a typical object has are wrong beyond doubt.
+        score: what objects are ranked by: the disagreement over 1 and what else is disputed in its image.
+        disagreement: 1 where as many pixels as a typical object has are wrong beyond doubt.
         x, y: the middle, in pixels from the left and from the top of the mask.
         left, top, width, height: of all that is doubted.
         pixels: that are doubted.
@@ -49,6 +50,7 @@ class Doubt:
     id: str
     kind: str
     score: float
+    disagreement: float
     x: int
     y: int
     left: int
@@ -64,10 +66,10 @@ class Doubt:
 
 @dataclass(frozen=True)
 class ImageDoubts:
-    """A row of `images.csv`: an image, the sum of its objects' scores, and how many of them are at least a quarter."""
+    """A row of `images.csv`: an image, the disagreement of its objects, and how many have at least a quarter."""
 
     id: str
-    score: float
+    disagreement: float
     objects: int
     mask: str
     runs: str
@@ -91,7 +93,10 @@ def reviewed(
     judged: Mapping[str, Sequence[str]],
     store: Store,
 ) -> Reviewed:
-    """Objects and images ranked by score.
+    """Objects and images, the most doubtful first.
+
+    An object is ranked by its disagreement over 1 and all other disagreement in its image, in the same units: a network
+    that disagrees everywhere has not understood the image, and says little of a single object in it.
 
     Args:
         dataset: of the images.
@@ -106,14 +111,16 @@ def reviewed(
     objects, images = [], []
     for sample in samples:
         runs, mask = " ".join(judged[sample.id]), str(sample.mask)
-        mine = [_doubt(sample, each, typical, names, runs) for each in looked[sample.id].disagreements]
+        doubted = looked[sample.id].disagreements
+        total = sum(each.weight for each in doubted)
+        mine = [_doubt(sample, each, total - each.weight, typical, names, runs) for each in doubted]
         objects += mine
-        total = sum(each.score for each in mine)
-        images.append(ImageDoubts(sample.id, total, sum(each.score >= 0.25 for each in mine), mask, runs))
+        grave = sum(each.disagreement >= 0.25 for each in mine)
+        images.append(ImageDoubts(sample.id, total / typical, grave, mask, runs))
     return Reviewed(
         dataset,
         sorted(objects, key=lambda each: -each.score),
-        sorted(images, key=lambda each: -each.score),
+        sorted(images, key=lambda each: -each.disagreement),
         looked,
         store,
     )
@@ -140,12 +147,13 @@ def write(folder: Path, found: Reviewed, notes: Sequence[str], *, shown: int) ->
     return page
 
 
-def _doubt(sample: Sample, each: Disagreement, typical: float, names: Sequence[str], runs: str) -> Doubt:
+def _doubt(sample: Sample, each: Disagreement, others: float, typical: float, names: Sequence[str], runs: str) -> Doubt:
     top, left, bottom, right = each.box
     return Doubt(
         id=sample.id,
         kind=each.kind,
-        score=each.weight / typical,
+        score=each.weight / (typical + others),
+        disagreement=each.weight / typical,
         x=each.x,
         y=each.y,
         left=left,
@@ -184,8 +192,10 @@ def _page(found: Reviewed, notes: Sequence[str], shown: int) -> str:
 
 
 def _images(found: Reviewed) -> Table:
-    head = [Cell(text) for text in ("image", "sum of scores", "objects of at least 0.25")]
-    rows = [[Cell(each.id), Cell(f"{each.score:.2f}"), Cell(str(each.objects))] for each in found.images[:_IMAGES]]
+    head = [Cell(text) for text in ("image", "disagreement", "objects of at least 0.25")]
+    rows = [
+        [Cell(each.id), Cell(f"{each.disagreement:.2f}"), Cell(f"{each.objects}")] for each in found.images[:_IMAGES]
+    ]
     explanation = f"Of {len(found.images)} images the {len(rows)} with the most to look at; images.csv has all."
     return Table("images-table", "Images", explanation, [*head, Cell("mask", left=True)], [
         [*row, Cell(each.mask, left=True)] for row, each in zip(rows, found.images, strict=False)
