@@ -11,7 +11,7 @@ import pytest
 import roifile
 from PIL import Image
 
-from lamella.data.annotations import category_names, is_annotation, pictures, rasterise
+from lamella.data.annotations import category_names, is_annotation, pictures, rasterise, require_pages
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
 
@@ -137,6 +137,25 @@ def test_crowds_are_told_apart(put):
     crowd = {"segmentation": {"size": list(SIZE), "counts": runs(box((0, 0, 8, 1)))}, "iscrowd": 1}
     found = rasterise(put(coco({"segmentation": [flat(*SQUARE)]}, crowd)), SIZE)
     assert found.crowds == (2,)
+    over = {"segmentation": {"size": list(SIZE), "counts": runs(box((0, 0, 8, 10)))}, "iscrowd": 1}
+    found = rasterise(put(coco({"segmentation": [flat(*SQUARE)]}, over)), SIZE)
+    assert ((found.objects == 1) == box((1, 1, 5, 5))).all()
+
+
+def test_no_object_is_lost(put):
+    small, square = [[1.6, 1.6], [2.4, 1.6], [2.4, 2.4], [1.6, 2.4]], [flat(*SQUARE)]
+    with pytest.raises(DataError, match=r"object 2 of a.png is so small that the middle of no pixel lies in it"):
+        rasterise(put(coco({"segmentation": square}, {"segmentation": [flat(*small)]})), SIZE)
+    with pytest.raises(DataError, match=r"others cover the whole of object 1 of a.png, and of 1 more"):
+        rasterise(put(coco(*({"segmentation": square} for _ in range(3)))), SIZE)
+
+
+def test_numbers_in_coco_that_are_text_and_names_that_are_numbers(put):
+    content = coco({"segmentation": [flat(*SQUARE)], "image_id": "7"})
+    content["categories"][1]["name"] = 5
+    ref = put(content)
+    assert category_names(ref.path) == ["5"]
+    assert rasterise(ref, SIZE).names == ("5",)
 
 
 @pytest.mark.parametrize(
@@ -355,20 +374,27 @@ def test_a_composite_with_a_hole(put):
 @pytest.mark.parametrize("kind", ["imagej", "qupath"])
 def test_regions_of_a_stack(put, kind):
     if kind == "imagej":
-        one, two = (roi(np.array(points), position=page) for page, points in ((1, SQUARE), (2, FAR)))
-        ref, single = put(archive(one, two), "a.zip"), put(archive(one, one), "b.zip")
+        one, two, far = (roi(np.array(points), position=page) for page, points in ((1, SQUARE), (2, FAR), (1, FAR)))
+        ref, single = put(archive(one, two), "a.zip"), put(archive(one, far), "b.zip")
     else:
-        one, two = (
+        one, two, far = (
             feature({**polygon(points), "plane": {"c": -1, "z": page, "t": 0}})
-            for page, points in enumerate((SQUARE, FAR))
+            for page, points in ((0, SQUARE), (1, FAR), (0, FAR))
         )
-        ref, single = put([one, two], "a.geojson"), put([one, one], "b.geojson")
+        ref, single = put([one, two], "a.geojson"), put([one, far], "b.geojson")
     assert np.array_equal(rasterise(ImageRef(ref.path, 0), SIZE).objects, box((1, 1, 5, 5)))
     assert np.array_equal(rasterise(ImageRef(ref.path, 1), SIZE).objects, box((1, 6, 3, 9)))
     assert not rasterise(ImageRef(ref.path, 2), SIZE).objects.any()
     assert rasterise(single, SIZE).names == ("", "")
     with pytest.raises(DataError, match="objects of 2 pages of a stack"):
         rasterise(ref, SIZE)
+
+
+def test_outlines_beyond_the_last_page(put):
+    ref = put(archive(roi(np.array(SQUARE), position=1), roi(np.array(FAR), position=3)), "a.zip")
+    require_pages(ref.path, 3)
+    with pytest.raises(DataError, match=r"region 0002 is of page 3, and the stack has 2"):
+        require_pages(ref.path, 2)
 
 
 def test_outlines_without_a_page_are_of_no_stack(put):
@@ -386,10 +412,11 @@ def test_lines_and_points_of_imagej(put, kind):
 
 
 def test_later_regions_lie_above_earlier_ones(put):
-    found = rasterise(put(archive(roi(np.array(HOLE)), roi(np.array(SQUARE))), "a.zip"), SIZE)
-    assert np.array_equal(found.objects, 2 * box((1, 1, 5, 5)))
-    assert found.names == ("", "")  # the first is there, though nothing is seen of it
+    found = rasterise(put(archive(roi(np.array(SQUARE)), roi(np.array(HOLE))), "a.zip"), SIZE)
+    assert np.array_equal(found.objects, box((1, 1, 5, 5)) + 1 * box((2, 2, 4, 4)))
     assert found.overlap == 4
+    with pytest.raises(DataError, match="others cover the whole of region 0001"):  # it would be lost
+        rasterise(put(archive(roi(np.array(HOLE)), roi(np.array(SQUARE))), "b.zip"), SIZE)
 
 
 # --- what is no annotation -------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def rasterise(ref: ImageRef, size: tuple[int, int]) -> Annotated:
 
     Raises:
         DataError: the file is damaged or of no program known here, annotates an image of another size, or holds
-            something that encloses nothing or lies wholly outside.
+            something that encloses nothing, lies wholly outside, or that others cover.
     """
     with _naming(ref.path):
         drawing = _drawing(ref)
@@ -103,7 +103,7 @@ def rasterise(ref: ImageRef, size: tuple[int, int]) -> Annotated:
     outlines = _of_page(drawing.outlines, ref)
     objects = np.zeros(size, np.int32)
     twice = np.zeros(size, bool)
-    for id_, outline in enumerate(outlines, 1):
+    for id_, outline in sorted(enumerate(outlines, 1), key=lambda each: not each[1].crowd):  # crowds below all others
         there = covered(outline, size)
         if there is None:
             raise DataError(
@@ -111,10 +111,33 @@ def rasterise(ref: ImageRef, size: tuple[int, int]) -> Annotated:
                 "Is it of another image, or of another size of it?",
             )
         window, inside = there
+        if not inside.any():
+            raise DataError(
+                f"{ref}: {outline.title} is so small that the middle of no pixel lies in it",
+                "Draw it larger, or remove it: it could be neither learned nor counted.",
+            )
         twice[window] |= inside & (objects[window] > 0)
         objects[window][inside] = id_
     crowds = tuple(id_ for id_, outline in enumerate(outlines, 1) if outline.crowd)
+    seen = np.bincount(objects.ravel(), minlength=len(outlines) + 1)
+    if hidden := [outlines[id_ - 1] for id_ in range(1, len(outlines) + 1) if not seen[id_] and id_ not in crowds]:
+        raise DataError(
+            f"{ref}: others cover the whole of {hidden[0].title}"
+            + (f", and of {len(hidden) - 1} more" if len(hidden) > 1 else ""),
+            "Was it drawn twice? Remove one of them, or draw what lies within another one after it.",
+        )
     return Annotated(objects, tuple(outline.name for outline in outlines), int(twice.sum()), crowds)
+
+
+def require_pages(path: Path, count: int) -> None:
+    """Raises DataError where a file has an object on a page that a stack of `count` pages has not."""
+    with _naming(path):
+        outlines = _drawing(ImageRef(path)).outlines
+    if beyond := [each for each in outlines if each.page is not None and each.page >= count]:
+        raise DataError(
+            f"{path}: {beyond[0].title} is of page {(beyond[0].page or 0) + 1}, and the stack has {count}",
+            "Is it of another stack? Pages are counted from 1 there.",
+        )
 
 
 def _of_page(outlines: list[Outline], ref: ImageRef) -> list[Outline]:

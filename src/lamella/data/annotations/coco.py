@@ -17,18 +17,19 @@ def images(held: dict[str, Any]) -> dict[str, tuple[int, int]]:
 def names(held: dict[str, Any]) -> list[str]:
     """The classes that occur, by the number of their category."""
     used = {each["category_id"] for each in held["annotations"]}
-    return list(dict.fromkeys(c["name"] for c in sorted(held["categories"], key=lambda c: c["id"]) if c["id"] in used))
+    names = (c["name"] for c in sorted(held["categories"], key=lambda c: c["id"]) if c["id"] in used)
+    return list(dict.fromkeys(map(str, names)))
 
 
-def by_image(held: dict[str, Any]) -> dict[Any, list[dict[str, Any]]]:
-    """The objects of each image, by its number."""
-    found: dict[Any, list[dict[str, Any]]] = {}
+def by_image(held: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """The objects of each image, by its number, which some programs write as text."""
+    found: dict[str, list[dict[str, Any]]] = {}
     for each in held["annotations"]:
-        found.setdefault(each["image_id"], []).append(each)
+        found.setdefault(str(each["image_id"]), []).append(each)
     return found
 
 
-def drawing(held: dict[str, Any], objects: dict[Any, list[dict[str, Any]]], path: Path, inside: str | None) -> Drawing:
+def drawing(held: dict[str, Any], objects: dict[str, list[dict[str, Any]]], path: Path, inside: str | None) -> Drawing:
     """The objects of one image, in the order of the file.
 
     Raises:
@@ -44,7 +45,7 @@ def drawing(held: dict[str, Any], objects: dict[Any, list[dict[str, Any]]], path
     size = int(entry["height"]), int(entry["width"])
     categories = {category["id"]: category["name"] for category in held["categories"]}
     outlines = []
-    for each in objects.get(entry["id"], []):
+    for each in objects.get(str(entry["id"]), []):
         title = f"object {each.get('id')} of {entry['file_name']}"
         if each["category_id"] not in categories:
             raise DataError(f"{path}: {title} is of the category {each['category_id']}, which is not in `categories`")

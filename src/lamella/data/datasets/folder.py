@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from lamella.config.key import Key
-from lamella.data.annotations import is_annotation
+from lamella.data.annotations import is_annotation, require_pages
 from lamella.data.cache.facts import Facts
 from lamella.data.datasets.meaning.held import threads
 from lamella.data.datasets.meaning.labelling import Border, Said, in_layers, layered, read_as
@@ -168,6 +168,8 @@ def _samples(
         image_pages, mask_pages = _pages(image, count), [None] if layers else _pages(mask, mask_count)
         if drawn:  # outlines say themselves which page they are of
             mask_pages = image_pages
+            if count > 1 and mask.inside is None:
+                require_pages(mask.path, count)
     if len(image_pages) != len(mask_pages):
         if len(image_pages) == 1 and (problem := layered(mask)) is not None:
             raise problem
