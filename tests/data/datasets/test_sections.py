@@ -104,6 +104,19 @@ def test_places_follow_the_numbers(tmp_path, write):
     assert [place for _, place, _ in found] == [0, 1, 2, 3, 5, 6, 7, 8]
 
 
+@pytest.mark.parametrize("pattern", ["z{:03d}/image", "z{0}/im_{0:03d}", "z{0:03d}_t{0:02d}"])
+def test_the_number_of_a_folder_and_one_that_stands_twice(tmp_path, write, pattern):
+    found, notes = stacked(write(named(sections(12), pattern)), tmp_path)
+    assert [place for _, place, _ in found] == list(range(12))
+    assert len({stack for stack, _, _ in found}) == len(notes) == 1
+
+
+def test_folders_of_several_images_are_no_sections(tmp_path, write):
+    pictures = {f"p{patient}/s{n}": picture for patient in range(6) for n, picture in enumerate(sections(4, patient))}
+    found, _ = stacked(write(pictures), tmp_path, serial=True)
+    assert {stack for stack, _, _ in found} == {f"p{patient}/s" for patient in range(6)}
+
+
 def test_published_parts_are_stacks_of_their_own(tmp_path, write):
     volume = sections(12)
     samples = write(named(volume[:7]), "train") + write(named(volume[7:]), "test")

@@ -74,13 +74,25 @@ def _told(stacks: Sequence[Sequence[Sample]]) -> tuple[str, ...]:
 
 
 def _runs(samples: Sequence[Sample], least: int) -> list[tuple[str, dict[str, int]]]:
-    """Files whose names differ in one number alone: a name for them, and the number by id; the longest first."""
+    """Files whose names differ in one number alone: a name for them, and the number by id; the longest first.
+
+    The number may be that of a folder which an image has for itself, `z012/image`, and may stand in a name several
+    times, `z012/image_012`.
+    """
+    inside = Counter(sample.image.path.parent for sample in samples)
     runs: dict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
     for sample in samples:
         folder = str(sample.image.path.parent)
-        for number in re.finditer(r"\d+", sample.id):
+        own = inside[sample.image.path.parent] == 1
+        numbers = list(re.finditer(r"\d+", sample.id))
+        for number in numbers:
             around = sample.id[: number.start()], sample.id[number.end() :]
-            runs[(folder, sample.part, *around)][sample.id] = int(number[0])
+            where = "" if own and "/" in around[1] else folder
+            runs[(where, sample.part, *around)][sample.id] = int(number[0])
+        for value in {n for n, times in Counter(int(number[0]) for number in numbers).items() if times > 1}:
+            begin, *rest = re.split(rf"(?<!\d)0*{value}(?!\d)", sample.id)
+            where = "" if own and "/" in "".join(rest) else folder
+            runs[(where, sample.part, begin, "#".join(rest))][sample.id] = value
     found = [
         (key, run)
         for key, run in runs.items()
