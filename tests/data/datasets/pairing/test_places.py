@@ -226,6 +226,12 @@ def test_capitals_and_zeros_before_numbers_are_no_difference_and_said(folders):
     assert note.endswith("taken as the same: Cell-1.TIF with cell-01.png")
 
 
+def test_zeros_behind_a_decimal_point_are_a_difference(folders):
+    fill(folders[0].parent, ["c1.05.png", "c1.5.png", "c2.07.png"], ["c1.05.png", "c1.5.png", "c2.7.png"])
+    with pytest.raises(DataError, match=r"c2\.07\.png without a mask"):
+        noted(*folders)
+
+
 def test_names_that_differ_in_capitals_among_themselves_are_told_apart_by_them(folders):
     if (folders[0] / "A.png").touch() or (folders[0] / "a.png").exists():
         pytest.skip("a file system that knows no capitals")

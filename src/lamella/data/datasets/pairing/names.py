@@ -113,8 +113,8 @@ def match(images: Sequence[File], masks: Sequence[File] | None, affixes: Affixes
 
 
 def plain(text: str) -> str:
-    """The text without capitals, and without zeros before a number."""
-    return re.sub(r"\d+", lambda number: number[0].lstrip("0") or "0", text.casefold())
+    """The text without capitals, and without zeros before a number; of 1.05 they are kept."""
+    return re.sub(r"(?<!\d[.,])(?<!\d)\d+", lambda number: number[0].lstrip("0") or "0", text.casefold())
 
 
 def begun(key: str, keys: Collection[str]) -> str:
