@@ -81,13 +81,20 @@ def test_16_bit_png(put):
     assert np.array_equal(read_mask(ref, {0: 0, 30000: 1, 60000: 2}), CLASSES)
 
 
-@pytest.mark.parametrize("value", [0.5, np.nan, np.inf, 1e30])
+@pytest.mark.parametrize("value", [0.5, np.nan, np.inf])
 def test_fractions_are_no_values(put, value):
     mask = CLASSES.astype(np.float32)
     mask[3, 4] = value
     for ask in (mask_values, lambda ref: read_mask(ref, {0: 0, 1: 1, 2: 2})):
         with pytest.raises(DataError, match=r"mask .*a\.tif holds fractions"):
             ask(put(mask, "a.tif"))
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(np.float16, 2**11), (np.float32, 2**24)])
+def test_numbers_that_a_float_has_rounded(put, dtype, most):
+    assert mask_values(put(np.array([[0, most]], dtype), "a.tif")) == {0: 1, most: 1}
+    with pytest.raises(DataError, match=f"beyond {most:,}, which {np.dtype(dtype)} has rounded"):
+        mask_values(put(np.array([[0, most, most + 4]], dtype), "b.tif"))
 
 
 def test_complex_values_are_no_values(put):

@@ -169,12 +169,12 @@ def metadata(ref: ImageRef) -> dict[str, Any]:
         return tiff.metadata(ref)
 
 
-def has_palette(path: Path) -> bool:
-    """Whether the values of a mask are the indices of a palette. Raises DataError."""
+def palette(path: Path) -> npt.NDArray[np.uint8] | None:
+    """The colours (N, 3) of the palette whose indices are a mask's values; None without one. Raises DataError."""
     with _decoding(path):
         if _volume(path):
-            return False
-        return tiff.has_palette(path) if _is_tiff(path) else pictures.has_palette(path)
+            return None
+        return tiff.palette(path) if _is_tiff(path) else pictures.palette(path)
 
 
 def _is_tiff(path: Path) -> bool:

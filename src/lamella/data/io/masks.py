@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lamella.data.io.decode import blocks, has_palette, stored
+from lamella.data.io.decode import blocks, palette, stored
 from lamella.data.io.pieces.blocks import Block
 from lamella.data.io.resize import Bytes
 from lamella.data.types import IGNORE, ImageRef, Labelling, MaskValue
@@ -180,8 +180,13 @@ def _codes(array: npt.NDArray[Any], ref: ImageRef, labelling: Labelling) -> tupl
     if labelling.threshold is not None:
         return _above(array, ref, labelling.threshold), False
     if array.dtype.kind == "f":
-        if not (np.isfinite(array).all() and (array == array.round()).all() and abs(array).max() < 2**63):
+        if not (np.isfinite(array).all() and (array == array.round()).all()):
             raise DataError(f"mask {ref} holds fractions", "Masks are whole numbers: one value per class.")
+        if abs(array).max(initial=0) > (most := 2 ** (np.finfo(array.dtype).nmant + 1)):
+            raise DataError(
+                f"mask {ref} holds whole numbers beyond {most:,}, which {array.dtype} has rounded: some are one now",
+                "Save it again as whole numbers of 32 bits, uint32 or int32.",
+            )
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
         raise DataError(f"mask {ref} holds {array.dtype} values", "Masks are whole numbers: one value per class.")
@@ -253,7 +258,7 @@ def _strays(ref: ImageRef, stray: list[tuple[MaskValue, int]], values: Mapping[M
     hint = ""
     if len(stray) > 20:
         hint = " So many values look like JPEG compression or resizing."
-    elif has_palette(ref.path):
+    elif palette(ref.path) is not None:
         hint = " It has a palette: its values are the palette's indices."
     return DataError(
         f"mask {ref} holds unexpected values: {shown}",

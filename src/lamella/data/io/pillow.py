@@ -70,10 +70,11 @@ def header(path: Path) -> tuple[int, int, int, np.dtype[Any]]:
         return height, width, _CHANNELS.get(picture.mode, len(picture.getbands())), np.dtype(np.uint8)
 
 
-def has_palette(path: Path) -> bool:
-    """Whether a mask's values are the indices of a palette: one of colours, not of greys."""
+def palette(path: Path) -> npt.NDArray[np.uint8] | None:
+    """The colours (N, 3) of the palette whose indices are a mask's values; None without one, or where all are grey."""
     with Image.open(path, formats=KINDS) as picture:
-        return bool(picture.mode == "P" and greys(_palette(picture)) is None)
+        colours = _palette(picture) if picture.mode == "P" else None
+        return colours if colours is not None and greys(colours) is None else None
 
 
 def greys(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:

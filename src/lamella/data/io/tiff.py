@@ -133,11 +133,12 @@ def spacing_nm(ref: ImageRef) -> Spacing | None:
         return found[::-1] if found is not None and _orientation(page) >= 5 else found
 
 
-def has_palette(path: Path) -> bool:
-    """Whether a mask's values are the indices of a palette: one of colours, not of greys."""
+def palette(path: Path) -> npt.NDArray[np.uint8] | None:
+    """The colours (N, 3) of the palette whose indices are a mask's values; None without one, or where all are grey."""
     with _open(path) as tiff:
         page = tiff.pages.first
-        return bool(page.photometric == tifffile.PHOTOMETRIC.PALETTE and _greys(page) is None)
+        plain = page.photometric != tifffile.PHOTOMETRIC.PALETTE or page.colormap is None
+        return None if plain or _greys(page) is not None else (page.colormap.T >> 8).astype(np.uint8)
 
 
 def _open(path: Path) -> tifffile.TiffFile:

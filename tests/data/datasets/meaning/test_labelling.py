@@ -286,3 +286,43 @@ def test_a_layer_a_class(read, tmp_path):
     tifffile.imwrite(tmp_path / "l1.tif", np.ones((2, 24, 24), np.uint8), photometric="minisblack")
     with pytest.raises(DataError, match=r"l1\.tif has not a layer a class"):
         read_as(refs, Said(**NOTHING | {"layers": True}), facts)
+
+
+# --- palettes ------------------------------------------------------------------------------------------------
+
+RED, GREEN, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 0)
+
+
+@pytest.fixture
+def indexed(tmp_path):
+    """Reads masks of one shape, each stored as indices of a palette of its own."""
+
+    def reading(*palettes, colours=(BLACK, RED, GREEN), **keys):
+        shape, refs = blobs(1, 2, 1, 2, 1), []
+        for number, palette in enumerate(palettes):
+            table = np.array([palette.index(colour) for colour in colours], np.uint8)
+            picture = Image.frombytes("P", shape.shape, table[np.minimum(shape, len(colours) - 1)].tobytes())
+            picture.putpalette([channel for colour in palette for channel in colour])
+            picture.save(path := tmp_path / f"{number}.png")
+            refs.append(ImageRef(path))
+        return read_as(refs, Said(**NOTHING | keys), Facts(tmp_path / "cache"))[0]
+
+    return reading
+
+
+def test_one_palette_for_all(indexed):
+    assert indexed((BLACK, RED, GREEN), (BLACK, RED, GREEN)).values == {0: 0, 1: 1, 2: 2}
+
+
+def test_palettes_that_number_colours_in_another_order(indexed):
+    palettes = (BLACK, RED, GREEN), (GREEN, RED, BLACK)
+    with pytest.raises(DataError, match=r"the index 0 is #000000 in .*0\.png, and #00ff00 in .*1\.png") as caught:
+        indexed(*palettes)
+    assert '\'dataset.classes={background: "#000000", class 1: "#00ff00", class 2: "#ff0000"}\'' in caught.value.remedy
+    classes = {"background": "#000000", "a": "#ff0000", "b": "#00ff00"}
+    assert indexed(*palettes, classes=classes).values == {BLACK: 0, RED: 1, GREEN: 2}
+
+
+def test_a_palette_whose_first_colour_is_not_the_black_one(indexed):
+    with pytest.raises(DataError, match=r"the index 0 is #ff0000 in .*0\.png, and black is 1"):
+        indexed((RED, BLACK), (RED, BLACK), colours=(BLACK, RED))

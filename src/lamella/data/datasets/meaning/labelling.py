@@ -1,5 +1,6 @@
 """How the masks of a folder are read: what its owner says of them, and what they show."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +12,10 @@ from lamella.data.annotations import category_names, is_annotation
 from lamella.data.cache.facts import Facts
 from lamella.data.datasets.meaning import classes as meanings
 from lamella.data.datasets.meaning.classes import Classes
-from lamella.data.datasets.meaning.held import hold, source, threads
-from lamella.data.io.decode import stored
+from lamella.data.datasets.meaning.doubts import HOW, MOST
+from lamella.data.datasets.meaning.held import Masks, hold, source, threads
+from lamella.data.datasets.meaning.words import declaration, shown
+from lamella.data.io.decode import palette, stored
 from lamella.data.types import IGNORE, ImageRef, Labelling, MaskValue
 from lamella.errors import ConfigError, DataError
 
@@ -84,6 +87,7 @@ def read_as(masks: Sequence[ImageRef], said: Said, facts: Facts) -> tuple[Classe
     if said.instances:
         meaning = meanings.found_numbers(held, ignore)
         return meaning, replace(plain, objects="values", border=said.border, names=meaning.objects)
+    _require_one_palette(held, facts)
     meaning = meanings.found(held, ignore)
     return meaning, replace(plain, undeclared=meaning.undeclared)
 
@@ -116,6 +120,49 @@ def _check(said: Said, several: bool) -> None:
     if several or (said.instances and said.threshold is not None):
         for key in taken:
             raise ConfigError(f"dataset.{key} is set, but masks tell objects apart", f"Leave out dataset.{key}.")
+
+
+def _require_one_palette(masks: Masks, facts: Facts) -> None:
+    """Raises DataError where an index stands for one colour in one mask and for another in the next, or 0 for none.
+
+    Programs that make a palette of the colours they find number these in any order.
+    """
+
+    def look(ref: ImageRef) -> list[tuple[int, int, int]]:
+        def colours() -> list[list[int]]:
+            return [] if (found := palette(ref.path)) is None else found.tolist()
+
+        return [(red, green, blue) for red, green, blue in facts.recall(f"palette {facts.sha256(ref.path)}", colours)]
+
+    if not look(next(iter(masks))):
+        return
+    first: dict[int, tuple[ImageRef, tuple[int, int, int]]] = {}
+    pixels: Counter[MaskValue] = Counter()
+    problem = ""
+    for (ref, held), colours in zip(masks.items(), threads(look, list(masks)), strict=True):
+        if not colours:
+            return  # levels and indices are one then
+        for value, one in held.items():
+            if not isinstance(value, int) or value >= len(colours):
+                return
+            pixels[colours[value]] += one.pixels
+            other, colour = first.setdefault(value, (ref, colours[value]))
+            if colour != colours[value] and not problem:
+                problem = f"the index {value} is {shown(colour)} in {other}, and {shown(colours[value])} in {ref}"
+    black = (0, 0, 0)
+    if not problem and black in pixels and 0 in first and first[0][1] != black:
+        place = next(value for value, (_, colour) in first.items() if colour == black)
+        problem = f"the index 0 is {shown(first[0][1])} in {first[0][0]}, and black is {place}"
+    if problem:
+        background = black if black in pixels else pixels.most_common(1)[0][0]
+        others = sorted(pixels.keys() - {background}, key=str)
+        named = {"background": background} | {f"class {n}": colour for n, colour in enumerate(others, 1)}
+        raise DataError(
+            f"masks have palettes of their own: {problem}",
+            f"Say what colours mean, with names of your own: {declaration(named)}"
+            if len(named) <= MOST
+            else f"Say what colours mean. {HOW}",
+        )
 
 
 def _called(paths: Sequence[Path]) -> list[str]:

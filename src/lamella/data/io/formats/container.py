@@ -35,4 +35,7 @@ def _listed(ref: ImageRef, found: Mapping[str, tuple[tuple[int, ...], np.dtype[A
     more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
     if not lines:
         return "It holds no array of pixels at all."
-    return "Name one, as in `dataset.images=FILE:NAME`:\n    " + "\n    ".join(lines + more)
+    return (
+        "Name one, as in `dataset.images=FILE:NAME` (`FOLDER:NAME`: of each file; masks alike):\n    "
+        + "\n    ".join(lines + more)
+    )
