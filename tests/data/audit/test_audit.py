@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -113,6 +114,24 @@ def test_masks_off_by_one(tmp_path):
     assert "image-3.png" in report.findings[3].message
 
 
+@pytest.mark.parametrize(
+    ("turn", "words"),
+    [
+        (lambda mask: mask[::-1], "mirrored top to bottom"),
+        (lambda mask: mask[:, ::-1], "mirrored left to right"),
+        (lambda mask: mask[::-1, ::-1], "turned upside down"),
+        (lambda mask: mask.T, "with rows and columns exchanged"),
+        (lambda mask: np.rot90(mask), "turned a quarter to the right"),
+        (lambda mask: np.rot90(mask, 3), "turned a quarter to the left"),
+    ],
+)
+def test_masks_that_are_all_turned(tmp_path, turn, words):
+    pairs = [[image[:90, :90], np.ascontiguousarray(turn(mask[:90, :90]))] for image, mask in scenes()]
+    found = only(look(tmp_path, pairs), "error", "turned")
+    assert f"the masks fit their images {words} (0.9" in found.message
+    assert not look(tmp_path, pairs, allow=["turned"]).errors
+
+
 def test_a_mask_from_elsewhere_is_suspected(tmp_path):
     pairs = scenes()
     pairs[4][1] = scene(99)[1]
@@ -163,7 +182,12 @@ def test_images_of_another_kind_are_only_suspected(tmp_path):
 
 def test_as_many_bright_as_dark_are_no_faults(tmp_path):
     pairs = [list(scene(seed, contrast=-80 if seed % 2 else 70)) for seed in range(12)]
-    assert not look(tmp_path, pairs).errors
+    report = look(tmp_path, pairs)
+    assert not report.errors
+    (said,) = [f.message for f in report.findings if f.kind == "inverted"]
+    assert re.fullmatch(
+        r"foreground is bright in 6 images, such as .*image-0.png, and dark in 6, such as .*1.png", said
+    )
 
 
 # --- the same picture twice ------------------------------------------------------------------------------
@@ -658,7 +682,7 @@ def faulty():
 def test_what_is_allowed_warns(tmp_path):
     report = look(tmp_path, faulty())
     found = {f.kind for f in report.errors}
-    assert found == set(ALLOWABLE) - {"neighbours", "class"}
+    assert found == set(ALLOWABLE) - {"neighbours", "class", "turned"}
     for finding in report.errors:
         assert finding.remedy.endswith(f"`dataset.allow=[{finding.kind}]`.")
     report = look(tmp_path, faulty(), allow=["leak", "mixed"])

@@ -6,6 +6,7 @@ Kinds of findings, errors first (those with a * become warnings when `allow` nam
     size          a mask of another size than its image
     mixed *       images of unlike types
     swapped *     a mask that fits another's image, not its own
+    turned *      masks that fit their images only mirrored or turned, all alike
     inverted *    foreground and background exchanged; a warning where it is only suspected
     conflict *    one image with unlike masks
     leak *        one picture in several parts of the split
@@ -84,6 +85,7 @@ def audit(
     if paired:
         findings += checks.mixtures(paired)
         findings += checks.swapped(paired)
+        findings += checks.mirrored(paired)
         findings += checks.inverted(paired, dataset.card)
         findings += checks.repeated(paired)
         findings += checks.duplicates(paired)

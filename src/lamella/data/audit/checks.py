@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from lamella.data.audit.registration import Offset
 from lamella.data.audit.report import Finding, Looked, error, listed, warning
-from lamella.data.audit.similarity import Twins, alike, misfits, polarity, twins
+from lamella.data.audit.similarity import Twins, alike, misfits, polarity, turned, twins
 from lamella.data.types import IGNORE, PARTS, DatasetCard
 
 _DEPTH = 8  # times as bright as usual, or as dark, at the brightest: a camera of other bits
@@ -20,6 +20,7 @@ _SATURATED = 0.05  # share of values at a limit; at most 0.031 in those smears
 _LEAST = 3  # samples from which on there is a majority
 _CLEAR = 0.5  # of the usual contrast: so much of the opposite sign is no accident
 _FEW = 1 / 3  # share of opposite masks up to which they are faults, and not of another kind of image
+_BOTH = 0.3  # contrast from which on foreground that is bright here and dark there is said
 _OFFSET = 0.25  # pixels; less comes from where one draws an edge
 
 _LEAST_RUN = 3  # sections: in shorter runs every section has a neighbour outside
@@ -204,6 +205,22 @@ def swapped(looked: Sequence[Looked]) -> list[Finding]:
     return found
 
 
+def mirrored(looked: Sequence[Looked]) -> list[Finding]:
+    """A finding where all masks fit their images only turned or mirrored."""
+    turn = turned([one.stats for one in looked])
+    if turn is None:
+        return []
+    message = (
+        f"the masks fit their images {turn.words} ({turn.better_fit:.2f}), and not as they are ({turn.fit:.2f}); such "
+        f"as {looked[0].sample.mask} on {looked[0].sample.image}"
+    )
+    remedy = (
+        "Images and masks were written with rows or axes in another order (MRC files have their rows from the bottom "
+        "up, NIfTI files x before y): save the masks so that both show the same in a viewer."
+    )
+    return [error("turned", message, remedy, looked[:6])]
+
+
 def inverted(looked: Sequence[Looked], card: DatasetCard) -> list[Finding]:
     """Findings about masks with foreground and background exchanged. For two classes.
 
@@ -213,6 +230,14 @@ def inverted(looked: Sequence[Looked], card: DatasetCard) -> list[Finding]:
         return []
     contrast = polarity([one.stats for one in looked])
     usual = float(np.median(contrast))
+    if abs(usual) < 0.1 and np.median(abs(contrast)) >= _BOTH:
+        bright, dark = ([looked[n] for n in np.flatnonzero(contrast * sign > 0)] for sign in (1, -1))
+        message = (
+            f"foreground is bright in {len(bright)} images, such as {bright[0].sample.image}, and dark in {len(dark)}, "
+            f"such as {dark[0].sample.image}"
+        )
+        remedy = "If images are of one kind, half of the masks are inverted; lay one of each over its image."
+        return [warning("inverted", message, remedy, [bright[0], dark[0]])]
     opposite = contrast * np.sign(usual) < -_CLEAR * abs(usual)
     if abs(usual) < 0.1 or not opposite.any():
         return []

@@ -27,6 +27,17 @@ _LEAST_FIT = 0.3  # a typical fit below is too weak to judge single masks by
 _REFERENCE = 256  # samples from which the typical fit is estimated
 
 _ALIKE = 0.8  # correlation from which on two images show one picture
+_NEARLY_ALL = 0.8  # of all samples: they agree in how masks are to be turned
+_TURNS = (  # by the number that `_dihedral` has for each
+    "as they are",
+    "turned a quarter to the left",
+    "turned upside down",
+    "turned a quarter to the right",
+    "with rows and columns exchanged",
+    "mirrored left to right",
+    "mirrored along the other diagonal",
+    "mirrored top to bottom",
+)
 _BITS = 16  # rows and columns of a perceptual hash
 _MAY_DIFFER = _BITS**2 // 4  # bits; hashes of different images differ in half of them
 _BLOCK = 1024  # rows of a large matrix that are held at a time
@@ -66,6 +77,21 @@ class Twins:
     turned: bool = False
 
 
+@dataclass(frozen=True)
+class Turn:
+    """What would make masks fit that do not as they are.
+
+    Attributes:
+        words: what is to be done to a mask.
+        fit: how well masks fit as they are, in the median, 0 to 1.
+        better_fit: how well so.
+    """
+
+    words: str
+    fit: float
+    better_fit: float
+
+
 def misfits(stats: Sequence[SampleStats]) -> list[Misfit]:
     """The masks that do not fit their images, with the masks that would.
 
@@ -100,6 +126,23 @@ def misfits(stats: Sequence[SampleStats]) -> list[Misfit]:
             elif own_fit[sample] < _NO_FIT * typical:
                 found.append(Misfit(sample, float(own_fit[sample])))
     return found
+
+
+def turned(stats: Sequence[SampleStats]) -> Turn | None:
+    """How all masks are to be turned or mirrored to fit their images; None where they fit as they are, or in no way."""
+    images, classes = _normalised([one.texture for one in stats]), _orthogonal(stats)
+    usable = np.flatnonzero(images.any(axis=1) & classes.any(axis=(0, 2)))
+    if len(usable) < 2:
+        return None
+    images, grids = images[usable], classes[:, usable].reshape(-1, len(usable), CELLS, CELLS)
+    each = (_dihedral(grids, turn).reshape(len(grids), *images.shape) for turn in range(8))
+    fits = np.stack([np.sqrt((np.einsum("nd,knd->kn", images, way) ** 2).sum(axis=0)) for way in each])
+    typical = np.median(fits, axis=1)
+    best = int(typical.argmax())
+    sure = (fits.argmax(axis=0) == best).mean() >= _NEARLY_ALL
+    if typical[best] < _LEAST_FIT or typical[0] >= _FAR_WORSE * typical[best] or not sure:
+        return None
+    return Turn(_TURNS[best], float(typical[0]), float(typical[best]))
 
 
 def polarity(stats: Sequence[SampleStats]) -> Floats:
