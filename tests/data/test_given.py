@@ -104,6 +104,8 @@ def test_more_classes_are_the_data_sets_own(tmp_path):
         ([np.indices(SHAPE).sum(axis=0).astype(np.uint8) % 5], CARD, {}, "separate regions: are these objects"),
         ([mask(3)], CARD, {"classes": {"ground": 0, "cell": 4}}, "holds 3, which is no class"),
         ([mask(3)], CARD, {"classes": {"ground": 0, "nucleus": 3}}, "names ground, nucleus; set has ground, cell"),
+        ([mask(1, 2) + 5, mask(3) + 5], CARD, {}, "5 fills 85% of the 2 masks, and is in every one: it looks like"),
+        ([mask(1, 2) + 5, mask(3) + 5], CARD, {"numbered": True}, "5 fills 85% of the 2 masks"),
         ([mask(3)], THREE, {"numbered": True}, "instances=true says which object a pixel is of"),
         ([mask(3)], CARD, {"numbered": True, "classes": {"ground": 0, "cell": 3}}, "are both set"),
     ],

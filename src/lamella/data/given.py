@@ -206,10 +206,12 @@ def _understood(
     if classes is not None:
         values = _as_said(classes, card)
     elif numbered:
+        _require_background(held, masks)
         return {}, True, _objects(held)
     else:
         plain = _plain(found, card)
         if plain is None and numbered is None and _may_number(found, card):
+            _require_background(held, masks)
             _require_regions(masks)
             return {}, True, _objects(held)
         if plain is None:
@@ -249,6 +251,19 @@ def _plain(found: set[MaskValue], card: DatasetCard) -> dict[MaskValue, int] | N
 def _may_number(found: set[MaskValue], card: DatasetCard) -> bool:
     """Whether values are such as number objects: of one kind, from 0, more than a class needs."""
     return len(card.class_names) == 2 and len(found) > 2 and all(isinstance(v, int) and v >= 0 for v in found)
+
+
+def _require_background(held: Mapping[str, Mapping[MaskValue, int]], masks: Mapping[str, ImageRef]) -> None:
+    """Raises DataError where another value than 0 fills masks as a background does."""
+    everything = sum(sum(values.values()) for values in held.values())
+    for value in set.intersection(*({*values} for values in held.values())) - {0, (0, 0, 0)}:
+        share = sum(values[value] for values in held.values()) / everything
+        if len(held) > 1 and share >= 0.5:
+            raise DataError(
+                f"{said(value)} fills {share:.0%} of the {len(masks)} masks, and is in every one: it looks like "
+                "background, which is 0 where objects are numbered",
+                "Save the masks with 0 as background. If each of them shows one large object: `classes=`.",
+            )
 
 
 def _require_regions(masks: Mapping[str, ImageRef]) -> None:

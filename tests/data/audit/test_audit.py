@@ -185,9 +185,7 @@ def test_as_many_bright_as_dark_are_no_faults(tmp_path):
     report = look(tmp_path, pairs)
     assert not report.errors
     (said,) = [f.message for f in report.findings if f.kind == "inverted"]
-    assert re.fullmatch(
-        r"foreground is bright in 6 images, such as .*image-0.png, and dark in 6, such as .*1.png", said
-    )
+    assert re.fullmatch(r"foreground is bright in 6 images, such as .*image-0.png, and dark in 6, .*", said)
 
 
 # --- the same picture twice ------------------------------------------------------------------------------
