@@ -1,5 +1,7 @@
 """What masks mean: numbered objects, strokes, slips, levels, layers, outlines; each doubt ends in readings to copy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -286,6 +288,52 @@ def test_a_layer_a_class(read, tmp_path):
     tifffile.imwrite(tmp_path / "l1.tif", np.ones((2, 24, 24), np.uint8), photometric="minisblack")
     with pytest.raises(DataError, match=r"l1\.tif has not a layer a class"):
         read_as(refs, Said(**NOTHING | {"layers": True}), facts)
+
+
+def test_layers_that_a_file_takes_for_colours_and_an_alpha(tmp_path):
+    shape = np.minimum(blobs(1, 2, 3, 1, 2, 3), 3)
+    ref = ImageRef(tmp_path / "a.tif")
+    layers = np.stack([shape == n for n in range(4)]).astype(np.uint8)
+    tifffile.imwrite(ref.path, layers, photometric="rgb", planarconfig="separate", extrasamples=["unassalpha"])
+    with pytest.raises(DataError) as caught:
+        read_as([ref], Said(**NOTHING), Facts(tmp_path / "cache"))
+    assert "If so: `dataset.mask_axes=CYX dataset.mask_layers=true`" in caught.value.remedy
+    meaning, labelling = read_as(
+        [replace(ref, axes="CYX")], Said(**NOTHING | {"layers": True}), Facts(tmp_path / "cache")
+    )
+    assert (len(meaning.names), labelling.layers) == (4, "all")
+
+
+def halved(mask):
+    """Every region without its second column: in two pieces, one of a quarter."""
+    mask[:, 2::6] = 0
+    return mask
+
+
+def test_numbers_that_count_up_are_objects_though_these_lie_in_pieces(read):
+    masks = [halved(blobs(*range(1, last))) for last in (5, 6, 7, 8)]
+    said = remedy(read, masks)
+    assert "look like numbered objects: each mask has all of 1, 2, ... to a last one of its own, 4 to 7 a mask" in said
+    assert read(masks, instances=True)[1].objects == "values"
+    assert read([halved(blobs(1, 2, 3, 4)) for _ in range(4)])[0].names[1:] == tuple(f"class {n}" for n in range(1, 5))
+
+
+def test_the_greatest_number_may_mark_what_nobody_labelled(read):
+    masks = [blobs(1, 2, 255), blobs(1, 2, 3, 255), blobs(4, 255)]
+    said = remedy(read, masks, instances=True)
+    assert "255 is in nearly all of the 3 masks, and the other numbers end at 4" in said
+    assert "`dataset.ignore=255`" in said
+    assert read(masks, instances=True, ignore=255)[0].values == {0: 0, 255: IGNORE}
+    assert read(masks, instances=True, classes={"background": 0, "object": []})[0].values == {0: 0}
+    assert read([blobs(1, 2), blobs(3, 255), blobs(4)], instances=True)[0].values == {0: 0}
+
+
+def test_more_objects_than_8_bits_count(read):
+    mask = np.zeros((100, 100), np.uint16)
+    mask[1::5, 1::5] = mask[2::5, 1::5] = np.arange(1, 401).reshape(20, 20)
+    assert "more objects than 8 bits can count" in remedy(read, [mask.astype(np.uint8)] * 2, instances=True)
+    read([mask, mask], instances=True)
+    read([np.where(mask > 255, 0, mask).astype(np.uint8)] * 2, instances=True)
 
 
 # --- palettes ------------------------------------------------------------------------------------------------

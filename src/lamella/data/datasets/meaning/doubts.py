@@ -11,7 +11,7 @@ import numpy as np
 
 from lamella.data.datasets.meaning.held import Held, Masks, as_colours, joined
 from lamella.data.datasets.meaning.words import colour, declaration, ignoring, listed, shown
-from lamella.data.types import MaskValue
+from lamella.data.types import ImageRef, MaskValue
 from lamella.errors import DataError
 
 MOST = 20  # so many classes are taken from values alone; more number objects, or are damage
@@ -21,7 +21,10 @@ _SPECK = 6  # ... where it lies about in regions of so few pixels on average
 _ONE = 0.9  # of its pixels in one region: one object, whatever specks lie about
 _MOSTLY = 0.8  # of the values of masks are one region each: they number objects
 _OFTEN = 0.4  # the same where values are so many that classes are out of the question
+_UNLIKE = 4  # so many different greatest numbers make a count of objects of what may be classes
 _PIECES = 3.0  # regions a value on average, from which on the values of few number no objects
+_SOME = 0.05  # of the numbers from 1 to 255 stand for several regions: counted beyond what 8 bits hold
+_LAST = (255, 65535, 2**31 - 1, 2**32 - 1)  # the greatest numbers of their types
 _ENDS = 0.9  # of all pixels near the least or the greatest level: two levels, compressed or resized
 _SEVERAL = 8  # levels from which on they may be that
 _UNLABELLED = 0.75  # of all pixels are 0: ...
@@ -87,7 +90,9 @@ class Look:
         if scribbled:
             raise self._strokes(numbered)
         if numbered:
-            raise self._numbers()
+            raise self._numbers("each value is one region")
+        if self._counted_up():
+            raise self._numbers("each mask has all of 1, 2, ... to a last one of its own")
         if (top := self._two_ends()) is not None:
             raise self._compressed(top)
         if len(self.main) < len(self.pixels) and len(self.main) <= MOST:
@@ -110,6 +115,21 @@ class Look:
                 f"{shown(filling)} fills {self._share(filling)} of the masks and is in every one: it looks like "
                 "background, not like an object",
                 f"If it is: {kept}. If it is an object: {every}",
+            )
+        if (void := self._void()) is not None:
+            number, next_ = void
+            raise DataError(
+                f"{number} is in nearly all of the {len(self.masks)} masks, and the other numbers end at {next_}: it "
+                "may mark pixels that nobody labelled, or borders",
+                f"If it does: `{ignoring([number])}`. If it is an object: "
+                f"{declaration({'background': self.background, 'object': None})}",
+            )
+        if (full := self._overflown()) is not None:
+            raise DataError(
+                f"mask {full} has all numbers from 1 to 255, and many stand for several regions: it has more objects "
+                "than 8 bits can count",
+                "Save it again from the program that made it, with 16 bits or more. If all regions of a number are one "
+                f"object: {declaration({'background': self.background, 'object': None})}",
             )
         rest = [value for value in self.pixels if value != self.background]
         combos = [held[v] for held in self.masks.values() for v in rest if v in held and held[v].regions]
@@ -197,12 +217,40 @@ class Look:
                 return value if all(value in held for held in self.masks.values()) else None
         return None
 
+    def _void(self) -> tuple[int, int] | None:
+        """The greatest number of a type, in nearly all masks, where the others end far below; and the last of these."""
+        levels = sorted(value for value in self.pixels if isinstance(value, int))
+        if self.told or len(levels) < len(self.pixels) or len(levels) < 3 or len(self.masks) < 3:
+            return None
+        *_, next_, top = levels
+        often = sum(top in held for held in self.masks.values()) >= _MOSTLY * len(self.masks)
+        return (top, next_) if top in _LAST and next_ < top / 2 and often else None
+
+    def _overflown(self) -> ImageRef | None:
+        """A mask whose numbers go up to 255 and seem to begin anew then."""
+        for ref, held in self.masks.items():
+            numbers = [one for value, one in held.items() if value != 0]
+            if {*held} >= set(range(1, 256)) and len(numbers) == 255:
+                several = sum(one.regions > 1 and one.largest < _ONE * one.pixels for one in numbers)
+                if several >= _SOME * len(numbers):
+                    return ref
+        return None
+
     def _around(self, filling: MaskValue) -> MaskValue | list[MaskValue]:
         """A background's values, where something else than 0 fills the masks."""
         zero = [value for value in self.pixels if set(colour(value)) == {0}]
         return [*zero, filling] if zero else filling
 
-    def _numbers(self) -> DataError:
+    def _counted_up(self) -> bool:
+        """Whether masks hold 1 to n each, n being now this and now that, in few regions a value."""
+        held = [{v: one for v, one in mask.items() if v in self.objects} for mask in self.masks.values()]
+        numbers = [sorted(v for v in mask if isinstance(v, int)) for mask in held]
+        regions = [one.regions for mask in held for one in mask.values()]
+        unlike = {len(each) for each in numbers if each}
+        plain = all(each == list(range(1, len(each) + 1)) for each in numbers)
+        return plain and len(unlike) >= _UNLIKE and sum(regions) <= _PIECES * len(regions)
+
+    def _numbers(self, seen: str) -> DataError:
         each = [sum(v in held for v in self.objects) for held in self.masks.values()]
         many = f"{min(each)} to {max(each)}" if min(each) < max(each) else str(max(each))
         filling = self._filling()
@@ -215,7 +263,7 @@ class Look:
         else:
             classes = "If values are classes, say which mean what: 'dataset.classes={background: 0, NAME: VALUE, ...}'"
         return DataError(
-            f"the {len(self.masks)} masks look like numbered objects: each value is one region, {many} a mask, "
+            f"the {len(self.masks)} masks look like numbered objects: {seen}, {many} a mask, "
             f"{len(self.objects)} different ones in all",
             f"If each value is an object: {ways}. {classes}",
         )

@@ -15,7 +15,7 @@ from lamella.data.datasets.meaning.classes import Classes
 from lamella.data.datasets.meaning.doubts import HOW, MOST
 from lamella.data.datasets.meaning.held import Masks, hold, source, threads
 from lamella.data.datasets.meaning.words import declaration, shown
-from lamella.data.io.decode import palette, stored
+from lamella.data.io.decode import pages, palette, stored
 from lamella.data.types import IGNORE, ImageRef, Labelling, MaskValue
 from lamella.errors import ConfigError, DataError
 
@@ -101,11 +101,21 @@ def layered(ref: ImageRef) -> DataError | None:
     if not kind:
         return None
     where = "exactly one" if kind == "all" else "at most one"
+    axes = "dataset.mask_axes=CYX " if _taken_for_colours(ref) else ""
     return DataError(
         f"mask {ref} has {count} layers, of which {where} is set in each pixel: a layer a class",
-        "If so: `dataset.mask_layers=true`. If each layer holds one object: `dataset.mask_layers=true "
+        f"If so: `{axes}dataset.mask_layers=true`. If each layer holds one object: `{axes}dataset.mask_layers=true "
         "dataset.instances=true`.",
     )
+
+
+def _taken_for_colours(ref: ImageRef) -> bool:
+    """Whether a file says that its layers are colours and an alpha, so that as one picture it cannot be read."""
+    try:
+        stored(ref)
+    except DataError:
+        return ref.axes is None and pages(ref.path, None, ref.inside) == 1
+    return False
 
 
 def in_layers(ref: ImageRef, pages: int) -> ImageRef:
