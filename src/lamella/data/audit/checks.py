@@ -231,7 +231,7 @@ def inverted(looked: Sequence[Looked], card: DatasetCard) -> list[Finding]:
     contrast = polarity([one.stats for one in looked])
     usual = float(np.median(contrast))
     if abs(usual) < 0.1 and np.median(abs(contrast)) >= _BOTH:
-        bright, dark = ([looked[n] for n in np.flatnonzero(contrast * sign > 0)] for sign in (1, -1))
+        bright, dark = ([looked[n] for n in np.flatnonzero(contrast * sign > 0).tolist()] for sign in (1, -1))
         message = (
             f"foreground is bright in {len(bright)} images, such as {bright[0].sample.image}, and dark in {len(dark)}, "
             f"such as {dark[0].sample.image}"
