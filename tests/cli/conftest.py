@@ -17,6 +17,7 @@ def main(monkeypatch, capsys, tmp_path):
     """Calls train.py, or another script, with arguments: (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # so that what the command sets is taken back
+    monkeypatch.setattr("lamella.cli.sources._Folders.names", ())
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     logs = logging.root.handlers[:], logging.root.level
     hook = sys.unraisablehook

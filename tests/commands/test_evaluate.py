@@ -184,8 +184,9 @@ def test_the_same_names_are_the_same_classes_in_any_order(of_three, root, compos
     assert again.fetch("scores/test.csv").read_bytes() == right.fetch("scores/test.csv").read_bytes()
     assert again.tags["lamella.protocol"] == right.tags["lamella.protocol"]
     assert "named otherwise" not in capsys.readouterr().out
+    unlike = "dataset.classes={background: 0, class 1: 1, class 2: 2}"
     with pytest.raises(DataError) as caught:
-        evaluate.run(composed("evaluate", f"run={of_three.run_id}", *folder, "part=all"))
+        evaluate.run(composed("evaluate", f"run={of_three.run_id}", *folder, unlike, "part=all"))
     assert "background, class 1, class 2; the network was trained" in caught.value.problem
     assert "background, nucleus, cell" in caught.value.problem
     assert "'dataset.classes={background: ..., nucleus: ..., cell: ...}'" in caught.value.remedy

@@ -242,6 +242,7 @@ def test_a_folder_of_16_bit_images_with_three_classes_and_pixels_to_ignore(root,
         Image.fromarray(mask).save(root / f"masks/field {number}.png")
     experiment.run(configured(
         *("dataset=folder", f"dataset.images={root}/images", f"dataset.masks={root}/masks", "dataset.ignore=9"),
+        "dataset.classes={background: 0, class 1: 1, class 2: 2}",
         *("model=unet", "model.decoder_channels=[32,16]", "optimizer.lr=0.003", "data.crop=48", "augment=none"),
         *("data.steps=30", "trainer=cpu", "trainer.max_epochs=2", "trainer.progress=false", "tracking.figures=1"),
     ))  # fmt: skip
