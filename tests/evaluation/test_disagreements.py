@@ -103,3 +103,15 @@ def test_cells_that_the_frame_cuts_are_left_out():
     assert look(squares((10, 10)), network, cells=True).disagreements == []
     (whole,) = look(squares((10, 10)), squares((10, 10), (10, 90)), cells=True).disagreements
     assert whole.kind == "missing"
+
+
+def test_regions_too_small_to_be_objects_stay_apart():
+    network = squares((10, 10))
+    places = [(45, left) for left in range(5, 115, 8)]
+    for top, left in places:
+        network[top : top + 2, left : left + 2] = 1
+    found = look(squares((10, 10)), network).disagreements
+    assert len(found) == len(places)
+    assert {(each.box, each.pixels, each.kind) for each in found} == {
+        ((top, left, top + 2, left + 2), 4, "shifted") for top, left in places
+    }

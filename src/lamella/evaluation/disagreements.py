@@ -128,6 +128,7 @@ def disagreements(
         middle = _middle(there, box)
         at = truth[middle], predicted[middle]
         owner, kind = _judged(there, box, int(at[0]), int(at[1]), shares, settings)
+        owner = owner or ("region", number)
         if settings.cells and (owner in shares.cut or _on_frame(box, truth.shape)):
             continue
         weight = float(margin[box][there].sum())
@@ -179,21 +180,21 @@ class _Shares:
 
 def _judged(
     there: Mask, box: Box, label_: int, predicted: int, shares: _Shares, settings: Settings
-) -> tuple[tuple[str, int], str]:
-    """The object that a region of disagreement belongs to, and what it says of its label."""
+) -> tuple[tuple[str, int] | None, str]:
+    """The object that a region of disagreement belongs to, None if too small, and what it says of its label."""
     cell = _most(shares.true[box][there])
     instance = _most(shares.found[box][there])
     around = _around(there, box, shares.true.shape, int(settings.tolerance) + 2)
     if label_ == 0:
-        if not instance:  # too small to be an object
-            return ("region", id(there)), "shifted"
+        if not instance:
+            return None, "shifted"
         if not shares.mostly_in_label(instance):
             return ("found", instance), "missing"
         cells = [each for each in around(shares.true) if shares.mostly_found(each)]
         owner = shares.best.get(instance, 0)
         return ("true", owner), "split" if len(cells) > 1 else "shifted"
     if not cell:
-        return ("region", id(there)), "shifted"
+        return None, "shifted"
     if predicted > 0:
         return ("true", cell), "class"
     if not shares.mostly_found(cell):
