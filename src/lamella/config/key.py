@@ -7,7 +7,7 @@ from typing import Any
 
 from lamella.errors import ConfigError
 
-ALLOWABLE = ("mixed", "swapped", "turned", "inverted", "conflict", "leak", "neighbours", "class")
+ALLOWABLE = ("hidden", "mixed", "swapped", "turned", "inverted", "conflict", "leak", "neighbours", "class")
 """The kinds of faults that `dataset.allow` may name; `lamella.data.audit` finds them."""
 
 

@@ -20,7 +20,7 @@ from lamella.data.cache.arrays import Store
 from lamella.data.datasets.blood import blood
 from lamella.data.datasets.em import em
 from lamella.data.datasets.phantom import write_blood, write_em
-from lamella.data.types import IGNORE, Dataset, DatasetCard, ImageRef, Sample, Split
+from lamella.data.types import IGNORE, Dataset, DatasetCard, ImageRef, Labelling, Sample, Split
 from lamella.errors import DataError, StorageError
 from lamella.splits import blocks
 
@@ -680,7 +680,7 @@ def faulty():
 def test_what_is_allowed_warns(tmp_path):
     report = look(tmp_path, faulty())
     found = {f.kind for f in report.errors}
-    assert found == set(ALLOWABLE) - {"neighbours", "class", "turned"}
+    assert found == set(ALLOWABLE) - {"neighbours", "class", "turned", "hidden"}
     for finding in report.errors:
         assert finding.remedy.endswith(f"`dataset.allow=[{finding.kind}]`.")
     report = look(tmp_path, faulty(), allow=["leak", "mixed"])
@@ -690,6 +690,27 @@ def test_what_is_allowed_warns(tmp_path):
     report = look(tmp_path, faulty(), allow=ALLOWABLE)
     assert not report.errors
     raise_errors(report)
+
+
+def test_outlined_objects_without_a_pixel_are_named_and_may_be_allowed(tmp_path):
+    card = replace(CARD, labelling=Labelling("drawn", names={"cell": 1}))
+    square = [[20, 20], [60, 20], [60, 60], [20, 60]]
+    samples = []
+    for number in range(6):
+        image, outlines = tmp_path / f"{number}.png", tmp_path / f"{number}.json"
+        Image.fromarray(scene(number)[0]).save(image)
+        shapes = [{"label": "cell", "shape_type": "polygon", "points": square}] * (2 if number == 4 else 1)
+        outlines.write_text(json.dumps({"shapes": shapes, "imageHeight": 90, "imageWidth": 120}))
+        samples.append(Sample(str(number), ImageRef(image), ImageRef(outlines), group=str(number)))
+    allowed = ("hidden", "inverted", "swapped", "conflict", "turned")
+    store = Store(tmp_path / "cache", card, 1.0)
+    for allow in (allowed[1:], allowed):  # measured, and remembered
+        report = audit(Dataset(card, samples), thirds(samples), store, allow=allow)
+        (found,) = [finding for finding in report.findings if finding.kind == "hidden"]
+        assert found.severity == ("warning" if "hidden" in allow else "error")
+        assert found.samples == ("4",)
+        assert found.message.startswith("1 outlined object(s) of 1 image(s) have no pixel, such as shape 1")
+        assert [one.stats.objects for one in report.looked] == [1] * 6
 
 
 def test_errors_stand_before_warnings(tmp_path):

@@ -34,6 +34,7 @@ def measured(count, fit=0.8, seed=0):
             dtype="uint8",
             classes={0: 1, 1: 1},
             objects=None,
+            lost=[],
             mean=100,
             low=0,
             high=255,

@@ -29,12 +29,14 @@ class Annotated(NamedTuple):
         names: the class of each object, by id - 1; "" where the file names none.
         overlap: pixels that more than one object claims; the one drawn last has them.
         crowds: the ids of those that stand for several objects which nobody drew one by one.
+        lost: what the file calls the objects that have no pixel: others cover them, or they are too small.
     """
 
     objects: npt.NDArray[np.int32]
     names: tuple[str, ...]
     overlap: int
     crowds: tuple[int, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 class _Held(NamedTuple):
@@ -91,7 +93,7 @@ def rasterise(ref: ImageRef, size: tuple[int, int]) -> Annotated:
 
     Raises:
         DataError: the file is damaged or of no program known here, annotates an image of another size, or holds
-            something that encloses nothing, lies wholly outside, or that others cover.
+            something that encloses nothing, or lies wholly outside.
     """
     with _naming(ref.path):
         drawing = _drawing(ref)
@@ -111,22 +113,12 @@ def rasterise(ref: ImageRef, size: tuple[int, int]) -> Annotated:
                 "Is it of another image, or of another size of it?",
             )
         window, inside = there
-        if not inside.any():
-            raise DataError(
-                f"{ref}: {outline.title} is so small that the middle of no pixel lies in it",
-                "Draw it larger, or remove it: it could be neither learned nor counted.",
-            )
         twice[window] |= inside & (objects[window] > 0)
         objects[window][inside] = id_
     crowds = tuple(id_ for id_, outline in enumerate(outlines, 1) if outline.crowd)
     seen = np.bincount(objects.ravel(), minlength=len(outlines) + 1)
-    if hidden := [outlines[id_ - 1] for id_ in range(1, len(outlines) + 1) if not seen[id_] and id_ not in crowds]:
-        raise DataError(
-            f"{ref}: others cover the whole of {hidden[0].title}"
-            + (f", and of {len(hidden) - 1} more" if len(hidden) > 1 else ""),
-            "Was it drawn twice? Remove one of them, or draw what lies within another one after it.",
-        )
-    return Annotated(objects, tuple(outline.name for outline in outlines), int(twice.sum()), crowds)
+    lost = tuple(each.title for id_, each in enumerate(outlines, 1) if not seen[id_] and not each.crowd)
+    return Annotated(objects, tuple(outline.name for outline in outlines), int(twice.sum()), crowds, lost)
 
 
 def require_pages(path: Path, count: int) -> None:

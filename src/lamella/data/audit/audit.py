@@ -4,6 +4,7 @@ Kinds of findings, errors first (those with a * become warnings when `allow` nam
 
     unreadable    a file that is missing, truncated, damaged, or holds what it must not
     size          a mask of another size than its image
+    hidden *      outlined objects that have no pixel
     mixed *       images of unlike types
     swapped *     a mask that fits another's image, not its own
     turned *      masks that fit their images only mirrored or turned, all alike
@@ -79,6 +80,7 @@ def audit(
             if progress:
                 progress(number, len(dataset.samples))
     findings += checks.sizes(looked)
+    findings += checks.hidden(looked)
     paired = [one for one in looked if one.stats.image_size == one.stats.mask_size]
     train = [one.stats for one in paired if one.part == "train"]
     offset = label_offset(train or [one.stats for one in paired], store.scale)

@@ -40,6 +40,18 @@ def sizes(looked: Sequence[Looked]) -> list[Finding]:
     return found
 
 
+def hidden(looked: Sequence[Looked]) -> list[Finding]:
+    """Findings about outlined objects that have no pixel: what can be neither learned nor counted."""
+    odd = [one for one in looked if one.stats.lost]
+    if not odd:
+        return []
+    count = sum(len(one.stats.lost) for one in odd)
+    each = listed([f"{one.stats.lost[0]} ({one.sample.mask})" for one in odd])
+    message = f"{count} outlined object(s) of {len(odd)} image(s) have no pixel, such as {each}"
+    remedy = "Others cover them, or they are smaller than a pixel. Drawn twice? Remove one of them, or draw it anew."
+    return [error("hidden", message, remedy, odd)]
+
+
 def mixtures(looked: Sequence[Looked]) -> list[Finding]:
     """Findings about images of unlike types or bit depths, whose grey levels cannot mean the same."""
     found = []

@@ -15,6 +15,7 @@ import scipy.fft
 from PIL import Image
 from scipy import ndimage
 
+from lamella.data.annotations import rasterise
 from lamella.data.cache.arrays import Store
 from lamella.data.io.intensity import Levels, levels
 from lamella.data.io.labels import meaning
@@ -23,7 +24,7 @@ from lamella.data.io.read import Bytes, Pixels, size
 from lamella.data.io.resize import strips
 from lamella.data.types import IGNORE, Sample
 
-_VERSION = 3  # counts up when the meaning of a statistic changes
+_VERSION = 4  # counts up when the meaning of a statistic changes
 CELLS = 64  # patterns are squeezed into a square of so many cells
 REACH = 8  # pixels of the network's input by which image and mask are moved against each other, each way
 _WINDOW = 512  # of which at most so many pixels a side, from the middle, take part in that
@@ -46,6 +47,7 @@ class SampleStats:
         dtype: of the image.
         classes: class id, or IGNORE -> pixels of the mask.
         objects: how many there are; None where nothing tells objects apart.
+        lost: what annotations call the objects that have no pixel.
         mean: level over all channels; this and what follows over 128 x 128 pixels, evenly spread.
         low: least level.
         high: greatest level.
@@ -66,6 +68,7 @@ class SampleStats:
     dtype: str
     classes: dict[int, int]
     objects: int | None
+    lost: list[str]
     mean: float
     low: float
     high: float
@@ -133,6 +136,7 @@ def _measured(sample: Sample, store: Store) -> SampleStats:
         dtype=str(image.dtype),
         classes={id_: count for id_, count in sorted(counts.items()) if count},
         objects=_objects(sample, store, truth),
+        lost=_lost(sample, store, (truth.shape[0], truth.shape[1])),
         mean=float(seen.mean(dtype=np.float64)),
         low=low,
         high=high,
@@ -227,6 +231,10 @@ def _objects(sample: Sample, store: Store, truth: Bytes) -> int | None:
     if store.card.objects != "cells" or is_large(truth):
         return None
     return int(ndimage.label((truth > 0) & (truth != IGNORE), np.ones((3, 3)))[1])
+
+
+def _lost(sample: Sample, store: Store, size_: tuple[int, int]) -> list[str]:
+    return [*rasterise(sample.mask, size_).lost] if store.card.labelling.objects == "drawn" else []
 
 
 def _pattern(cells: Floats) -> Pattern:
