@@ -92,4 +92,4 @@ class _Lines:
         line = f"{self.what}: {in_bytes(done)}{share}, {in_bytes(speed)}/s"
         if total is not None and speed > 0:
             line += f", left {clock((total - done) / speed)}"
-        self.out.print(line, highlight=False)
+        self.out.print(line)

@@ -125,13 +125,13 @@ def make(
             show_pairs(section.comparisons, [section.on(pair) for pair in section.comparisons], score, out)
         show_beside(section.summary, out)
         for sentence in section.verdict:
-            out.print(sentence, highlight=False)
+            out.print(sentence)
     if len(sections) > 1:
         differing = ", ".join(differences(cohorts)) or "their test images"
         said = f"These are {len(sections)} protocols: their scores are not to be compared. They differ in: {differing}."
-        out.print(said, highlight=False)
+        out.print(said)
         for sentence in data_differences(cohorts):
-            out.print(sentence, highlight=False, markup=False)
+            out.print(sentence)
     params = {
         "metric": score,
         "margin": margin,
@@ -144,4 +144,4 @@ def make(
         uri=uri, artifacts=None, experiment=experiment, run_name=run_name, params=params, tags=tags
     ) as kept:
         kept.log_folder(folder)
-    out.print(f"report {page}", highlight=False, soft_wrap=True)
+    out.print(f"report {page}", soft_wrap=True)

@@ -41,7 +41,7 @@ def run(cfg: DictConfig) -> None:
     parent = tracking.read(uri, wanted.run)
     trained = checkpoint.load(tracking.checkpoint(uri, wanted.run), [*wanted.plugins, *wanted.trust])
     for module in trained.changed:
-        out.print(f"warning: {checkpoint.changed(module)}", style="yellow", highlight=False)
+        out.print(f"warning: {checkpoint.changed(module)}", style="yellow")
     if trained.operating_point is None:
         problem = f"run {wanted.run} keeps no threshold and temperature in its checkpoint: an older version wrote it"
         raise ConfigError(problem, "Train it again.")
@@ -58,7 +58,7 @@ def run(cfg: DictConfig) -> None:
     _require_unseen(data, parent, out)
     machine = hardware.resolve(own.trainer.accelerator, own.trainer.precision)
     if machine.remark:
-        out.print(f"warning: {machine.remark}", style="yellow", highlight=False)
+        out.print(f"warning: {machine.remark}", style="yellow")
     segmenter = trained.segmenter.on(machine.device)
     heading = title(card, own.model.name, own.seed)
     tags = identity(own, data, machine, None) | {
@@ -78,7 +78,7 @@ def run(cfg: DictConfig) -> None:
         shutil.rmtree(folder)  # kept where anything above failed
     tested, name = data.split.test, own.tracking.experiment
     print_scores(out, scores, heading=heading, samples=tested, run_id=tracked.run_id, experiment=name)
-    out.print(_against(parent, scores, json.loads(tags["lamella.protocol"])), highlight=False)
+    out.print(_against(parent, scores, json.loads(tags["lamella.protocol"])))
 
 
 def _against(parent: tracking.FinishedRun, scores: dict[str, float], protocol: dict[str, Any]) -> str:
@@ -158,7 +158,7 @@ def _as_learned(dataset: Dataset, trained: checkpoint.Trained, out: Console) -> 
     else:  # of two; a name that both have stays itself
         order = [1, 0] if ours[0] == theirs[1] or ours[1] == theirs[0] else [0, 1]
         pairs = ", ".join(f"{name} -> {learned[id_]}" for name, id_ in zip(names, order, strict=True))
-        out.print(f"warning: classes are named otherwise than in training: {pairs}", style="yellow", highlight=False)
+        out.print(f"warning: classes are named otherwise than in training: {pairs}", style="yellow")
     if order == sorted(order):
         return dataset
     kept: dict[str, Any] = {
@@ -206,7 +206,7 @@ def _require_unseen(data: PreparedData, parent: tracking.FinishedRun, out: Conso
         both = [s for s in data.split.test if data.store.pixels(s) in seen]
     else:
         text = "an older version made the run: files that the network has seen are recognised, copies of them are not"
-        out.print(f"warning: {text}", style="yellow", highlight=False)
+        out.print(f"warning: {text}", style="yellow")
         files = {(image["sha256"], image["page"]) for image in used}
         both = [s for s in data.split.test if (data.store.facts.sha256(s.image.path), s.image.page) in files]
     if both:

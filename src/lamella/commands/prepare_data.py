@@ -45,7 +45,7 @@ def run(cfg: DictConfig, published: Mapping[str, PublishedArchive] = PUBLISHED) 
         others = " or ".join(f"dataset={name}" for name in published)
         raise ConfigError(f"dataset={checked.dataset.name} needs no archive", f"archive= and url= go with {others}.")
     else:
-        out.print(f"{checked.dataset.name}: nothing to fetch", highlight=False)
+        out.print(f"{checked.dataset.name}: nothing to fetch")
     if checked.audit:
         audit(checked, out)
 
@@ -77,22 +77,21 @@ def install(cfg: PrepareData, place: PublishedArchive, folder: Path, out: Consol
         raise not_written(folder, error) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
-    out.print(_described(unpacked), highlight=False)
+    out.print(_described(unpacked))
     if not cfg.archive:
-        out.print(f"{archive} ({in_bytes(archive.stat().st_size)}) is no longer needed", highlight=False)
+        out.print(f"{archive} ({in_bytes(archive.stat().st_size)}) is no longer needed")
 
 
 def fetched(cfg: PrepareData, place: PublishedArchive, archive: Path, out: Console) -> Path:
     """The path of the archive: fetched now, there from an earlier call, or put there by hand."""
     if archive.is_file():
-        out.print(f"taking {archive}, which is there already", highlight=False)
+        out.print(f"taking {archive}, which is there already")
         return archive
     url = cfg.url or place.url
-    out.print(f"fetching {place.title} from {url}", highlight=False)
+    out.print(f"fetching {place.title} from {url}")
     try:
         with transfer(out, f"fetching {archive.name}") as progress:
-            say = partial(out.print, highlight=False)
-            fetch(url, archive, timeout=cfg.timeout, retries=cfg.retries, progress=progress, say=say)
+            fetch(url, archive, timeout=cfg.timeout, retries=cfg.retries, progress=progress, say=out.print)
     except DataError as error:
         by_hand = f"{place.by_hand}\n  Then name it: archive=FILE, or put it at {archive}, and run the command again."
         raise DataError(error.problem, "\n  ".join(filter(None, (error.remedy, by_hand)))) from error
@@ -107,7 +106,7 @@ def verify(cfg: PrepareData, place: PublishedArchive, folder: Path, out: Console
         away = f"To fetch the whole, move {folder} away and run the command again."
         raise DataError(error.problem, "\n  ".join(filter(None, (away, error.remedy)))) from error
     for line in (f"{place.title} is at {folder}", *notes):
-        out.print(line, highlight=False)
+        out.print(line)
 
 
 def audit(cfg: PrepareData, out: Console) -> None:
@@ -120,9 +119,9 @@ def audit(cfg: PrepareData, out: Console) -> None:
     page = Path(cfg.html)
     write_page(report, page)
     for warning in report.warnings:
-        out.print(f"warning: {warning.message}", style="yellow", highlight=False)
+        out.print(f"warning: {warning.message}", style="yellow")
     errors, warnings = len(report.errors), len(report.warnings)
-    out.print(f"audit: {errors} error(s), {warnings} warning(s); with pictures: {page}", highlight=False)
+    out.print(f"audit: {errors} error(s), {warnings} warning(s); with pictures: {page}")
     raise_errors(report)
 
 
@@ -154,7 +153,7 @@ def _require_hash(archive: Path, wanted: str | None, out: Console) -> None:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{archive} cannot be read: {error.strerror}", "Name an archive: archive=FILE.") from None
-    out.print(f"{archive.name}: sha256 {found}", highlight=False)
+    out.print(f"{archive.name}: sha256 {found}")
     if wanted is not None and found != wanted.lower():
         raise DataError(f"{archive} has the SHA-256 {found}, not {wanted}", "It is not the file you mean, or damaged.")
 

@@ -86,9 +86,9 @@ def run(cfg: DictConfig) -> None:
     folder = Path(wanted.paths.output) / f"review-{first.config.dataset.name}-{now}"
     page = report.write(folder, reviewed, notes, shown=wanted.cases)
     for note in notes:
-        out.print(f"warning: {note}", style="yellow", highlight=False, markup=False)
+        out.print(f"warning: {note}", style="yellow")
     _show(reviewed, out)
-    out.print(f"review {page}", highlight=False, soft_wrap=True)
+    out.print(f"review {page}", soft_wrap=True)
 
 
 def _runs(wanted: Review) -> list[tracking.FinishedRun]:
@@ -153,7 +153,7 @@ def _judged(runs: Sequence[tracking.FinishedRun]) -> dict[str, tuple[str, ...]]:
 def _judge(wanted: Review, run: tracking.FinishedRun, out: Console) -> Judge:
     trained = checkpoint.load(tracking.checkpoint(wanted.tracking.uri, run.run_id), [*wanted.plugins, *wanted.trust])
     for module in trained.changed:
-        out.print(f"warning: {checkpoint.changed(module)}", style="yellow", highlight=False)
+        out.print(f"warning: {checkpoint.changed(module)}", style="yellow")
     asked = Evaluate(
         run=run.run_id,
         dataset=None,
@@ -234,4 +234,4 @@ def _show(reviewed: report.Reviewed, out: Console) -> None:
         table.add_row(str(rank), row.kind, Text(row.mask), f"{row.score:.2f}", str(row.x), str(row.y))
     out.print(table)
     counts = f"{len(reviewed.objects)} objects of {len(reviewed.images)} images are doubted"
-    out.print(f"{counts}; score 1: a typical one is wrong, and nothing else in its image", highlight=False)
+    out.print(f"{counts}; score 1: a typical one is wrong, and nothing else in its image")

@@ -50,9 +50,9 @@ def run(cfg: DictConfig) -> None:
     own = check(settle(composed, channels=card.channels, classes=len(card.class_names)), Score)
     assert own.dataset is not None
     heading = title(card, own.name, None)
-    out.print(f"{heading}\n{len(split.test)} masks of {own.masks}: {found.meaning}", highlight=False, markup=False)
+    out.print(f"{heading}\n{len(split.test)} masks of {own.masks}: {found.meaning}")
     if found.beside:
-        out.print(f"passed over: {found.beside} other pictures there", highlight=False)
+        out.print(f"passed over: {found.beside} other pictures there")
     sha256 = hashlib.sha256(as_yaml(own, sort_keys=True).encode()).hexdigest()
     protocol = scoring(own.score, None)
     del protocol["threshold"]  # nor has it a device: it stands beside runs of any

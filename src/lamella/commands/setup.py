@@ -90,7 +90,7 @@ def sound(data: PreparedData, out: Console) -> PreparedData:
         if one.part in ("val", "test"):
             require_memory_to_score(one.sample.image, one.stats.mask_size)
     for warning in data.report.warnings:
-        out.print(f"warning: {warning.message}", style="yellow", highlight=False)
+        out.print(f"warning: {warning.message}", style="yellow")
     return data
 
 
@@ -144,7 +144,7 @@ def audited(
         report = audit(dataset, split, store, allow=cfg.dataset.allow, parts=parts, progress=progress)
     if rule is None:
         rule = rule_of(cfg.dataset.split.target, cfg.dataset.split.arguments, dataset.samples)
-    out.print(understood(report, rule), markup=False, highlight=False)
+    out.print(understood(report, rule))
     return PreparedData(dataset, split, store, report)
 
 

@@ -57,11 +57,11 @@ def print_scores(
         table.add_row(*row[: len(table.columns)])
     out.print(table)
     if any(interval == _UNKNOWN for _, _, interval, _ in rows):
-        out.print(f"{_UNKNOWN}: {_why_unknown(images, groups)}", highlight=False)
+        out.print(f"{_UNKNOWN}: {_why_unknown(images, groups)}")
     if groups == 1 < images:
-        out.print("One group (a stack, a patient): the scores describe these images only.", highlight=False)
-    out.print(f"run {run_id}", highlight=False)
-    out.print(f"`{typed('ui')}` shows it, with pictures, in experiment {experiment}", highlight=False)
+        out.print("One group (a stack, a patient): the scores describe these images only.")
+    out.print(f"run {run_id}")
+    out.print(f"`{typed('ui')}` shows it, with pictures, in experiment {experiment}")
 
 
 def _shown(scores: Mapping[str, float]) -> list[str]:

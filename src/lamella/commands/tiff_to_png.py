@@ -72,7 +72,7 @@ def run(composed: DictConfig) -> None:
             overwrite=cfg.overwrite,
             progress=lambda done, total: bar.update(line, completed=done, total=total),
         )
-    out.print(f"{len(written)} PNG file(s) in {cfg.output}", highlight=False)
+    out.print(f"{len(written)} PNG file(s) in {cfg.output}")
 
 
 def find(what: str) -> list[Path]:

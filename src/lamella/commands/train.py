@@ -48,7 +48,7 @@ def run(composed: DictConfig, sweep: str | None = None) -> float:
     checked = check(composed)
     machine = hardware.resolve(checked.trainer.accelerator, checked.trainer.precision)
     if machine.remark:
-        out.print(f"warning: {machine.remark}", style="yellow", highlight=False)
+        out.print(f"warning: {machine.remark}", style="yellow")
     data = load(checked, out)
     card = data.dataset.card
     cfg = check(settle(composed, channels=card.channels, classes=len(card.class_names)))
@@ -71,7 +71,7 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
         refuse_unrepeatable(task, machine, batch_size=cfg.data.batch_size, name=cfg.model.name)
     heading = title(card, cfg.model.name, cfg.seed)
     parameters = sum(p.numel() for p in task.network.parameters())
-    out.print(summary_line(heading, parameters, machine), highlight=False)
+    out.print(summary_line(heading, parameters, machine))
     with tracking.start(
         uri=cfg.tracking.uri,
         artifacts=cfg.tracking.artifacts,
@@ -80,7 +80,7 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
         params=flat(cfg),
         tags=identity(cfg, data, machine, sweep),
     ) as tracked:
-        out.print(f"run {tracked.run_id}", highlight=False)
+        out.print(f"run {tracked.run_id}")
         folder = Path(cfg.paths.output) / tracked.run_id
         describe(folder, as_yaml(cfg), data, foreign(cfg))
         tracked.log_folder(folder)
@@ -89,7 +89,7 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
             method = task.network
             with out.status(f"{method.name}: choosing by {len(data.split.val)} validation images"):
                 chosen = fit_classical(task, method, datamodule, machine, tracked=tracked, checkpoints=checkpoints)
-            out.print(f"{method.name}: {chosen}", highlight=False)
+            out.print(f"{method.name}: {chosen}")
         else:
             history = fit(
                 task,

@@ -225,7 +225,6 @@ class TrainingProgress(pl.Callback):
             f"loss {m['train/loss']:.4f}  val loss {m['val/loss']:.4f}  Dice {m['val/dice']:.4f}  "
             f"IoU {m['val/iou']:.4f}  accuracy {m['val/accuracy']:.4f}  "
             f"spent {clock(spent)}  left {clock(left)}",
-            highlight=False,
         )
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
