@@ -10,7 +10,7 @@ from skimage.measure import label
 
 from lamella.data.datasets.meaning.classes import Ignore, declared
 from lamella.data.datasets.meaning.words import said
-from lamella.data.datasets.pairing import composed
+from lamella.data.datasets.pairing import composed, named
 from lamella.data.download.unpack import is_litter
 from lamella.data.io.labels import Labels, parted
 from lamella.data.io.masks import Objects, mask_values, read_mask, read_numbered
@@ -143,12 +143,8 @@ def _files(folder: Path) -> Iterator[tuple[str, list[Path]]]:
 
 def _names(sample: Sample, end: str) -> list[str]:
     """What the mask of an image may be called, without the end of the name: as its id, or as its image."""
-    return [composed(f"{name}{end}") for name in dict.fromkeys((sample.id, Path(sample.id).name, _stem(sample)))]
-
-
-def _stem(sample: Sample) -> str:
-    name = sample.image.path.name
-    return composed(name[: len(name) - len(suffix(sample.image.path))])
+    called = (sample.id, Path(sample.id).name, named(sample.image.path).stem)
+    return [composed(f"{name}{end}") for name in dict.fromkeys(called)]
 
 
 def _missing(
@@ -160,12 +156,11 @@ def _missing(
 ) -> DataError:
     """Says which images have no mask, and what the names of masks seem to end in."""
     more = f" and {len(missing) - _TOLD} more" if len(missing) > _TOLD else ""
-    named = ", ".join(sample.id for sample in missing[:_TOLD]) + more
+    called = ", ".join(sample.id for sample in missing[:_TOLD]) + more
     stems = [Path(name).name for name in files]
+    begun = [named(sample.image.path).stem for sample in samples]
     ends = Counter(
-        rest
-        for sample in samples
-        for rest in {stem.removeprefix(_stem(sample)) for stem in stems if stem.startswith(_stem(sample))}
+        rest for start in begun for rest in {stem.removeprefix(start) for stem in stems if stem.startswith(start)}
     )
     remedy = "Every test image needs one, named as its image; none is left out."
     if not files:
@@ -175,7 +170,7 @@ def _missing(
     return DataError(
         f"{len(missing)} of {len(samples)} test images have no mask in {place}"
         + (f" that ends in {end}" if end else "")
-        + f": {named}",
+        + f": {called}",
         remedy,
     )
 

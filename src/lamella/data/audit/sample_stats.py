@@ -103,7 +103,7 @@ def _key(sample: Sample, store: Store) -> str:
     card = store.card
     parts = (
         f"measures {_VERSION}:",
-        *map(store.source, (sample.image, sample.mask)),
+        *map(store.facts.source, (sample.image, sample.mask)),
         *(card.channels, len(card.class_names), card.objects, meaning(card)),
         *(store.scale, tuple(store.offset), store.percentiles),
     )

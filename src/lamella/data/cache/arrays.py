@@ -157,12 +157,7 @@ class Store:
         return read_image(sample.image, self.card.channels)
 
     def _recall_pixels(self, ref: ImageRef, make: Callable[[], str]) -> str:
-        return str(self.facts.recall(f"pixels {_FORMAT} {self.source(ref)} {self.card.channels}", make))
-
-    def source(self, ref: ImageRef) -> str:
-        """What a picture is read from, by content: part of the name of all that is made of it."""
-        files = " ".join(self.facts.sha256(path) for path in ref.paths)
-        return f"{files} {ref.page} {ref.axes} {ref.inside} {ref.labels}"
+        return str(self.facts.recall(f"pixels {_FORMAT} {self.facts.source(ref)} {self.card.channels}", make))
 
     @property
     def _border(self) -> str:
@@ -173,7 +168,7 @@ class Store:
         return str(meaning(self.card))
 
     def _array(self, ref: ImageRef, key: str, make: Callable[[], Iterator[Block]]) -> Pixels:
-        name = hashlib.sha256(f"{_FORMAT} {self.source(ref)} {key}".encode()).hexdigest()[:40]
+        name = hashlib.sha256(f"{_FORMAT} {self.facts.source(ref)} {key}".encode()).hexdigest()[:40]
         path = self.folder / name[:2] / f"{name}.npy"
         try:
             return _load(path)

@@ -13,6 +13,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from lamella.data.types import ImageRef
 from lamella.errors import DataError
 
 JSON = Any  # None, bool, int, float, str, and lists and dictionaries of these
@@ -89,6 +90,15 @@ class Facts:
         """What `recall` remembers under a key; None for nothing."""
         text = self._get(key)
         return None if text is None else json.loads(text)
+
+    def source(self, ref: ImageRef) -> str:
+        """What a picture is read from, by content: part of the key of all that is found out or made of it.
+
+        Raises:
+            DataError: a file is missing or may not be read.
+        """
+        files = " ".join(self.sha256(path) for path in ref.paths)
+        return f"{files} {ref.page} {ref.axes} {ref.inside} {ref.labels}"
 
     def recall(self, key: str, make: Callable[[], JSON]) -> JSON:
         """The answer of `make`, remembered under a key since it was first asked, by whatever process.

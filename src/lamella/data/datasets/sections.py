@@ -14,7 +14,7 @@ from PIL import Image
 from scipy import ndimage
 
 from lamella.data.cache.facts import Facts
-from lamella.data.datasets.meaning.held import source, threads
+from lamella.data.datasets.meaning.held import threads
 from lamella.data.io.decode import blocks
 from lamella.data.types import ImageRef, Sample
 from lamella.errors import DataError
@@ -157,7 +157,7 @@ def _seen(ref: ImageRef, facts: Facts) -> Pattern | None:
         return base64.b64encode(even.astype(np.float16).tobytes()).decode()
 
     try:
-        text = facts.recall(f"seen {_VERSION} {source(ref, facts)}", look)
+        text = facts.recall(f"seen {_VERSION} {facts.source(ref)}", look)
     except DataError:
         return None
     return np.frombuffer(base64.b64decode(text), np.float16).reshape(_SIDE, _SIDE).astype(np.float32)

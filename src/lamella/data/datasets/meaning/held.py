@@ -72,7 +72,7 @@ def hold(masks: Sequence[ImageRef], facts: Facts, labelling: Labelling = PLAIN, 
 
     def counted(ref: ImageRef) -> dict[MaskValue, Held] | DataError:
         try:
-            key = f"mask values {_VERSION} {source(ref, facts)} {settings}"
+            key = f"mask values {_VERSION} {facts.source(ref)} {settings}"
             rows = facts.recall(key, lambda: list(mask_values(ref, labelling).items()))
             return {tuple(value) if isinstance(value, list) else value: Held(pixels) for value, pixels in rows}
         except DataError as fault:
@@ -86,18 +86,12 @@ def hold(masks: Sequence[ImageRef], facts: Facts, labelling: Labelling = PLAIN, 
         return read
 
     def formed(ref: ImageRef) -> dict[MaskValue, Held]:
-        key = f"mask regions {_VERSION} {source(ref, facts)} {settings}"
+        key = f"mask regions {_VERSION} {facts.source(ref)} {settings}"
         rows = facts.recall(key, lambda: _regions(ref, list(read[ref]), labelling))
         return {value: replace(one, **dict(zip(_FORM, row, strict=True)))
                 for (value, one), row in zip(read[ref].items(), rows, strict=True)}  # fmt: skip
 
     return dict(zip(read, threads(formed, list(read)), strict=True))
-
-
-def source(ref: ImageRef, facts: Facts) -> str:
-    """What tells the content of a picture from any other's. Raises DataError where a file is missing."""
-    files = " ".join(facts.sha256(path) for path in ref.paths)
-    return f"{files} {ref.page} {ref.axes} {ref.inside}"
 
 
 def threads(look: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:

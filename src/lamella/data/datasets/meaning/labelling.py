@@ -13,7 +13,7 @@ from lamella.data.cache.facts import Facts
 from lamella.data.datasets.meaning import classes as meanings
 from lamella.data.datasets.meaning.classes import Classes
 from lamella.data.datasets.meaning.doubts import HOW, MOST
-from lamella.data.datasets.meaning.held import Masks, hold, source, threads
+from lamella.data.datasets.meaning.held import Masks, hold, threads
 from lamella.data.datasets.meaning.words import declaration, shown
 from lamella.data.io.decode import pages, palette, stored
 from lamella.data.types import IGNORE, ImageRef, Labelling, MaskValue
@@ -220,7 +220,7 @@ def _layers(masks: Sequence[ImageRef], facts: Facts, instances: bool) -> Layers:
 
     def look(ref: ImageRef) -> tuple[str, int] | DataError:
         try:
-            kind, count = facts.recall(f"layers {_VERSION} {source(ref, facts)}", lambda: list(_one_hot(ref)))
+            kind, count = facts.recall(f"layers {_VERSION} {facts.source(ref)}", lambda: list(_one_hot(ref)))
         except DataError as fault:
             return fault
         return kind, count
