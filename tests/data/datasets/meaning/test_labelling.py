@@ -304,6 +304,12 @@ def test_layers_that_a_file_takes_for_colours_and_an_alpha(tmp_path):
     assert (len(meaning.names), labelling.layers) == (4, "all")
 
 
+def test_objects_of_a_few_pixels_are_counted_in_the_question_too(read):
+    masks = [blobs(1, 2, 3, side=60), blobs(1, 2, side=60)]
+    masks[0][50, 50], masks[0][50, 54] = 7, 8
+    assert "2 to 5 a mask, 5 different ones in all" in remedy(read, masks)
+
+
 def halved(mask):
     """Every region without its second column: in two pieces, one of a quarter."""
     mask[:, 2::6] = 0

@@ -251,20 +251,20 @@ class Look:
         return plain and len(unlike) >= _UNLIKE and sum(regions) <= _PIECES * len(regions)
 
     def _numbers(self, seen: str) -> DataError:
-        each = [sum(v in held for v in self.objects) for held in self.masks.values()]
+        values = [value for value in self.pixels if value != self.background]  # those of a few pixels, too
+        each = [sum(v in held for v in values) for held in self.masks.values()]
         many = f"{min(each)} to {max(each)}" if min(each) < max(each) else str(max(each))
         filling = self._filling()
         ways = "`dataset.instances=true`"
         if filling is not None:
             ways = f"`dataset.instances=true` {declaration({'background': self._around(filling), 'object': None})}"
-        values = [value for value in self.pixels if value != self.background]
         if len(self.pixels) <= MOST:
             classes = f"If values are classes, with names of your own: {self._plainly([self.background, *values])}"
         else:
             classes = "If values are classes, say which mean what: 'dataset.classes={background: 0, NAME: VALUE, ...}'"
         return DataError(
             f"the {len(self.masks)} masks look like numbered objects: {seen}, {many} a mask, "
-            f"{len(self.objects)} different ones in all",
+            f"{len(values)} different ones in all",
             f"If each value is an object: {ways}. {classes}",
         )
 
