@@ -6,10 +6,10 @@ import signal
 
 import pytest
 import torch
-from rich.console import Console
 from torch import nn
 
 from lamella import models
+from lamella.console import Plain
 from lamella.inference import checkpoint
 from lamella.tracking import Run
 from lamella.training.fit import FitSettings, fit, fit_classical
@@ -132,7 +132,7 @@ def watched(request, tmp_path):
         settings(max_epochs=2, gradient_clip=0),
         tracked=run,
         checkpoints=tmp_path / "checkpoints",
-        progress=Console(file=shown, force_terminal=request.param, width=200),
+        progress=Plain(file=shown, force_terminal=request.param, width=200),
     )
     return request.param, shown.getvalue(), run.logged, rows
 
