@@ -75,6 +75,27 @@ def review(cfg: "DictConfig") -> None:
     reviewing.run(cfg)
 
 
+def predict(cfg: "DictConfig") -> None:
+    with _at_once():
+        from lamella.commands import predict as predicting
+
+    predicting.run(cfg)
+
+
+def export(cfg: "DictConfig") -> None:
+    with _at_once():
+        from lamella.commands import export as exporting
+
+    exporting.run(cfg)
+
+
+def look(cfg: "DictConfig") -> None:
+    with _at_once():
+        from lamella.commands import look as looking
+
+    looking.run(cfg)
+
+
 def prepare_data(cfg: "DictConfig") -> None:
     from lamella.commands import prepare_data as prepare
 
@@ -105,6 +126,9 @@ COMPOSED: dict[str, tuple[Callable[["DictConfig"], Any], str, str]] = {
     "score": (score, "score", "masks that were made elsewhere, scored as any method's"),
     "compare": (compare, "compare", "finished runs side by side: table, statistics, one HTML report"),
     "review": (review, "review", "labels to look at again: where networks doubt them that never saw the image"),
+    "predict": (predict, "predict", "new images segmented by what was trained: masks, objects, tables, outlines"),
+    "export": (export, "export", "a trained network for other programs: ONNX, torch.export, bioimage.io"),
+    "look": (look, "look", "a page on this machine to try a trained network on"),
     "prepare_data": (prepare_data, "prepare_data", "a data set fetched, verified, unpacked and audited"),
     "tiff_to_png": (tiff_to_png, "tiff_to_png", "TIFF images and stacks as PNG files, without loss"),
     "demo": (demo, "train", "the first experiment, on images that the program makes; minutes, no download"),

@@ -39,6 +39,22 @@ _USAGE = {
 
   {typed} experiment=blood
   {typed} runs=[ID,ID,ID,ID,ID]             one a fold (dataset/split=hashed_folds)""",
+    "predict": """Lamella: segment new images with what was trained.
+
+  {typed} run=ID input=image.tif output=found
+  {typed} run=ID input=folder output=found probability=true
+  {typed} runs=[ID,ID,ID] input='raw/*.tif' output=found      an ensemble
+  {typed} checkpoint=best.ckpt input=stack.tif output=found axes=ZYX
+  {typed} model=NAME@champion input=folder output=found""",
+    "export": """Lamella: write a trained network for other programs.
+
+  {typed} run=ID output=model.onnx          ONNX: any size, levels as stored in
+  {typed} run=ID output=model.pt2           torch.export
+  {typed} run=ID output=model.zip           a bioimage.io package""",
+    "look": """Lamella: try a trained network on a page in the browser; nothing leaves this machine.
+
+  {typed} run=ID
+  {typed} checkpoint=best.ckpt port=8000""",
     "prepare_data": """Lamella: fetch, verify, unpack and audit a data set.
 
   {typed} dataset=em                        fetch, unpack, audit

@@ -340,12 +340,60 @@ class Review:
     debug: Annotated[bool, Key("show tracebacks")]
 
 
+@dataclass(frozen=True)
+class TrainedKeys:
+    """Which trained networks a command takes: one of `run`, `runs`, `checkpoint` and `model` is set."""
+
+    run: Annotated[str | None, Key("a finished MLflow run, whose best checkpoint is taken")]
+    runs: Annotated[list[str] | None, Key("or several, an ensemble: their probabilities are averaged")]
+    checkpoint: Annotated[str | None, Key("or a checkpoint's file", path=True)]
+    model: Annotated[str | None, Key("or a registered model: NAME, NAME@ALIAS or NAME/VERSION")]
+    plugins: Plugins
+    trust: Annotated[list[str], Key("the same, for what checkpoints name; on the command line alone")]
+    accelerator: Annotated[Accelerator, Key("auto: a GPU where one works, else the CPU")]
+    precision: Annotated[Precision | None, Key("null: as the run's test")]
+    tracking: StoreKeys
+    paths: PathsKeys
+    debug: Annotated[bool, Key("show tracebacks")]
+
+
+@dataclass(frozen=True)
+class Predict(TrainedKeys):
+    """All keys of `predict`, which segments new images."""
+
+    input: Annotated[str, Key("an image, a stack, a folder of them, or a glob in quotes", path=True)]
+    output: Annotated[str, Key("folder for what is found; made where it is missing", path=True)]
+    axes: Annotated[str | None, Key("axes of files that do not say themselves, such as ZYX or YXC")]
+    probability: Annotated[bool, Key("write NAME_probability.tif, too")]
+    tta: Annotated[bool | None, Key("average over the eight flips and quarter turns; null: as the run's test")]
+    overwrite: Annotated[bool, Key("predict again what is there; false: what an earlier call finished is kept")]
+
+
+@dataclass(frozen=True)
+class Export(TrainedKeys):
+    """All keys of `export`, which writes a trained network for other programs."""
+
+    output: Annotated[str, Key("NAME.onnx, NAME.pt2 (torch.export) or NAME.zip (bioimage.io)", path=True)]
+    overwrite: Annotated[bool, Key("replace a file that is there")]
+
+
+@dataclass(frozen=True)
+class Look(TrainedKeys):
+    """All keys of `look`, which serves a page to try a trained network on."""
+
+    port: Annotated[int | None, Key("of the page on 127.0.0.1; null: a free one", least=1, most=65535)]
+    upload_mb: Annotated[int, Key("largest image that is taken, in MB", least=1, most=10_000)]
+
+
 SCHEMAS: dict[str, type] = {
     "train": Config,
     "evaluate": Evaluate,
     "score": Score,
     "compare": Compare,
     "review": Review,
+    "predict": Predict,
+    "export": Export,
+    "look": Look,
     "prepare_data": PrepareData,
     "tiff_to_png": TiffToPng,
 }

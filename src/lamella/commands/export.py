@@ -1,0 +1,15 @@
+"""The command `export`."""
+
+from omegaconf import DictConfig
+
+from lamella.commands.trained import chosen
+from lamella.config.check import check
+from lamella.config.schema import Export
+from lamella.console import console
+
+
+def run(cfg: DictConfig) -> None:
+    out = console()
+    wanted = check(cfg, Export)
+    trained = chosen(wanted, out)
+    del trained
