@@ -197,7 +197,9 @@ def assemble(cfg: Config, data: PreparedData, hardware: Hardware) -> "tuple[Segm
         make_optimizer=partial(made, cfg.optimizer, torch.optim.Optimizer),
         make_scheduler=lambda optimizer, steps: made(cfg.scheduler, LRScheduler, optimizer, steps=steps),
         seed=cfg.seed,
-        description=checkpoint.contents(as_yaml(cfg), class_names, dtype, plugins.fingerprints(foreign(cfg))),
+        description=checkpoint.contents(
+            as_yaml(cfg), class_names, dtype, plugins.fingerprints(foreign(cfg)), data.dataset.card.objects
+        ),
     )
     if foreign_keys := {key: node.target for key, node in targets(cfg).items() if is_foreign(node)}:
         rehearse(task, foreign_keys, channels=data.dataset.card.channels)

@@ -17,6 +17,7 @@ from lamella.inference.segmenter import Normalise, Segmenter
 from lamella.inference.settings import OperatingPoint
 
 FORMAT = 1  # of what a checkpoint holds under "lamella"; `lamella.config.targets` knows what was before
+_OBJECTS = {"em": "neurites", "phantom_em": "neurites", "blood": "cells", "phantom_blood": "cells"}  # older: not said
 
 
 class Trained(NamedTuple):
@@ -33,6 +34,8 @@ class Trained(NamedTuple):
         precision: what its run's test computed in; float32 where an older version or a stopped run does not tell.
         config: the run's configuration, plain, in this version's names.
         changed: plug-ins that the network was trained with and whose code is another one today.
+        objects: what connected regions stand for, as the data set's card has it: "cells", "neurites" or "".
+        novelty: what new images are held against, see `lamella.novelty`; None where nothing was kept.
     """
 
     segmenter: Segmenter
@@ -45,19 +48,23 @@ class Trained(NamedTuple):
     precision: Precision
     config: dict[str, Any]
     changed: tuple[str, ...]
+    objects: str
+    novelty: dict[str, Any] | None
 
 
-def keep(path: Path, operating_point: OperatingPoint, precision: Precision) -> None:
+def keep(
+    path: Path, operating_point: OperatingPoint, precision: Precision, novelty: dict[str, Any] | None = None
+) -> None:
     """Adds what was chosen, and computed in, to a checkpoint, whose file is replaced whole. Raises StorageError."""
     saved = read(path)
-    saved["lamella"] |= {"decided": operating_point._asdict(), "precision": precision}
+    saved["lamella"] |= {"decided": operating_point._asdict(), "precision": precision, "novelty": novelty}
     part = path.with_suffix(".part")
     torch.save(saved, part)
     part.replace(path)
 
 
 def contents(
-    config: str, class_names: Sequence[str], dtype: str, code: Mapping[str, str] | None = None
+    config: str, class_names: Sequence[str], dtype: str, code: Mapping[str, str] | None = None, objects: str = ""
 ) -> dict[str, Any]:
     """What goes into a checkpoint beside Lightning's state, in plain types.
 
@@ -66,6 +73,7 @@ def contents(
         class_names: one a class.
         dtype: the type of the images' levels in their files.
         code: the plug-ins that the configuration names, each with its fingerprint.
+        objects: what connected regions stand for, see `DatasetCard`.
     """
     return {
         "format": FORMAT,
@@ -74,6 +82,8 @@ def contents(
         "dtype": dtype,
         "decided": None,
         "code": dict(code or {}),
+        "objects": objects,
+        "novelty": None,
     }
 
 
@@ -141,6 +151,8 @@ def load(path: Path, trust: Sequence[str] = ()) -> Trained:
         content.get("precision", "32-true"),
         config,
         _changed(content.get("code"), of_model, modules),
+        content.get("objects", _OBJECTS.get(str(dataset.get("name")), "")),
+        content.get("novelty"),
     )
 
 

@@ -1,0 +1,1 @@
+"""Whether a new image is like those that a network was trained on."""

@@ -1,0 +1,1 @@
+"""Single objects in class ids: found, numbered, measured, outlined."""
