@@ -1,8 +1,8 @@
 """Regions cut at their necks, many at once: each in its box, the boxes side by side on one canvas.
 
 What `lamella.metrics.instances.split_touching` does to a region depends on the region alone: the nearest pixel outside
-lies in its box or next to it. So its steps may be taken for many regions side by side, and come out the same to the
-pixel; for large pictures that is many times faster than one by one.
+lies in its box or next to it. So each is cut by itself, and comes out the same to the pixel; which of them need it is
+found out for many at once.
 """
 
 from collections.abc import Iterator
@@ -11,17 +11,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from skimage.morphology import local_maxima, reconstruction
-from skimage.segmentation import watershed
 
 from lamella.data.io.pieces.blocks import release
+from lamella.metrics import instances
 
 Numbers = npt.NDArray[np.uint32]
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 CANVAS = 2_000_000
 """Pixels of boxes that are worked on at a time, about: a hundred bytes each."""
 
+_LEVELS = 32
 _NEIGHBOURS = np.ones((3, 3), np.bool_)
 
 
@@ -115,35 +116,44 @@ def _cut_together(labels: Numbers, number: Numbers, placed: list[_Placed], depth
     size = max(each.y + each.height for each in placed) + 1, max(each.x + each.width for each in placed) + 1
     canvas = np.zeros(size, np.int32)  # the place of each region in the list, from 1
     for place, each in enumerate(placed, 1):
-        np.copyto(each.on(canvas), place, where=number.take(each.within(labels), mode="clip") == each.number)
+        there = number.take(each.within(labels), mode="clip") == each.number
+        np.copyto(each.on(canvas), place, where=there)
     distance = np.asarray(ndimage.distance_transform_edt(canvas))
     deep = np.zeros(len(placed) + 1, bool)
     deep[canvas[distance > depth]] = True
-    canvas[~deep[canvas]] = 0
-    distance[canvas == 0] = 0
-    # Each maximum lowered by `depth`: those that then lie below the way to a higher one are gone.
-    lowered = reconstruction(distance - depth, distance)
-    seeds = np.asarray(ndimage.label(local_maxima(lowered) & (canvas > 0), _NEIGHBOURS)[0], np.int32)
-    ids, first = np.unique(seeds, return_index=True)
-    region = canvas.reshape(-1)[first[ids > 0]]  # of each seed
-    several = np.bincount(region, minlength=len(placed) + 1) > 1
-    kept = np.flatnonzero(several[region])
-    kept = kept[np.argsort(region[kept], kind="stable")]
-    values = np.zeros(len(region) + 1, np.uint32)
-    values[kept + 1] = value + np.arange(len(kept))
-    parts = np.zeros(size, np.int32)
-    for place in np.flatnonzero(several).tolist():
+    region, first, sizes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for place in np.flatnonzero(deep & _may_have_necks(canvas, distance, depth)).tolist():
         each = placed[place - 1]
-        inside = each.on(canvas) == place
-        # Alone: which of two floods comes first to a pixel that is as near to both depends on what else there is.
-        flooded = watershed(-each.on(distance), each.on(seeds), mask=inside, connectivity=2)
-        np.copyto(each.within(labels), values[flooded], where=inside)
-        np.copyto(each.on(parts), flooded, where=inside)
-    y, x = np.nonzero(parts)
-    part = values[parts[y, x]].astype(np.int64) - value
-    moved = np.array([(0, 0), *((each.top - each.y, each.left - each.x) for each in placed)], np.int64)[canvas[y, x]]
-    there = (y + moved[:, 0]) * labels.shape[1] + x + moved[:, 1]
-    earliest = np.full(len(kept), labels.size, np.int64)
-    np.minimum.at(earliest, part, there)
+        component = each.on(canvas) == place
+        parts = instances.cut(component, each.on(distance), depth)
+        count = int(parts.max())
+        if count > 1:
+            np.copyto(each.within(labels), (parts + (value - 1)).astype(np.uint32), where=component)
+            value += count
+            there = np.flatnonzero(parts)
+            ids, begin = np.unique(parts.reshape(-1)[there], return_index=True)
+            y, x = np.divmod(there[begin], each.width)
+            region.append(np.full(count, each.number))
+            first.append((y + each.top) * labels.shape[1] + x + each.left)
+            sizes.append(np.bincount(parts.reshape(-1))[ids])
     numbers = np.array([each.number for each in placed], np.int64)
-    return Parts(numbers[region[kept] - 1], earliest, np.bincount(part, minlength=len(kept)), numbers[deep[1:]])
+    return Parts(np.concatenate(region), np.concatenate(first), np.concatenate(sizes), numbers[deep[1:]])
+
+
+def _may_have_necks(canvas: npt.NDArray[np.int32], distance: npt.NDArray[np.float64], depth: float) -> Flags:
+    """Which regions may be cut, by their place on the canvas: a quick look that spares most of them the real one.
+
+    Where a neck is lower than the tops on both sides by the depth, one of the levels that are so far apart lies
+    between: what is above it is in two pieces.
+    """
+    step, most = depth * (1 - 1e-9), float(distance.max())
+    levels = np.arange(step, most, step)[:_LEVELS]
+    several = np.zeros(int(canvas.max()) + 1, bool)
+    several[canvas[distance > step * (_LEVELS + 1)]] = True
+    for level in levels.tolist():
+        above = distance > level
+        pieces, count = ndimage.label(above, _NEIGHBOURS)
+        of_piece = np.zeros(count + 1, np.int64)
+        of_piece[pieces[above]] = canvas[above]
+        several |= np.bincount(of_piece[1:], minlength=len(several)) > 1
+    return several
