@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from lamella.data.io.pieces.blocks import release
 from lamella.objects import geojson, rois
 from lamella.objects.measures import Block, measure
 from lamella.objects.regions import find
@@ -42,6 +43,7 @@ def made_up(path: Path, side: int, cells: int, touching: float) -> npt.NDArray[n
             shift = step // 4 if rng.random() < touching else 0
             there = classes[top : top + step, max(0, left - shift) : max(0, left - shift) + step]
             np.maximum(there, stamps[rng.integers(64)], out=there)
+        release(classes)
     classes.flush()
     return np.memmap(path, np.uint8, "r", shape=(side, side))
 

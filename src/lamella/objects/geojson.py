@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from lamella.objects.outlines import Polygon, polygons
 from lamella.objects.regions import Found
+from lamella.plaintext import printable
 
 Colour = tuple[int, int, int]
 _text = json.JSONEncoder(separators=(",", ":")).encode
@@ -30,11 +31,13 @@ class Sheet(NamedTuple):
         found: the objects.
         page: of a stack from 0; None: the picture is none of a stack.
         measures: columns (n,) of numbers that the file keeps with the objects.
+        axis: along which the pages lie: "Z", or "T" for time.
     """
 
     found: Found
     page: int | None = None
     measures: Mapping[str, npt.NDArray[Any]] | None = None
+    axis: str = "Z"
 
 
 def write(
@@ -69,8 +72,11 @@ def write(
         between = "\n"
         for sheet in sheets:
             table = _Table(sheet.measures or {})
-            plane = "" if sheet.page is None else f',"plane":{{"c":-1,"z":{sheet.page},"t":0}}'
-            uuid = str(uuid5(NAMESPACE_URL, f"{picture}#{sheet.page}"))[:-12]  # the last digits are the object's
+            section, moment = (0, sheet.page or 0) if sheet.axis == "T" else (sheet.page or 0, 0)
+            plane = "" if sheet.page is None else f',"plane":{{"c":-1,"z":{section},"t":{moment}}}'
+            uuid = str(uuid5(NAMESPACE_URL, printable(f"{picture}#{sheet.page}")))[
+                :-12
+            ]  # the last digits are the object's
             for id_, parts in polygons(sheet.found.labels):
                 file.write(
                     f'{between}{{"type":"Feature","id":"{uuid}{id_:012x}","geometry":{{{_geometry(parts)}{plane}}},'
