@@ -58,7 +58,7 @@ def _loaded(file: Path) -> dict[str, Any]:
     for name in said.pop("defaults", []):
         if isinstance(name, str) and name != "_self_":
             found |= _loaded(file.with_name(f"{name}.yaml"))
-    return found | said
+    return {**found, **said}
 
 
 def _differing(path: str, node: Mapping[str, Any], usual: Mapping[str, Any]) -> list[str]:
