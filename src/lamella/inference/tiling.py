@@ -138,15 +138,16 @@ def spans(length: int, tiling: Tiling) -> list[Span]:
     """The tiles along a side: as few as its overlap allows, none larger than it takes, evenly spread.
 
     All begin at multiples of the stride. A tile has at least two of them, so that its end can be continued by
-    reflection as the picture's is.
+    reflection as the picture's is, and one more than it shares.
     """
     stride = tiling.stride
-    all_, tile = -(-length // stride), max(2, tiling.tile // stride, -(-tiling.least // stride))
+    all_, shared, least = (-(-each // stride) for each in (length, tiling.overlap, tiling.least))
+    least = max(2, least, shared + 1)
+    tile = max(least, tiling.tile // stride)
     if length <= tiling.tile or all_ <= tile:
         return [Span(0, length, 0, length)]
-    shared = min(-(-tiling.overlap // stride), tile - 1)
     more = -(-(all_ - tile) // (tile - shared))  # than one
-    tile = max(2, -(-tiling.least // stride), shared + 1, -(-(all_ + more * shared) // (more + 1)))
+    tile = max(least, -(-(all_ + more * shared) // (more + 1)))
     found = []
     for number in range(more + 1):
         start = number * (all_ - tile) // more * stride
@@ -214,7 +215,7 @@ def _tiled(
                 summed[:, band.first - done :, span.first : span.last] += part[:, y, x] * weight
         assert summed is not None  # there is always a tile
         ready, above = summed[:, : ahead - done], summed[:, ahead - done :]
-        first, last = max(0, top - done), top + size[0] - done
+        first, last = max(0, top - done), max(0, top + size[0] - done)
         done = ahead
         if ready[:, first:last].shape[1]:
             yield ready[:, first:last, left : left + size[1]]
@@ -242,7 +243,10 @@ def _cut(
     around: list[int] = []
     for each, length in ((span, size[1]), (band, size[0])):  # F.pad begins with the last side
         end = min(each.stop, length + 2 * tiling.context)
-        around += [max(0, min(tiling.context, end) - each.start), max(0, end - max(each.start, tiling.context + length))]
+        around += [
+            max(0, min(tiling.context, end) - each.start),
+            max(0, end - max(each.start, tiling.context + length)),
+        ]
     if any(around):
         grey = F.pad(grey, around)
     return pad_to_multiple(grey, tiling.multiple, tiling.least)
@@ -251,20 +255,17 @@ def _cut(
 def _averaged(members: Sequence[Member], tiles: Sequence[torch.Tensor], views: Views, spread: bool) -> torch.Tensor:
     """Probabilities (B, K', h, w) of tiles, mean over views and networks, and their spread as one more channel."""
     total: torch.Tensor | None = None
-    off: torch.Tensor | None = None  # from the first of them, which keeps the squares small
-    squares: torch.Tensor | None = None
+    moments: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
     for member, given in zip(members, tiles, strict=True):
         mine: torch.Tensor | None = None
         for view in views:  # one at a time: of a large tile, eight would fill the memory
             probability = _undo(to_probability(member.logits(_laid(given, *view))), *view)
-            if spread:
-                if off is None:
-                    reference = probability.clone()
-                    off, squares = torch.zeros_like(probability), torch.zeros_like(probability)
-                else:
-                    away = probability - reference
-                    off += away
-                    squares += away.square_()
+            if spread and moments is None:  # how far all are off the first, which keeps the squares small
+                moments = probability.clone(), torch.zeros_like(probability), torch.zeros_like(probability)
+            elif moments is not None:
+                off = probability - moments[0]
+                moments[1].add_(off)
+                moments[2].add_(off.square_())
             mine = probability if mine is None else mine.add_(probability)
             del probability  # else it lives until the next view is there
         assert mine is not None  # there is always a view
@@ -272,10 +273,10 @@ def _averaged(members: Sequence[Member], tiles: Sequence[torch.Tensor], views: V
         total = mine if total is None else total.add_(mine)
     assert total is not None  # and a network
     total.div_(len(members))
-    if off is None or squares is None:
+    if moments is None:
         return total
-    number = len(members) * len(views)
-    deviation = (squares.div_(number) - off.div_(number).square_()).clamp_(min=0).sqrt_()
+    mean, square = (each.div_(len(members) * len(views)) for each in moments[1:])
+    deviation = (square - mean.square_()).clamp_(min=0).sqrt_()
     return torch.cat([total, deviation.gather(1, total.argmax(dim=1, keepdim=True))], dim=1)
 
 
@@ -309,9 +310,7 @@ class _Rows:
         return parts[0] if parts[0].shape[1] == bottom - top else torch.cat(parts, dim=1)
 
 
-def _enlarged(
-    bands: Iterator[torch.Tensor], size: tuple[int, int], wanted: tuple[int, int]
-) -> Iterator[torch.Tensor]:
+def _enlarged(bands: Iterator[torch.Tensor], size: tuple[int, int], wanted: tuple[int, int]) -> Iterator[torch.Tensor]:
     """Rows (K', n, w) of a picture interpolated linearly to another size, pixels being areas.
 
     The same to the last bit whatever bands the rows come in.
