@@ -69,7 +69,7 @@ def header(volume: Volume, ref: ImageRef) -> tuple[int, int, int, np.dtype[Any]]
 
 
 def pages(volume: Volume, ref: ImageRef) -> tuple[int, str]:
-    """The number of pictures, and the axis they count along: Z, T, one without a name ("?"), or "". Raises DataError."""
+    """The number of pictures, and the axis they count along: Z, T, "?" without a name, or "". Raises DataError."""
     axes, axis = _layout(volume, ref, counting=True)
     return (1, "") if axis is None else (volume.shape[axis], axes[axis])
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from lamella.data.io import decode
+from lamella.data.io.formats.units import NANOMETRES
 from lamella.data.io.formats.volume import Spacing
 from lamella.data.types import ImageRef
 
@@ -18,7 +19,7 @@ class Like(NamedTuple):
 
     Attributes:
         ome: it is an OME-TIFF; all others are answered in ImageJ's dialect.
-        count: how many pictures it holds.
+        pictures: how many it holds.
         pages: the letter of the axis they count along, Z or T; "" where it holds one picture.
         notes: what tifffile writes as metadata of the dialect.
         resolution: pixels a unit (x, y), and the number of the unit in TIFF; None where nothing is said.
@@ -26,7 +27,7 @@ class Like(NamedTuple):
     """
 
     ome: bool
-    count: int
+    pictures: int
     pages: str
     notes: dict[str, Any]
     resolution: tuple[tuple[float, float], int] | None
@@ -57,9 +58,13 @@ def as_ome(found: Like) -> Like:
     if found.ome:
         return found
     sizes = {} if found.spacing_nm is None else dict(zip("YX", found.spacing_nm, strict=True))
-    notes: dict[str, Any] = {}
+    said, notes = found.notes, dict[str, Any]()
+    if "spacing" in said and (unit := NANOMETRES.get(str(said.get("unit")).lower())):
+        sizes["Z"] = said["spacing"] * unit
     for letter, side in sizes.items():
         notes |= {f"PhysicalSize{letter}": side / 1000, f"PhysicalSize{letter}Unit": "µm"}
+    if said.get("finterval"):
+        notes |= {"TimeIncrement": said["finterval"], "TimeIncrementUnit": "s"}
     return found._replace(ome=True, notes=notes, resolution=None)
 
 

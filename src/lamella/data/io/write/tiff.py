@@ -29,11 +29,12 @@ def write_tiff(
     array: Array,
     like: Like,
     *,
+    most: float,
     colours: Colours | None = None,
     name: str = "",
     channels: Sequence[str] = (),
     convert: Callable[[Array], Array] | None = None,
-    dtype: npt.DTypeLike = None,
+    dtype: npt.DTypeLike | None = None,
     packed: bool = True,
 ) -> None:
     """Writes an array as TIFF with the axes and the pixel size of the file that it was made of.
@@ -45,6 +46,7 @@ def write_tiff(
         path: the file.
         array: ([pages,] [channels,] H, W), on disk or in memory; pages where `like` has an axis of them.
         like: what the input says of itself.
+        most: the value that viewers show brightest; 0 is darkest.
         colours: of the values 0, 1, 2, ... of bytes: they are stored as indices of a palette, so that all viewers show
             what else would look black, and programs read the values.
         name: of the image, in OME's dialect.
@@ -61,7 +63,7 @@ def write_tiff(
     if len(axes) != array.ndim:
         raise ValueError(f"an array of {array.ndim} axes cannot be written as {axes}")
     size = array.size * kind.itemsize
-    if size > _CLASSIC or kind.itemsize > 2 and kind.kind in "iu":
+    if size > _CLASSIC or (kind.itemsize > 2 and kind.kind in "iu"):
         like = as_ome(like)
     big = size > _CLASSIC
     notes: dict[str, Any] = {"axes": axes, **like.notes}
@@ -78,8 +80,7 @@ def write_tiff(
         if channels:
             notes["Channel"] = {"Name": [*channels]}
     else:
-        top = len(colours) - 1 if colours is not None else 1 if kind.kind == "f" else int(array.max(initial=1))
-        notes |= {"min": 0, "max": max(1, top)}
+        notes |= {"min": 0, "max": most or 1}
         if channels:
             notes |= {"Labels": [*channels] * (array.shape[0] if like.pages else 1), "mode": "grayscale"}
     if like.resolution is not None:
@@ -89,7 +90,7 @@ def write_tiff(
     pieces = _pieces(array, rows, kind, convert)
     if packed:
         level = _FAST if kind.kind == "f" else _SMALL
-        pieces = (imagecodecs.zlib_encode(piece, level) for piece in pieces)
+        pieces = (bytes(imagecodecs.zlib_encode(piece, level)) for piece in pieces)
         options |= {"compression": "zlib", "rowsperstrip": rows}
     with tifffile.TiffWriter(path, bigtiff=big, byteorder="<", ome=like.ome, imagej=not like.ome) as file:
         file.write(
