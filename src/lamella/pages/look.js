@@ -101,8 +101,9 @@ async function turnTo(number, first) {
   drawImage();
   try {
     await ask(where("predict"), { method: "POST" });
+    let said;
     for (;;) {
-      const said = await json(where("progress"));
+      said = await json(where("progress"));
       if (mine !== turn) return;
       if (said.state === "failed") throw new Refused(said);
       if (said.state === "done") break;
@@ -110,14 +111,14 @@ async function turnTo(number, first) {
       else busy(`Predicting ${picture.name}`, said.done || undefined);
       await new Promise(done => setTimeout(done, 200));
     }
-    const next = {};
+    const next = { spread: null };
     if (about.two) {
       next.share = new Float32Array(await bytes(where("probability")));
     } else {
       next.classes = new Uint8Array(await bytes(where("classes")));
       next.share = await likeliest();
     }
-    try { next.spread = new Float32Array(await bytes(where("spread"))); } catch { next.spread = null; }
+    if (said.spread) next.spread = new Float32Array(await bytes(where("spread")));
     if (mine !== turn) return;
     found = next;
     busy(null);
@@ -145,6 +146,7 @@ function describe() {
   at("page-value").textContent = `${page + 1} of ${pages}`;
 }
 
+const percent = share => `${(100 * share).toFixed(1)} %`;
 const round = value => String(Number(value.toPrecision(4)));
 
 function fillChannels() {
@@ -185,11 +187,12 @@ async function count() {
       }
       name.append(group.class);
       const median = group.median === null ? "–" : `${round(group.median)} ${said.unit}`;
-      row.append(name, element("td", group.count), element("td", `${(100 * group.share).toFixed(1)} %`), element("td", median));
+      row.append(name, element("td", group.count), element("td", percent(group.share)), element("td", median));
       return row;
     });
     at("found").tBodies[0].replaceChildren(...rows);
     at("found").dataset.threshold = asked;
+    at("found").classList.remove("stale");
     const what = { cells: "Cells, cut where they touch", neurites: "Regions between membranes" }[about.objects];
     at("counting").textContent = `${what || "Connected regions"}; the smallest are left out, as by predict.`;
     fillRows(said.rows, said.count);
@@ -455,6 +458,11 @@ function watchPointers(box) {
 
 // Controls
 
+function choose(name) {
+  layer = name;
+  document.querySelector(`#layers input[value=${name}]`).checked = true;
+}
+
 function setThreshold(value) {
   threshold = value;
   at("threshold").value = value;
@@ -502,7 +510,11 @@ async function start() {
     openFile(event.dataTransfer.files[0]);
   });
 
-  at("threshold").addEventListener("input", () => setThreshold(Number(at("threshold").value)));
+  at("threshold").addEventListener("input", () => {
+    at("found").classList.add("stale");  // until the program has counted anew
+    if (layer !== "Mask" && layer !== "Objects") choose("Outline");
+    setThreshold(Number(at("threshold").value));
+  });
   at("threshold").addEventListener("change", () => { if (found) count(); });
   at("own").addEventListener("click", () => { setThreshold(about.threshold); if (found) count(); });
   at("opacity").addEventListener("input", draw);

@@ -24,6 +24,7 @@ from lamella.errors import DataError, LamellaError
 from lamella.hardware import Hardware
 from lamella.inference.checkpoint import Trained
 from lamella.inference.pictures import predict_rows
+from lamella.inference.tiling import classes
 from lamella.objects.measures import Block, Column, measure
 from lamella.objects.regions import Bytes, Found, find
 
@@ -171,7 +172,7 @@ class Desk:
         """
         with _named(path, name):
             told = like(ImageRef(path, None, axes))
-            numbers = range(told.count) if told.pages else [None]
+            numbers = range(told.pictures) if told.pages else [None]
             return self._opened([ImageRef(path, number, axes) for number in numbers], told, name, path.parent)
 
     def example(self) -> Picture:
@@ -182,7 +183,7 @@ class Desk:
         folder = self.folder / secrets.token_urlsafe(16)
         folder.mkdir()
         told = like(ref)
-        return self._opened([ref], told._replace(count=1, pages=""), name, folder)
+        return self._opened([ref], told._replace(pictures=1, pages=""), name, folder)
 
     def _opened(self, refs: list[ImageRef], told: Like, name: str, folder: Path) -> Picture:
         height, width, channels, dtype = header(refs[0])
@@ -278,8 +279,7 @@ class Desk:
 
     def classes(self, page: Page, threshold: float) -> Bytes:
         """Class ids uint8 (H, W) of a predicted page, as the network's test would have them at that threshold."""
-        segmenter = self.trained[0].segmenter.at(threshold)
-        found: Bytes = segmenter.classes(torch.from_numpy(np.array(page.probability))[None])[0].numpy()
+        found: Bytes = classes(torch.from_numpy(np.array(page.probability))[None], threshold)[0].numpy()
         return found
 
     def objects(self, picture: Picture, number: int, threshold: float) -> Objects:
@@ -291,21 +291,21 @@ class Desk:
                 page.objects = None
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
-                classes, kind = self.classes(page, threshold), self.trained[0].objects
-                found = find(classes, kind, smallest=self.smallest, neck=self.neck, folder=folder)
+                ids, kind = self.classes(page, threshold), self.trained[0].objects
+                found = find(ids, kind, smallest=self.smallest, neck=self.neck, folder=folder)
                 assert page.image is not None  # it is predicted
-                block = Block(0, page.image, _sure(page, classes))
+                block = Block(0, page.image, _sure(page, ids))
                 columns = measure(found, [block], picture.like.spacing_nm)
-                page.objects = threshold, Objects(classes, found, columns)
+                page.objects = threshold, Objects(ids, found, columns)
             return page.objects[1]
 
 
-def _sure(page: Page, classes: Bytes) -> Floats:
+def _sure(page: Page, ids: Bytes) -> Floats:
     """The probability (H, W) of the class that each pixel was given."""
     probability = np.asarray(page.probability)
     if len(probability) == 1:
-        return np.where(classes == 1, probability[0], 1 - probability[0])
-    picked: Floats = np.take_along_axis(probability, classes[None].astype(np.intp), axis=0)[0]
+        return np.asarray(np.where(ids == 1, probability[0], 1 - probability[0]), np.float32)
+    picked: Floats = np.take_along_axis(probability, ids[None].astype(np.intp), axis=0)[0]
     return picked
 
 

@@ -1,4 +1,4 @@
-"""What stands before every request: only this machine's own page is answered, and it may load nothing from elsewhere."""
+"""What stands before every request: this machine's own page alone is answered, and loads nothing from elsewhere."""
 
 from collections.abc import Collection
 

@@ -105,7 +105,7 @@ def application(desk: Desk, title: str, facts: Mapping[str, str], *, upload_mb: 
 
     async def progress(request: Request) -> Response:
         _, _, page = _page(desk, request)
-        told = {"state": page.state, "done": page.done, "waiting": desk.ahead()}
+        told = {"state": page.state, "done": page.done, "waiting": desk.ahead(), "spread": page.spread is not None}
         return JSONResponse(told | (_said(page.error) if page.error else {}))
 
     async def image(request: Request) -> Response:
@@ -317,21 +317,22 @@ def _file(desk: Desk, picture: Picture, number: int, kind: str, threshold: float
     """A file to download; HTTPException 404 where there is no such kind."""
     page, first = picture.pages[number], desk.trained[0]
     path = picture.folder / f"{number}_{kind}"
-    told = picture.like._replace(count=1, pages="")
+    told = picture.like._replace(pictures=1, pages="")
     name = Path(picture.name).stem
     found = desk.objects(picture, number, threshold)
     if kind == "labels.tif":
         colours = [(0, 0, 0), *(colour for _, colour in class_colours(first.class_names))]
-        write_tiff(path, found.classes, told, colours=colours, name=name)
+        write_tiff(path, found.classes, told, most=len(colours) - 1, colours=colours, name=name)
     elif kind == "objects.tif":
-        few = np.uint16 if len(found.found.class_ids) < 2**16 else np.uint32
-        write_tiff(path, found.found.labels, told, name=name, dtype=few)
+        most = len(found.found.class_ids)
+        kind_ = np.uint16 if most < 2**16 else np.uint32
+        write_tiff(path, found.found.labels, told, most=most, name=name, dtype=kind_)
     elif kind == "probability.tif" and page.probability is not None:
         several = len(page.probability) > 1
         array = page.probability if several else page.probability[0]
-        write_tiff(path, array, told, name=name, channels=first.class_names if several else ())
+        write_tiff(path, array, told, most=1, name=name, channels=first.class_names if several else ())
     elif kind == "uncertainty.tif" and page.spread is not None:
-        write_tiff(path, page.spread, told, name=name)
+        write_tiff(path, page.spread, told, most=0.5, name=name)
     elif kind == "objects.csv":
         table = pd.DataFrame(found.columns)
         table.insert(1, "class", [first.class_names[id_] for id_ in found.found.class_ids])
@@ -339,4 +340,3 @@ def _file(desk: Desk, picture: Picture, number: int, kind: str, threshold: float
     else:
         raise HTTPException(404)
     return path
-

@@ -36,4 +36,4 @@ def _eight_bits(plane: Pixels, stretched: bool) -> Bytes:
     if plane.dtype == np.uint8 and (low, high) == (0, 255):
         return np.asarray(plane, np.uint8)
     scaled = (plane.astype(np.float32) - low) * (255 / (high - low if high > low else 1))
-    return scaled.clip(0, 255).round().astype(np.uint8)
+    return np.asarray(scaled.clip(0, 255).round(), np.uint8)
