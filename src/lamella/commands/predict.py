@@ -146,11 +146,12 @@ def _print_failure(out: Console, error: LamellaError) -> None:
 def _print_end(out: Console, store: Store, outcome: folder.Outcome, failed: Any, seconds: float) -> None:
     images = [image for record in store.records.values() for image in record.images]
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    unlike = [image.get("unlike") for image in images]
+    unlike = [image["unlike"] for image in images]
+    flags = "cannot be said" if {*unlike} == {"cannot be said"} else f"{unlike.count('yes'):,}"
     for label, text in (
         ("images", f"{len(images):,} in {len(store.records):,} files, {len(outcome.done):,} files by this call"),
         ("objects", f"{sum(image['objects'] for image in images):,}"),
-        ("unlike the training images", f"{unlike.count('yes'):,}"),
+        ("unlike the training images", flags),
         ("failed", f"{len(failed):,}"),
         ("seconds", f"{seconds:.1f}"),
     ):

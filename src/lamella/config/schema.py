@@ -107,6 +107,12 @@ class DatasetKeys(Target):
     ]
     allow: Annotated[list[str], Key("faults the audit may find without stopping anything", choices=ALLOWABLE)]
     split: SplitTarget
+    corrected: Annotated[
+        Any, Key("folder of predictions, or a list of them, whose masks you corrected: these train, too", path=True)
+    ] = field(default=None, kw_only=True)
+    accepted: Annotated[
+        Any, Key("predictions there that are right as they are: [NAME,NAME], or all; these train, too")
+    ] = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,7 @@ def _picture(row: Mapping[str, Any], folder: Path) -> Picture:
     path = next((place for place in places if place.exists()), places[0])
     height, width = row["size"]
     for name in row["files"].values():
-        if Path(name).name != name:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ValueError(f"{name!r} is no name of a file in the folder")
     return Picture(
         str(row["name"]),

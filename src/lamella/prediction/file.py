@@ -10,14 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from lamella.data.io.formats.volume import Spacing
 from lamella.data.io.pieces.blocks import blocks_of, release, rows_at_a_time
 from lamella.data.io.read import image_blocks, size
-from lamella.data.io.write.like import Like, like
+from lamella.data.io.write.like import Like, like, sized
 from lamella.data.io.write.scratch import Scratch
 from lamella.data.io.write.tiff import write_tiff
 from lamella.data.predictions import values_hash
 from lamella.data.types import ImageRef
 from lamella.inference.pictures import predict_rows
+from lamella.novelty.collector import Collector
 from lamella.objects import geojson, rois
 from lamella.objects.geojson import Sheet
 from lamella.objects.measures import Block, measure
@@ -80,13 +82,20 @@ def pictures(given: Input, axes: str | None) -> tuple[Like, list[ImageRef]]:
 
 
 def predict(
-    given: Input, axes: str | None, predictor: Predictor, wanted: Wanted, work: Path, passed: Passed
+    given: Input,
+    axes: str | None,
+    spacing_nm: Spacing | None,
+    predictor: Predictor,
+    wanted: Wanted,
+    work: Path,
+    passed: Passed,
 ) -> Predicted:
     """Predicts all pictures of a file, rows by rows, into `work`.
 
     Args:
         given: the file.
         axes: its axes, where it does not say so itself.
+        spacing_nm: pixel size (height, width) where its owner said so; None: as the file has it.
         predictor: with what; on its device.
         wanted: what will be written.
         work: a folder that is there.
@@ -97,6 +106,7 @@ def predict(
         OSError: the folder cannot be written.
     """
     told, refs = pictures(given, axes)
+    told = told if spacing_nm is None else sized(told, spacing_nm)
     first = predictor.first
     height, width = size(refs[0])
     shape = len(refs), height, width
@@ -113,6 +123,7 @@ def predict(
     try:
         for page, ref in enumerate(refs):
             began, pixels, trusted = time.perf_counter(), np.zeros(count, np.int64), 0.0
+            collector = Collector(predictor.trained)
             for band in predict_rows(predictor.trained, ref, predictor.hardware, tta=predictor.tta):
                 found = first.segmenter.classes(torch.from_numpy(band.probability)[None])[0].numpy()
                 classes.put((page,), band.top, found)
@@ -123,14 +134,17 @@ def predict(
                     sure.put((page,), band.top, here)
                 if probability is not None:
                     probability.put((page,), band.top, band.probability)
-                if spread is not None and band.spread is not None:
+                if spread is not None:
+                    assert band.spread is not None  # there are several views or networks, see `settings.check`
                     spread.put((page,), band.top, band.spread)
                 if page == len(refs) // 2:
                     overview.add(band.top, band.image, found)
+                collector.add(band)
                 passed(found.size)
             mean = None if certain else trusted / (height * width)
             seconds = time.perf_counter() - began
-            rows.append(tables.image_row(given, page if told.pages else None, (height, width), pixels, mean, seconds))
+            row = tables.image_row(given, page if told.pages else None, (height, width), pixels, mean, seconds)
+            rows.append(row | tables.judged(collector.judgement()))
         read = [None if each is None else each.array() for each in (classes, sure, probability, spread)]
     finally:
         for each in arrays:
@@ -139,21 +153,19 @@ def predict(
     return Predicted(given, told, refs, read[0], read[1], read[2], read[3], overview, rows, work)
 
 
-def write(made: Predicted, predictor: Predictor, wanted: Wanted, spacing_nm: tuple[float, float] | None) -> Written:
+def write(made: Predicted, predictor: Predictor, wanted: Wanted) -> Written:
     """Writes all that is wanted of a predicted file into its work folder, under the last parts of its names.
 
     Args:
         made: what was predicted.
         predictor: by what.
         wanted: what is written.
-        spacing_nm: pixel size where its owner said so; None: as the file has it.
 
     Raises:
         DataError: the file cannot be read any longer.
         OSError: the folder cannot be written.
     """
     first, told, work = predictor.first, made.like, made.work
-    spacing = spacing_nm or told.spacing_nm
     paths = {kind: work / Path(name).name for kind, name in wanted.names(made.given.name).items()}
     stem, table = Path(made.given.name).name, colours(first.class_names)
     flat = slice(None) if told.pages else 0
@@ -168,7 +180,7 @@ def write(made: Predicted, predictor: Predictor, wanted: Wanted, spacing_nm: tup
         write_tiff(paths["challenge"], array, told, most=1, name=stem, convert=_between_membranes, packed=False)
     if made.spread is not None:
         write_tiff(paths["uncertainty"], made.spread[flat], told, most=0.5, name=stem)
-    sheets, greatest, values = _objects(made, predictor, spacing)
+    sheets, greatest, values = _objects(made, predictor)
     numbers = np.memmap(work / "numbers", np.uint32, "r", shape=made.classes.shape)
     kind = np.uint16 if greatest < 2**16 else np.uint32
     write_tiff(paths["objects"], numbers[flat], told, most=greatest, name=stem, dtype=kind)
@@ -191,14 +203,12 @@ def _of_class(probability: Floats, found: npt.NDArray[np.uint8]) -> Floats:
     return np.asarray(np.take_along_axis(probability, found[None].astype(np.intp), axis=0)[0])
 
 
-def _objects(
-    made: Predicted, predictor: Predictor, spacing: tuple[float, float] | None
-) -> tuple[Callable[[], Iterator[Sheet]], int, list[dict[str, str]]]:
+def _objects(made: Predicted, predictor: Predictor) -> tuple[Callable[[], Iterator[Sheet]], int, list[dict[str, str]]]:
     """Finds and measures the objects of each page: their outlines' sheets, the greatest number, hashes of values.
 
     The numbers are left in the file `numbers` of the work folder, the rows of objects.csv in `objects.csv`.
     """
-    first, work, told = predictor.first, made.work, made.like
+    first, work, told, spacing = predictor.first, made.work, made.like, made.like.spacing_nm
     greatest, values = 0, []
     numbers = Scratch(work / "numbers", made.classes.shape, np.uint32)
     kept: list[tuple[npt.NDArray[np.uint8], dict[str, npt.NDArray[Any]]]] = []

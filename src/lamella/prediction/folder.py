@@ -190,7 +190,7 @@ def predict_all(
         report.fails(given.path, out.failed[given.path])
 
     def finish(made: one.Predicted, sha256: str) -> None:
-        written = one.write(made, predictor, wanted, spacing_nm)
+        written = one.write(made, predictor, wanted)
         names = wanted.names(made.given.name)
         hashes = {name: store.facts.sha256(made.work / Path(name).name) for name in names.values()}
         place = str(made.given.path.absolute())
@@ -221,7 +221,7 @@ def predict_all(
                 try:
                     work.mkdir(parents=True)
                     sha256 = store.facts.sha256(given.path)
-                    made = one.predict(given, axes, predictor, wanted, work, report.passed)
+                    made = one.predict(given, axes, spacing_nm, predictor, wanted, work, report.passed)
                 except Exception as error:
                     shutil.rmtree(work, ignore_errors=True)
                     fail(given, error)
@@ -274,6 +274,11 @@ def _keys(text: str) -> str:
         (" (masks: `dataset.mask_axes`)", ""),
         ("dataset.axes=", "axes="),
         ("dataset.images=", "input="),
+        ("the data set has", "the network learned from"),
+        (
+            "All images of a data set have the same channels: convert",
+            "It needs the same channels, in their order: convert",
+        ),
         (" (`FOLDER:NAME`: of each file; masks alike)", " (`FOLDER:NAME`: of each file)"),
     ):
         text = text.replace(old, new)

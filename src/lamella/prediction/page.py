@@ -45,7 +45,7 @@ def page(
         title: of the page.
     """
     images = [(record, image) for record in records for image in record.images]
-    flagged = [(record, image) for record, image in images if image.get("unlike") == "yes"]
+    flagged = [(record, image) for record, image in images if image["unlike"] == "yes"]
     shown = list({record.name: record for record, _ in [*flagged, *images]}.values())
     keys = list(
         zip(trained.class_names, ("#" + bytes(each).hex() for each in colours(trained.class_names)), strict=True)
@@ -60,7 +60,10 @@ def page(
             "flag": len(flagged),
             "failure": len(failed),
         },
-        flagged=[{"name": _name(record, image), "reasons": image.get("reasons", [])} for record, image in flagged],
+        doubts=sorted(
+            {reason for _, image in images if image["unlike"] == "cannot be said" for reason in image["reasons"][:1]}
+        ),
+        flagged=[{"name": _name(record, image), "reasons": image["reasons"]} for record, image in flagged],
         failed=[
             {"name": str(path), "problem": error.problem, "remedy": error.remedy} for path, error in failed.items()
         ],
@@ -86,7 +89,7 @@ def _picture(folder: Path, record: Record) -> dict[str, str] | None:
         objects = sum(image["objects"] for image in record.images)
         pages = f"page {len(record.images) // 2} of {len(record.images)}, " if record.pages else ""
         text = f"{pages}{objects} object{'' if objects == 1 else 's'}"
-        if any(image.get("unlike") == "yes" for image in record.images):
+        if any(image["unlike"] == "yes" for image in record.images):
             text += ", unlike the training images"
         return {"name": record.name, "text": text, "jpeg": base64.b64encode(file.getvalue()).decode()}
     return None
@@ -110,12 +113,12 @@ def _histograms(images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _table(images: Sequence[tuple[Record, Mapping[str, Any]]], class_names: Sequence[str]) -> Table:
     rows = []
-    for record, image in sorted(images, key=lambda each: each[1].get("unlike") != "yes")[:_ROWS]:
+    for record, image in sorted(images, key=lambda each: each[1]["unlike"] != "yes")[:_ROWS]:
         mean, sizes = image["mean_probability"], f"{image['width']} x {image['height']}"
         shares = [f"{count / (image['width'] * image['height']):.1%}" for count in image["pixels"][1:]]
         row = [Cell(_name(record, image)), Cell(sizes), Cell(f"{image['objects']:,}"), *map(Cell, shares)]
         row.append(Cell("" if mean is None else f"{mean:.3f}"))
-        row.append(Cell(str(image.get("unlike", "")), image.get("reasons", ()), left=True))
+        row.append(Cell(image["unlike"], image["reasons"] if image["unlike"] == "yes" else (), left=True))
         rows.append(row)
     heads = ["image", "pixels", "objects", *class_names[1:], "mean probability"]
     head = [*map(Cell, heads), Cell("unlike the training images", left=True)]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lamella.novelty.collector import Judgement
 from lamella.plaintext import to_cell, write_csv
 from lamella.prediction.inputs import Input
 from lamella.prediction.record import Record
@@ -44,6 +45,17 @@ def image_row(
         "foreground": 1 - int(pixels[0]) / (size[0] * size[1]),
         "mean_probability": mean,
         "seconds": round(seconds, 3),
+    }
+
+
+def judged(found: Judgement) -> Row:
+    """What images.csv says of whether a picture is like those that the network learned from."""
+    unlike = "cannot be said" if found.unlike is None else "yes" if found.unlike else "no"
+    return {
+        "unlike": unlike,
+        "novelty": found.score,
+        "reasons": list(found.reasons),
+        "uncertainty": found.uncertainty,
     }
 
 
@@ -94,7 +106,7 @@ def join_objects(path: Path, records: Iterable[Record], parts: Mapping[str, Path
 
 
 def _shown(image: Row) -> Row:
-    row = {key: value for key, value in image.items() if key != "pixels"}
-    if "reasons" in row:
-        row["reasons"] = "; ".join(row["reasons"])
-    return row
+    """A row of images.csv: what tells of the picture first, then of its classes, then whether it can be trusted."""
+    last = ("unlike", "novelty", "uncertainty", "seconds")
+    row = {key: value for key, value in image.items() if key not in ("pixels", "reasons", *last)}
+    return row | {key: image[key] for key in last} | {"reasons": "; ".join(image["reasons"])}

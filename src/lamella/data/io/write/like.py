@@ -50,7 +50,18 @@ def like(ref: ImageRef) -> Like:
             return Like(False, count, letter, notes, plain, spacing)
     if spacing is None:
         return Like(False, count, letter, {}, None, None)
-    return Like(False, count, letter, {"unit": "um"}, ((1000 / spacing[1], 1000 / spacing[0]), 1), spacing)
+    return sized(Like(False, count, letter, {}, None, None), spacing)
+
+
+def sized(found: Like, spacing_nm: Spacing) -> Like:
+    """The same with another pixel size (height, width): what the owner of a file says counts before the file."""
+    height, width = (side / 1000 for side in spacing_nm)
+    if found.ome:
+        sizes = {"PhysicalSizeX": width, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": height, "PhysicalSizeYUnit": "µm"}
+        return found._replace(notes=found.notes | sizes, spacing_nm=spacing_nm)
+    kept = {name: value for name, value in found.notes.items() if name in ("finterval", "fps")}
+    resolution = (1 / width, 1 / height), 1
+    return found._replace(notes={**kept, "unit": "um"}, resolution=resolution, spacing_nm=spacing_nm)
 
 
 def as_ome(found: Like) -> Like:
