@@ -10,6 +10,7 @@ import pytest
 import tifffile
 import torch
 import yaml
+from scipy import ndimage
 
 import lamella
 from lamella import models, tracking
@@ -185,6 +186,15 @@ def test_channels_are_found_where_they_are_plain():
         pictures(np.zeros((48, 40), np.uint8), None, 3)
 
 
+def test_objects_are_numbered_in_each_image(model):
+    stack = np.stack([IMAGE, IMAGE[::-1]] * 3)
+    numbers, labels = model.objects(stack), model.segment(stack)
+    assert (numbers.shape, numbers.dtype) == ((6, 48, 40), np.uint32)
+    assert np.array_equal(numbers > 0, labels > 0)
+    assert np.array_equal(numbers[0], ndimage.label(labels[0], np.ones((3, 3)))[0])
+    assert np.array_equal(model.objects(IMAGE), numbers[0])
+
+
 def test_what_gave_class_ids_before_says_what_does_now(model):
     with pytest.raises(AttributeError, match=r"Model\.segment class ids"):
         model.probability(IMAGE)
@@ -216,7 +226,7 @@ def test_an_ensemble_is_the_mean_and_must_belong_together(tmp_path):
     mean = (lamella.load(one).predict(IMAGE) + lamella.load(two).predict(IMAGE)) / 2
     assert np.allclose(both.predict(IMAGE), mean, atol=1e-7)
     other = kept(tmp_path / "other.ckpt", "32-true", dtype="uint16")
-    with pytest.raises(ConfigError, match="the networks of an ensemble differ in dtype: uint8 and uint16"):
+    with pytest.raises(ConfigError, match="one has the type of image 'uint8', another 'uint16'"):
         lamella.load([one, other])
     with pytest.raises(ConfigError, match="no model is named"):
         lamella.load([])

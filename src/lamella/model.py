@@ -6,6 +6,7 @@ labels = model.segment(image)
 """
 
 import re
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from lamella.hardware import Hardware, Precision, has_bfloat16, resolve
 from lamella.inference import checkpoint
 from lamella.inference.arrays import pictures
 from lamella.inference.whole_images import predict_image
+from lamella.objects.regions import find
 
 Source = str | Path
 
@@ -54,8 +56,7 @@ class Model:
         for module in sorted({module for each in self.trained for module in each.changed}):
             warnings.warn(checkpoint.changed(module), stacklevel=3)
         first = self.trained[0]
-        for other in self.trained[1:]:
-            _require_alike(first, other)
+        checkpoint.require_alike(self.trained)
         self.hardware = _hardware(device, precision, first.precision)
         for each in self.trained:
             each.segmenter.on(self.hardware.device)
@@ -94,6 +95,23 @@ class Model:
         batch = torch.from_numpy(probabilities if probabilities.ndim == 4 else probabilities[None])
         ids: Bytes = self.trained[0].segmenter.classes(batch).numpy()
         return ids if probabilities.ndim == 4 else ids[0]
+
+    def objects(self, image: npt.NDArray[Any], *, axes: str | None = None) -> npt.NDArray[np.uint32]:
+        """The single objects in an image, numbered as `predict` numbers them: cells, cut where they touch, or regions.
+
+        Args: and what is raised: see `predict`.
+
+        Returns:
+            uint32 (H, W), of a stack (Z, H, W): 0 outside objects, ids from 1 in each image.
+        """
+        ids, first = self.segment(image, axes=axes), self.trained[0]
+        numbers = np.zeros(ids.shape, np.uint32)
+        for one, found in zip(ids.reshape(-1, *ids.shape[-2:]), numbers.reshape(-1, *ids.shape[-2:]), strict=True):
+            with tempfile.TemporaryDirectory(prefix="lamella-") as folder:
+                found[:] = find(
+                    one, first.objects, smallest=first.smallest, neck=first.neck, folder=Path(folder)
+                ).labels
+        return numbers
 
     def __getattr__(self, name: str) -> Any:
         if name == "probability":  # what it was called while `predict` gave class ids
@@ -144,17 +162,6 @@ def _checkpoint(source: Source, uri: str | None) -> Path:
             f'`{typed("ui")}` lists the runs; a registered model is "models:/NAME@ALIAS".',
         )
     return path
-
-
-def _require_alike(first: checkpoint.Trained, other: checkpoint.Trained) -> None:
-    """Raises ConfigError where two networks do not predict the same of the same images."""
-    for what in ("class_names", "channels", "dtype", "scale", "percentiles"):
-        one, another = getattr(first, what), getattr(other, what)
-        if one != another:
-            raise ConfigError(
-                f"the networks of an ensemble differ in {what}: {one} and {another}",
-                "Take runs of the same data set and settings of images.",
-            )
 
 
 def _hardware(device: str, precision: str | None, of_test: Precision) -> Hardware:

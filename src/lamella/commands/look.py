@@ -8,8 +8,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from lamella import hardware
 from lamella.commands.evaluate import UNUSED, configuration
+from lamella.commands.predict import predictor_of
 from lamella.commands.setup import parted, read
 from lamella.commands.trained import chosen
 from lamella.config.check import check
@@ -18,7 +18,8 @@ from lamella.config.schema import Look
 from lamella.console import console
 from lamella.data.types import ImageRef
 from lamella.errors import ConfigError, DataError
-from lamella.inference.checkpoint import Trained
+from lamella.inference.checkpoint import Trained, require_alike
+from lamella.prediction.settings import Predictor
 from lamella.viewer.desk import Desk
 from lamella.viewer.server import application, serve
 
@@ -36,27 +37,14 @@ def run(cfg: DictConfig) -> None:
     with _door(wanted.port) as door:
         port = door.getsockname()[1]
         trained = chosen(wanted, out)
-        first = trained[0]
-        machine = hardware.resolve(wanted.accelerator, wanted.precision or first.precision)
-        if machine.remark:
-            out.print(f"warning: {machine.remark}", style="yellow")
-        for each in trained:
-            each.segmenter.on(machine.device)
-        score = first.config.get("score", {})
-        cells = first.objects == "cells"
+        predictor = predictor_of(wanted, trained, out, tta=None)
+        require_alike(trained)
         with (
             tempfile.TemporaryDirectory(prefix="lamella-look-", ignore_cleanup_errors=True) as folder,
-            Desk(
-                trained,
-                machine,
-                Path(folder),
-                smallest=int(score.get("min_cell_size", 1)) if cells else 1,
-                neck=float(score["split_neck"]) if cells and "split_neck" in score else None,
-                examples=_examples(wanted, first),
-            ) as desk,
+            Desk(predictor, Path(folder), _examples(wanted, predictor.first)) as desk,
         ):
-            app = application(desk, _title(trained), _facts(wanted, trained, machine), upload_mb=wanted.upload_mb,
-                              port=port)  # fmt: skip
+            title, facts = _title(trained), _facts(wanted, predictor)
+            app = application(desk, title, facts, upload_mb=wanted.upload_mb, port=port)
             out.print(f"Open http://{_HOST}:{port} in a browser on this machine. Ctrl-C stops.")
             serve(app, door)
 
@@ -85,9 +73,9 @@ def _title(trained: Sequence[Trained]) -> str:
     return f"{many} on {config['dataset'].get('name', 'its data')}"
 
 
-def _facts(wanted: Look, trained: Sequence[Trained], machine: hardware.Hardware) -> dict[str, str]:
+def _facts(wanted: Look, predictor: Predictor) -> dict[str, str]:
     """What the page says below its title."""
-    first = trained[0]
+    first = predictor.first
     source = {
         "run": wanted.run or "",
         "runs": ", ".join(wanted.runs or ()),
@@ -98,7 +86,7 @@ def _facts(wanted: Look, trained: Sequence[Trained], machine: hardware.Hardware)
     return {name: value for name, value in source.items() if value} | {
         "classes": ", ".join(first.class_names),
         "takes": channels if first.percentiles is None else f"{channels} or others, stretched",
-        "computes on": machine.name,
+        "computes on": predictor.hardware.name,
     }
 
 

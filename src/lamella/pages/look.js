@@ -122,6 +122,7 @@ async function turnTo(number, first) {
     if (mine !== turn) return;
     found = next;
     busy(null);
+    judge(said);
     at("results").hidden = false;
     draw();
     await count();
@@ -135,6 +136,13 @@ async function turnTo(number, first) {
 const likeliest = async () => new Float32Array(await bytes(where(`probability?class=${at("class").value || 1}`)));
 
 // Words and lists
+
+function judge({ unlike, reasons }) {
+  const why = (reasons || []).join("; ");
+  at("unlike").className = unlike ? "yes" : "";
+  at("unlike").textContent = unlike ? `Unlike the images that the network learned from: ${why}. Do not trust it unseen.`
+    : unlike === false ? "Like the images that the network learned from." : `Like its training images? ${capital(why)}.`;
+}
 
 function describe() {
   const { width, height, channels, dtype, pixelNm, name, pages } = picture;

@@ -21,12 +21,12 @@ from lamella.data.io.read import SUFFIXES, Pixels, foreign, header, read_image
 from lamella.data.io.write.like import Like, like
 from lamella.data.types import ImageRef
 from lamella.errors import DataError, LamellaError
-from lamella.hardware import Hardware
-from lamella.inference.checkpoint import Trained
 from lamella.inference.pictures import predict_rows
 from lamella.inference.tiling import classes
+from lamella.novelty.collector import Collector, Judgement
 from lamella.objects.measures import Block, Column, measure
 from lamella.objects.regions import Bytes, Found, find
+from lamella.prediction.settings import Predictor
 
 MOST_PIXELS = 25_000_000  # of a picture that a browser shows and a slider moves at once
 _KEPT = 12  # pictures that are open at a time; of more, the oldest goes
@@ -46,6 +46,7 @@ class Page:
         image: levels as stored (C, H, W), on disk.
         probability: float32 (K', H, W), on disk.
         spread: float32 (H, W), on disk; None where there is one view of one network.
+        judgement: whether it is like what the network learned from.
         lock: held while objects are found.
         objects: those of the last threshold that was asked for.
     """
@@ -56,6 +57,7 @@ class Page:
     image: Pixels | None = None
     probability: Floats | None = None
     spread: Floats | None = None
+    judgement: Judgement | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     objects: "tuple[float, Objects] | None" = None
 
@@ -104,25 +106,18 @@ class Desk:
     """Opens pictures, predicts them and finds their objects; a context that ends its thread and forgets all.
 
     Args:
-        trained: one network or an ensemble, on the hardware's device.
-        hardware: device and precision.
+        predictor: one network or an ensemble, on its device, with what decides what it finds.
         folder: for all that is made; its owner deletes it.
-        smallest, neck: see `lamella.objects.regions.find`.
         examples: gives the run's own test images, each with its id; raises LamellaError where they cannot be had.
     """
 
     def __init__(
         self,
-        trained: Sequence[Trained],
-        hardware: Hardware,
+        predictor: Predictor,
         folder: Path,
-        *,
-        smallest: int,
-        neck: float | None,
         examples: Callable[[], Sequence[tuple[str, ImageRef]]],
     ) -> None:
-        self.trained, self.hardware, self.folder = trained, hardware, folder
-        self.smallest, self.neck = smallest, neck
+        self.predictor, self.folder = predictor, folder
         self._examples, self._shown = examples, 0
         self._open: dict[str, Picture] = {}
         self._lock = threading.Lock()
@@ -142,7 +137,7 @@ class Desk:
     @property
     def threshold(self) -> float:
         """Of the run itself."""
-        return self.trained[0].segmenter.inference.threshold
+        return self.predictor.first.segmenter.inference.threshold
 
     @contextmanager
     def place(self, name: str) -> Iterator[Path]:
@@ -247,10 +242,11 @@ class Desk:
 
     def _predict(self, picture: Picture, number: int, page: Page) -> bool:
         """Predicts a page into arrays on disk; False where nobody wants it any longer."""
-        ref = picture.refs[number]
+        ref, predictor = picture.refs[number], self.predictor
         image, probability, spread = None, None, None
+        collector = Collector(predictor.trained)
         with _named(ref.path, picture.name):
-            for band in predict_rows(self.trained, ref, self.hardware, tta=None):
+            for band in predict_rows(predictor.trained, ref, predictor.hardware, tta=predictor.tta):
                 if self._gone(picture):
                     return False
                 rows = slice(band.top, band.top + band.image.shape[1])
@@ -265,7 +261,9 @@ class Desk:
                 image[:, rows], probability[:, rows] = band.image, band.probability
                 if spread is not None:
                     spread[rows] = band.spread
+                collector.add(band)
                 page.done = rows.stop / band.height
+        page.judgement = collector.judgement()
         page.image, page.probability, page.spread = image, probability, spread
         return True
 
@@ -291,8 +289,8 @@ class Desk:
                 page.objects = None
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
-                ids, kind = self.classes(page, threshold), self.trained[0].objects
-                found = find(ids, kind, smallest=self.smallest, neck=self.neck, folder=folder)
+                ids, how = self.classes(page, threshold), self.predictor
+                found = find(ids, how.first.objects, smallest=how.smallest, neck=how.neck, folder=folder)
                 assert page.image is not None  # it is predicted
                 block = Block(0, page.image, _sure(page, ids))
                 columns = measure(found, [block], picture.like.spacing_nm)

@@ -49,7 +49,7 @@ def application(desk: Desk, title: str, facts: Mapping[str, str], *, upload_mb: 
         upload_mb: a file may have so many megabytes.
         port: that it is served on.
     """
-    first = desk.trained[0]
+    first = desk.predictor.first
     limit = upload_mb * 10**6
     about = {
         "classes": [{"name": name, "colour": list(colour)} for name, colour in class_colours(first.class_names)],
@@ -105,7 +105,15 @@ def application(desk: Desk, title: str, facts: Mapping[str, str], *, upload_mb: 
 
     async def progress(request: Request) -> Response:
         _, _, page = _page(desk, request)
-        told = {"state": page.state, "done": page.done, "waiting": desk.ahead(), "spread": page.spread is not None}
+        told: dict[str, Any] = {
+            "state": page.state,
+            "done": page.done,
+            "waiting": desk.ahead(),
+            "spread": page.spread is not None,
+        }
+        if page.judgement is not None:
+            told["unlike"] = page.judgement.unlike
+            told["reasons"] = [printable(each) for each in page.judgement.reasons]
         return JSONResponse(told | (_said(page.error) if page.error else {}))
 
     async def image(request: Request) -> Response:
@@ -158,7 +166,9 @@ def application(desk: Desk, title: str, facts: Mapping[str, str], *, upload_mb: 
 
     async def refused(_: Request, error: Exception) -> Response:
         assert isinstance(error, LamellaError)  # what it is registered for
-        return JSONResponse(_said(error), 413 if isinstance(error, TooLargeError) else 400)
+        if isinstance(error, TooLargeError):  # the rest of it is not waited for
+            return JSONResponse(_said(error), 413, {"Connection": "close"})
+        return JSONResponse(_said(error), 400)
 
     async def none(_: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
@@ -287,7 +297,7 @@ def _raw(array: Any) -> Response:
 def _counted(desk: Desk, picture: Picture, number: int, threshold: float) -> dict[str, Any]:
     """What the page says of the objects of a page: counts, areas, and the first of them in a table."""
     found = desk.objects(picture, number, threshold)
-    names, ids = desk.trained[0].class_names, found.found.class_ids
+    names, ids = desk.predictor.first.class_names, found.found.class_ids
     unit, area = ("µm²", found.columns["area_um2"]) if "area_um2" in found.columns else ("px", found.columns["area"])
     groups = []
     for id_, name in enumerate(names):
@@ -315,7 +325,7 @@ def _plain(rows: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
 
 def _file(desk: Desk, picture: Picture, number: int, kind: str, threshold: float) -> Path:
     """A file to download; HTTPException 404 where there is no such kind."""
-    page, first = picture.pages[number], desk.trained[0]
+    page, first = picture.pages[number], desk.predictor.first
     path = picture.folder / f"{number}_{kind}"
     told = picture.like._replace(pictures=1, pages="")
     name = Path(picture.name).stem
