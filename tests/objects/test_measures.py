@@ -1,5 +1,6 @@
 """Measures of objects: by hand, and equal to scikit-image's."""
 
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.measure import regionprops
 
+from lamella.config.paths import CHECKOUT
 from lamella.objects import rows
 from lamella.objects.measures import Block, measure
 from lamella.objects.regions import Found
@@ -46,6 +48,13 @@ def test_by_hand():
     }
     assert columns["equivalent_diameter"].tolist() == pytest.approx([np.sqrt(16 / np.pi), np.sqrt(4 / np.pi)])
     assert measure(found, spacing_nm=(500, 500))["perimeter_um"].tolist() == [2.0, 0.0]
+
+
+def test_every_column_is_explained():
+    image, probability = np.zeros((1, 1, 1), np.uint8), np.ones((1, 1), np.float32)
+    columns = measure(of([[1]]), [Block(0, image, probability)], (1, 1))
+    explained = (CHECKOUT / "docs" / "using.md").read_text().partition("### objects.csv")[2].partition("### ")[0]
+    assert set(re.findall(r"`(\w+)`", explained)) >= columns.keys()
 
 
 def test_an_object_inside_touches_no_edge():

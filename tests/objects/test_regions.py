@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from lamella.errors import DataError, StorageError
-from lamella.metrics import instances
+from lamella.metrics import cells, instances
 from lamella.objects import necks, regions, rows
 from lamella.objects.regions import find
 
@@ -91,11 +91,39 @@ def two_discs():
     return np.logical_or(*((y - 15) ** 2 + (x - at) ** 2 <= 100 for at in (14, 32))).astype(np.uint8)
 
 
-def test_what_is_too_large_to_be_cut_stays_whole_and_is_named(tmp_path, monkeypatch):
+def test_large_regions_are_cut_in_windows_nearly_as_the_whole_would_be(tmp_path, monkeypatch):
+    """Cells that all touch make one region of the whole picture; windows here are a few cells wide."""
+    rng = np.random.default_rng(0)
+    classes = (ndimage.gaussian_filter(rng.random((260, 310)), 3) > 0.497).astype(np.uint8)
+    whole = as_tested(classes, "cells", 1, 2, 0)
+    monkeypatch.setattr(necks, "LARGEST", 3000)
+    monkeypatch.setattr(necks, "WINDOW", 170)
+    monkeypatch.setattr(necks, "MARGIN", 50)
+    found = find(classes, "cells", smallest=1, neck=2, folder=tmp_path)
+    assert whole.max() > 100
+    assert found.uncut == ()
+    assert np.array_equal(found.labels > 0, classes > 0)  # no pixel is lost
+    counts = cells.compare(np.array(found.labels, np.int32), whole.astype(np.int32))
+    assert cells.f1(counts, 0.95) > 0.97
+
+
+def test_webs_are_not_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr(necks, "LARGEST", 100)
+    monkeypatch.setattr(necks, "WINDOW", 30)
+    monkeypatch.setattr(necks, "MARGIN", 10)
+    classes = np.zeros((50, 70), np.uint8)
+    classes[::10] = classes[:, ::10] = 1
+    found = find(classes, "cells", smallest=1, neck=2, folder=tmp_path)
+    assert np.array_equal(found.labels, classes)
+    assert found.uncut == ()
+
+
+def test_what_is_too_deep_for_windows_stays_whole_and_is_named(tmp_path, monkeypatch):
     classes = np.pad(two_discs(), ((5, 0), (0, 0)))
     classes[0, :4] = 1
     assert len(find(classes, "cells", smallest=1, neck=2, folder=tmp_path).class_ids) == 3
-    monkeypatch.setattr(regions, "LARGEST", 500)
+    monkeypatch.setattr(necks, "LARGEST", 500)
+    monkeypatch.setattr(necks, "MARGIN", 15)
     found = find(classes, "cells", smallest=1, neck=2, folder=tmp_path)
     assert len(found.class_ids) == 2
     assert found.uncut == (2,)

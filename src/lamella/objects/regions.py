@@ -24,9 +24,6 @@ Ints = npt.NDArray[np.int64]
 MOST = 5_000_000
 """Regions that are told apart in one picture."""
 
-LARGEST = 4_000_000
-"""Pixels of the box around a region that is cut at its necks."""
-
 _CORNERS = np.ones((3, 3), np.bool_)
 _CROSS = ndimage.generate_binary_structure(2, 1)
 
@@ -37,7 +34,7 @@ class Found(NamedTuple):
     Attributes:
         labels: uint32 (H, W), memory-mapped: 0 outside objects, ids 1..n in the order of their first pixels.
         class_ids: uint8 (n,): the class of each.
-        uncut: ids of regions too large to be cut at their necks: several objects that touch may be one there.
+        uncut: ids of regions too large to be cut at their necks (`lamella.objects.necks`): each may be several objects.
     """
 
     labels: Numbers
@@ -94,9 +91,7 @@ def find(classes: Bytes, kind: str, *, smallest: int, neck: float | None, folder
         ) from error
     labels: Numbers = np.memmap(path, np.uint32, "r+", shape=classes.shape)
     number, regions = _united(pieces, meeting)
-    parts, uncut = NO_PARTS, np.zeros(0, np.int64)
-    if neck is not None and not neurites:
-        parts, uncut = _at_necks(labels, number, regions, smallest, neck)
+    parts = NO_PARTS if neck is None or neurites else _at_necks(labels, number, regions, smallest, neck)
     # Objects are regions that are whole, and the parts of others, which have values of their own.
     owner = np.concatenate([np.arange(len(regions.size)), parts.region - 1])
     class_id = regions.class_id[owner]
@@ -119,8 +114,7 @@ def find(classes: Bytes, kind: str, *, smallest: int, neck: float | None, folder
         class_id, ids = class_id[order], again[ids]
     else:
         _replace(labels, ids[of_value])
-    whole = sorted(ids[uncut + 1].tolist())
-    return Found(labels, class_id.astype(np.uint8), tuple(each for each in whole if each))
+    return Found(labels, class_id.astype(np.uint8), tuple(sorted(ids[parts.uncut].tolist())))
 
 
 def _in_bands(classes: Bytes, neurites: bool, smallest: int, path: Path) -> tuple[_Regions, Ints]:
@@ -219,15 +213,12 @@ def _united(pieces: _Regions, meeting: Ints) -> tuple[Numbers, _Regions]:
     return np.append(np.uint32(0), place[which]), _Regions(*(column[order] for column in regions))
 
 
-def _at_necks(labels: Numbers, number: Numbers, regions: _Regions, smallest: int, neck: float) -> tuple[Parts, Ints]:
-    """The parts of regions that have necks, and which regions are too large to be cut."""
-    height, width = regions.bottom - regions.top, regions.right - regions.left
+def _at_necks(labels: Numbers, number: Numbers, regions: _Regions, smallest: int, neck: float) -> Parts:
+    """The parts of regions that have necks."""
     deepest = 2 * int(neck) + 1  # rows and columns at least of a region with a pixel further inside than the neck
-    deep = (np.minimum(height, width) >= deepest) & (regions.size >= smallest)
-    large = height * width > LARGEST
-    chosen = np.flatnonzero(deep & ~large)
-    boxes = Boxes(chosen + 1, *(column[chosen] for column in regions[3:]))
-    return cut(labels, number, boxes, neck), np.flatnonzero(deep & large)
+    height, width = regions.bottom - regions.top, regions.right - regions.left
+    chosen = np.flatnonzero((np.minimum(height, width) >= deepest) & (regions.size >= smallest))
+    return cut(labels, number, Boxes(chosen + 1, *(column[chosen] for column in regions[3:])), neck)
 
 
 def _replace(labels: Numbers, table: Numbers) -> None:
