@@ -84,7 +84,7 @@ def run(cfg: DictConfig) -> None:
 
 def _against(parent: tracking.FinishedRun, scores: dict[str, float], protocol: dict[str, Any]) -> str:
     """Whether the scores are the run's own, and where not, in what the protocols differ."""
-    own = {"rules": 1} | json.loads(parent.tags["lamella.protocol"])  # the first rules had no number
+    own = {"rules": 1, "tiles": 1} | json.loads(parent.tags["lamella.protocol"])  # the first rules had no number
     other = [name for name in {**own, **protocol} if own.get(name) != protocol.get(name)]
     older = ""
     if "rules" in other:
