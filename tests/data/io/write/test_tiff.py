@@ -97,7 +97,11 @@ def test_one_picture_has_no_pages_and_keeps_its_resolution(source, out):
 
 
 def test_the_word_of_the_owner_counts(source, out):
-    for ref in (source(name="a.ome.tif", metadata={"axes": "ZYX", **OME}), source(**IMAGEJ, metadata=Z), source(name="a.npy")):
+    for ref in (
+        source(name="a.ome.tif", metadata={"axes": "ZYX", **OME}),
+        source(**IMAGEJ, metadata=Z),
+        source(name="a.npy"),
+    ):
         write_tiff(out, CLASSES, sized(like(ref), (30, 20)), most=1, colours=RED)
         assert spacing_nm(ImageRef(out, 0)) == pytest.approx((30, 20))
 
@@ -148,7 +152,15 @@ def test_what_is_larger_than_classic_tiff_becomes_a_big_one(source, out, monkeyp
 
 
 def test_converted_and_not_packed(source, out):
-    write_tiff(out, CLASSES, like(source(**IMAGEJ, metadata=Z)), most=1, dtype=np.float32, convert=lambda a: 1 - a, packed=False)
+    write_tiff(
+        out,
+        CLASSES,
+        like(source(**IMAGEJ, metadata=Z)),
+        most=1,
+        dtype=np.float32,
+        convert=lambda a: 1 - a,
+        packed=False,
+    )
     with tifffile.TiffFile(out) as file:
         assert file.pages[0].compression == 1
         assert np.array_equal(file.asarray(), 1 - CLASSES.astype(np.float32))
