@@ -7,7 +7,6 @@ import signal
 import time
 
 import numpy as np
-import pandas as pd
 import pytest
 import tifffile
 from PIL import Image
@@ -100,12 +99,7 @@ def test_a_runs_own_test_images_give_its_scores_to_the_last_bit(composed, runs, 
     assert len(own) > 90
     assert {name: again.metrics.get(name) for name in own} == own
     counts = {row["name"]: int(row["objects"]) for row in table(out / "images.csv")}
-    assert counts == {row.id: row.predicted_cells for row in _cells(run).itertuples()}
-
-
-def _cells(run):
-    frame = pd.read_csv(run.fetch("scores/test.csv"), dtype={"id": str})
-    return frame.rename(columns={"count_predicted": "predicted_cells"})
+    assert counts == dict(run.scores().set_index("id")["count/found"])
 
 
 def test_all_that_is_written(go, raw, out, smear, best):
