@@ -104,9 +104,7 @@ def _of_predictions(mask_place: Path, files: Files, paired: int) -> str:
     if found.paired <= paired:
         return ""
     pairs = f"It pairs {found.paired} of {found.total}"
-    return (
-        f"Did you mean `{spelt('mask_suffix', '_labels')}`? {pairs}: these files hold the classes that were predicted."
-    )
+    return f"Did you mean `{spelt('mask_suffix', '_labels')}`? {pairs}: these hold the predicted classes."
 
 
 def _proposed(image_place: Path, mask_place: Path, affixes: Affixes, files: Files, paired: int) -> str:
