@@ -21,6 +21,7 @@ FLOORS = [
     {"inference"},
     {"model", "training", "evaluation", "novelty"},
     {"reporting", "prediction"},
+    {"viewer"},
     {"commands"},
     {"cli"},
 ]

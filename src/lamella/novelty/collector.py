@@ -11,6 +11,8 @@ from lamella.novelty import words
 from lamella.novelty.gathered import Gathering
 from lamella.novelty.reference import FALSE_FLAGS, NEEDED, Reference, look
 
+_PLAIN = 2.0  # the distance from which on it is said what is unlike, though it is not known how rare that is
+
 
 class Judgement(NamedTuple):
     """Whether the prediction of one image can be trusted, as far as that can be told from the image and the networks.
@@ -81,15 +83,21 @@ class Collector:
             return unknown(f"what the checkpoint keeps of its training images is not whole ({error})")
         limit = reference.threshold
         score = max(distances.values()) / (limit or 1)
-        far = {name for name, distance in distances.items() if distance > (limit or 1)}
+        far = {name for name, distance in distances.items() if distance > (limit or _PLAIN)}
         normalise = segmenter.normalise
         scale = words.Scale(float(normalise.low), float(normalise.high))
         reasons = words.reasons(found, reference.criteria, far, scale)
+        basis = _basis(reference)
+        if self._networks > 1 and uncertainty is not None:
+            basis += (
+                f" The {self._networks} networks' probabilities differ by {uncertainty:.2g} (standard deviation, mean "
+                "over the pixels); how much is usual for them is not known."
+            )
         scaled = {name: distance / (limit or 1) for name, distance in distances.items()}
         if limit is None:
             few = f"{reference.validated} validation images, of which {NEEDED} are needed to know what is unusual"
-            return Judgement(None, score, (f"cannot be said: {few}", *reasons), scaled, uncertainty, _basis(reference))
-        return Judgement(score > 1, score, tuple(reasons), scaled, uncertainty, _basis(reference))
+            return Judgement(None, score, (f"cannot be said: {few}", *reasons), scaled, uncertainty, basis)
+        return Judgement(score > 1, score, tuple(reasons), scaled, uncertainty, basis)
 
 
 def _basis(reference: Reference) -> str:

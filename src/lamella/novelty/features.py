@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from lamella.data.io.read import Pixels
+from lamella.hardware import Hardware, whole_float32
 from lamella.inference.segmenter import Segmenter
 
 COARSEST = 32  # a layer whose map is coarser than an input pixel in so many is no map any more, but a summary
@@ -32,6 +33,8 @@ def deepest(segmenter: Segmenter, channels: int) -> Layer | None:
     Any network will do: what is no map (B, C, h, w), or one too coarse to be one, is passed over.
     """
     side = 4 * COARSEST
+    if not segmenter.gives_probabilities:
+        return None  # a method without training has no layers
     found: list[tuple[int, Layer]] = []
 
     def look(layer: Layer, output: Any) -> None:
@@ -72,7 +75,8 @@ def features(segmenter: Segmenter, windows: Pixels, layer: Layer) -> npt.NDArray
     only = dict(segmenter.network.named_modules()).get(layer.name)
     if only is None:
         raise LookupError(f"the network has no layer {layer.name}")
-    with torch.inference_mode(), _heard(segmenter.network, keep, only), suppress(_ReachedError):
+    alone, exact = _heard(segmenter.network, keep, only), whole_float32(Hardware(device, "32-true"))
+    with torch.inference_mode(), exact, alone, suppress(_ReachedError):
         segmenter.logits(segmenter.normalise.grey(stored))
     if not kept:
         raise LookupError(f"the network does not call its layer {layer.name} {layer.call + 1} times")

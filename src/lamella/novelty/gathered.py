@@ -1,5 +1,6 @@
 """What is kept of an image while its rows pass: pixels from all over it, and some windows as they are."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ class Gathering:
         percentiles: each image is stretched from these of its levels; None: its levels are taken as stored.
     """
 
-    def __init__(self, scale: float = 1.0, percentiles: tuple[float, float] | None = None) -> None:
+    def __init__(self, scale: float = 1.0, percentiles: Sequence[float] | None = None) -> None:
         self._scale, self._percentiles = scale, percentiles
         self._side = round(SIDE / scale)
         self._next = 0  # the row that must come
@@ -99,7 +100,7 @@ class Gathering:
         self._windows = np.empty((len(self._tops) * len(self._lefts), channels, *side), rows.dtype)
 
 
-def gather(image: Pixels, scale: float = 1.0, percentiles: tuple[float, float] | None = None) -> Gathered:
+def gather(image: Pixels, scale: float = 1.0, percentiles: Sequence[float] | None = None) -> Gathered:
     """What is kept of an image (C, H, W) that is there as a whole."""
     gathering = Gathering(scale, percentiles)
     gathering.add(image, 0, image.shape[1])

@@ -1,5 +1,7 @@
 """An image in numbers: its levels, its colours and its texture."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -8,7 +10,7 @@ Floats = npt.NDArray[np.float64]
 
 OCTAVES = 6  # of detail: the finest is about 2 pixels wide, each next one twice as wide
 LEAST = 0.05  # grey levels: what varies less does not vary
-_WIDE, _NARROW = np.array([1, 4, 6, 4, 1]) / 16, np.array([1, 2, 1]) / 4
+_SMOOTH, _SECOND = np.array([1, 4, 6, 4, 1]) / 16, np.array([1.0, -2, 1])
 
 
 def of_levels(grey: Floats) -> dict[str, float]:
@@ -48,23 +50,26 @@ def of_texture(windows: Floats) -> dict[str, float]:
         windows: (N, h, w), in grey levels.
 
     Returns:
-        `octave_0`, ...: how much of the standard deviation each octave of detail has, as log2; and `grain`: likewise,
-        what single pixels have.
+        `octave_0`, ...: how much of the standard deviation each octave of detail has, as log2; and `noise`: log2 of
+        the standard deviation of the noise, in grey levels, as far as it is of single pixels (after Immerkaer 1996,
+        Fast noise variance estimation).
     """
     power = np.zeros(OCTAVES)
     here = windows
     for octave in range(OCTAVES):
-        smooth = _smooth(here, _WIDE)
+        smooth = _filtered(here, _SMOOTH)
         power[octave] = np.mean((here - smooth) ** 2)
         here = smooth[:, ::2, ::2]
     total = max(float(np.mean(windows.var(axis=(1, 2)))), LEAST**2)
     shares = np.log2(np.maximum(power, LEAST**2) / total) / 2
-    grain = float(np.mean((windows - _smooth(windows, _NARROW)) ** 2))
     found = {f"octave_{octave}": float(share) for octave, share in enumerate(shares)}
-    return found | {"grain": float(np.log2(max(grain, LEAST**2) / total)) / 2}
+    rough = float(np.abs(_filtered(windows, _SECOND)).mean()) / (
+        6 * math.sqrt(2 / math.pi)
+    )  # 1 of noise of deviation 1
+    return found | {"noise": math.log2(max(rough, LEAST))}
 
 
-def _smooth(images: Floats, kernel: Floats) -> Floats:
+def _filtered(images: Floats, kernel: Floats) -> Floats:
     for axis in (1, 2):
         images = ndimage.correlate1d(images, kernel, axis=axis, mode="reflect")
     return images

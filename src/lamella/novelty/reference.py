@@ -1,7 +1,7 @@
 """What the images that a network was trained on are like, learned once, at the end of training."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,12 +9,12 @@ import numpy.typing as npt
 import torch
 
 from lamella.data.io.read import Pixels, image_blocks
-from lamella.data.types import ImageRef, Sample
+from lamella.data.types import Sample
 from lamella.inference.segmenter import Segmenter
 from lamella.novelty import numbers
 from lamella.novelty.criterion import Criterion, fit
 from lamella.novelty.features import Layer, deepest, features
-from lamella.novelty.gathered import SIDE, Gathered, Gathering
+from lamella.novelty.gathered import Gathered, Gathering
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,7 +24,8 @@ NEEDED = 20  # validation images without which no threshold is set
 FALSE_FLAGS = 0.05  # the share of images of the same kind that are flagged
 AXES = 24  # along which inner features are looked at
 LEAST_SPREAD = {"levels": 0.01, "texture": 0.01, "features": 1e-6}  # no number is taken to vary less
-_SHARE = 0.1  # of an image's pixels that the network sees once more, at most, but for one window
+_SEEN = 96  # side of what the network sees of a window once more
+_SHARE = 0.04  # of an image's pixels that it sees once more, at most, but for one window
 
 
 class Inner(NamedTuple):
@@ -119,8 +120,7 @@ def learn(
     *,
     channels: int,
     scale: float = 1.0,
-    percentiles: tuple[float, float] | None = None,
-    read: Callable[[ImageRef, int], Iterable[Any]] = image_blocks,
+    percentiles: Sequence[float] | None = None,
 ) -> Reference | None:
     """What the training images are like, and how unlike them one in twenty validation images is.
 
@@ -137,7 +137,6 @@ def learn(
         channels: of their images.
         scale: images are shrunk by this before the network sees them.
         percentiles: each image is stretched from these of its levels.
-        read: a picture -> its rows from top to bottom.
 
     Returns:
         None where one training image alone says nothing of how they differ.
@@ -152,7 +151,7 @@ def learn(
     def seen(samples: Sequence[Sample]) -> Iterator[Gathered]:
         for sample in samples:
             gathering = Gathering(scale, percentiles)
-            for block in read(sample.image, channels):
+            for block in image_blocks(sample.image, channels):
                 gathering.add(block.pixels, block.top, block.height)
             yield gathering.gathered()
 
@@ -199,10 +198,12 @@ def look(segmenter: Segmenter, kept: Gathered, layer: Layer | None) -> Looked:
     plain = {"levels": numbers.of_levels(grey), "texture": numbers.of_texture(texture)}
     if layer is None:
         return Looked(plain, None)
-    count = len(kept.windows)
-    wanted = min(count, max(1, int(_SHARE * kept.pixels / SIDE**2)))
+    count, (height, width) = len(kept.windows), kept.windows.shape[-2:]
+    wanted = min(count, max(1, int(_SHARE * kept.pixels / _SEEN**2)))
     some = ((2 * np.arange(wanted) + 1) * count) // (2 * wanted)
-    return Looked(plain, features(segmenter, kept.windows[some], layer).astype(np.float64))
+    top, left = max(0, height - _SEEN) // 2, max(0, width - _SEEN) // 2
+    windows = kept.windows[some, :, top : top + _SEEN, left : left + _SEEN]
+    return Looked(plain, features(segmenter, windows, layer).astype(np.float64))
 
 
 def _inner(layer: Layer, found: Sequence[Floats]) -> Inner:

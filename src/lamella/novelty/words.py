@@ -52,7 +52,7 @@ def reasons(
         plain, turned = (_distance(criterion, each) for each in (here, negative(here)))
         said += of_levels(here, usual(criterion), scale, inverted=turned < plain / 2)
     if "texture" in far:
-        said += of_texture(found["texture"], usual(criteria["texture"]))
+        said += of_texture(found["texture"], usual(criteria["texture"]), scale)
     if "features" in far:
         said.append("what the network sees in it, its inner features, is unlike what it saw in the training images")
     return said
@@ -107,33 +107,43 @@ def of_levels(found: Numbers, usual: Mapping[str, Usual], scale: Scale, *, inver
     return said or _rest(found, usual, scale)
 
 
-def of_texture(found: Numbers, usual: Mapping[str, Usual]) -> list[str]:
-    """What is unlike in an image's texture, in a phrase."""
+def of_texture(found: Numbers, usual: Mapping[str, Usual], scale: Scale) -> list[str]:
+    """What is unlike in an image's texture and noise, a phrase each."""
+    said = _of_structure(found, usual)
+    if noise := _beyond(found["noise"], usual["noise"]):
+        value, least, greatest = (
+            scale.width(2**each) for each in (found["noise"], usual["noise"].least, usual["noise"].greatest)
+        )
+        word = "more" if noise > 0 else "less"
+        said.append(f"{word} noise than any training image: {value} grey levels, training {least} to {greatest}")
+    return said or ["its texture and noise go together as in no training image"]
+
+
+def _of_structure(found: Numbers, usual: Mapping[str, Usual]) -> list[str]:
+    """What is unlike in how coarse an image is, in a phrase; none where nothing is."""
+    if not any(_beyond(found[f"octave_{octave}"], usual[f"octave_{octave}"]) for octave in range(OCTAVES)):
+        return []
     here = np.array([found[f"octave_{octave}"] for octave in range(OCTAVES)])
     there = np.array([usual[f"octave_{octave}"].usual for octave in range(OCTAVES)])
     weight = 1 / np.maximum([usual[f"octave_{octave}"].spread for octave in range(OCTAVES)], 0.05)
     octaves = np.arange(OCTAVES)
-
-    def miss(expected: np.ndarray, known: np.ndarray) -> float:
-        off = ((here - expected) * weight)[known]
-        return float(np.mean(off**2))
-
-    # Objects m times as large: what was in one octave is log2(m) further up.
-    sizes = [shift / 4 for shift in range(-8, 9) if shift]
-    by_size = {}
-    for shift in sizes:
-        place = octaves - shift
-        by_size[shift] = miss(np.interp(place, octaves, there), (place >= 0) & (place <= OCTAVES - 1))
     fine = 2.0 ** (-2 * octaves)  # how much of a blur's or of noise's effect each octave has
-    by_detail = {each / 2: miss(there + each / 2 * fine, octaves >= 0) for each in range(-16, 17) if each}
-    size, detail = min(by_size, key=lambda each: by_size[each]), min(by_detail, key=lambda each: by_detail[each])
-    if min(by_size[size], by_detail[detail]) > miss(there, octaves >= 0) / 2:
+    details, sizes = np.arange(-32, 33) / 4, np.arange(-16, 17) / 8
+    sizes = sizes[(sizes == 0) | (np.abs(sizes) > 0.4)]  # what is a third larger is not told from what is blurred
+    # Objects 2^size times as large: what was in one octave is `size` octaves further up. Rows: sizes; then details.
+    places = octaves - sizes[:, None]
+    known = (places >= 0) & (places <= OCTAVES - 1)
+    expected = np.interp(places, octaves, there)[:, None] + details[:, None] * fine
+    off = np.where(known[:, None], ((here - expected) * weight) ** 2, 0).sum(axis=-1) / known.sum(axis=-1)[:, None]
+    size, _ = np.unravel_index(off.argmin(), off.shape)
+    plain, nothing = off[sizes == 0].min(), off[sizes == 0, details == 0].item()
+    if off.min() < plain / 2 and off.min() < nothing / 4:
+        word = "coarser" if sizes[size] > 0 else "finer"
+        return [f"{word} texture: objects about {_times(float(2 ** sizes[size]))} as large as in the training images"]
+    if plain > nothing / 2:
         return _odd_octave(here, usual)
-    if by_size[size] <= by_detail[detail]:
-        word = "coarser" if size > 0 else "finer"
-        return [f"{word} texture: objects about {_times(2**size)} as large as in the training images"]
     times = f"{2 ** abs(here[0] - there[0]):.2g}"
-    if detail < 0:
+    if details[off[sizes == 0].argmin()] < 0:
         return [f"blurred: the finest detail is {times} times weaker than in the training images"]
     return [f"noisier or sharper: the finest detail is {times} times stronger than in the training images"]
 
@@ -197,6 +207,6 @@ def _far(value: float, usual: Usual) -> float:
 
 def _times(ratio: float) -> str:
     for known, word in ((0.25, "a quarter"), (0.5, "half"), (2.0, "twice"), (4.0, "four times")):
-        if abs(np.log2(ratio / known)) < 0.2:
+        if abs(np.log2(ratio / known)) < 0.3:
             return word
     return f"{ratio:.2g} times"

@@ -8,6 +8,7 @@ a stack. Coordinates are pixels from the upper left corner of the picture.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
@@ -17,8 +18,10 @@ import numpy.typing as npt
 
 from lamella.objects.outlines import Polygon, polygons
 from lamella.objects.regions import Found
+from lamella.plaintext import printable
 
 Colour = tuple[int, int, int]
+_text = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Sheet(NamedTuple):
@@ -28,11 +31,13 @@ class Sheet(NamedTuple):
         found: the objects.
         page: of a stack from 0; None: the picture is none of a stack.
         measures: columns (n,) of numbers that the file keeps with the objects.
+        axis: along which the pages lie: "Z", or "T" for time.
     """
 
     found: Found
     page: int | None = None
     measures: Mapping[str, npt.NDArray[Any]] | None = None
+    axis: str = "Z"
 
 
 def write(
@@ -67,11 +72,14 @@ def write(
         between = "\n"
         for sheet in sheets:
             table = _Table(sheet.measures or {})
-            plane = "" if sheet.page is None else f',"plane":{{"c":-1,"z":{sheet.page},"t":0}}'
+            section, moment = (0, sheet.page or 0) if sheet.axis == "T" else (sheet.page or 0, 0)
+            plane = "" if sheet.page is None else f',"plane":{{"c":-1,"z":{section},"t":{moment}}}'
+            uuid = str(uuid5(NAMESPACE_URL, printable(f"{picture}#{sheet.page}")))[
+                :-12
+            ]  # the last digits are the object's
             for id_, parts in polygons(sheet.found.labels):
-                uuid = uuid5(NAMESPACE_URL, f"{picture}#{sheet.page}/{id_}")
                 file.write(
-                    f'{between}{{"type":"Feature","id":"{uuid}","geometry":{{{_geometry(parts)}{plane}}},'
+                    f'{between}{{"type":"Feature","id":"{uuid}{id_:012x}","geometry":{{{_geometry(parts)}{plane}}},'
                     f'"properties":{{"objectType":"{kind}","name":"{id_}",'
                     f'"classification":{classes[sheet.found.class_ids[id_ - 1]]}{table.of(id_)}}}}}'
                 )
@@ -97,20 +105,21 @@ class _Table:
     def __init__(self, measures: Mapping[str, npt.NDArray[Any]]) -> None:
         self._names = [_text(name) for name in measures]
         columns = [np.asarray(column, np.float64) for column in measures.values()]
-        self._values = np.stack(columns, axis=1) if columns else None
+        self._values = np.stack(columns, axis=1) if columns else np.zeros((0, 0))
+        self._whole = ",".join(f"{name.replace('%', '%%')}:%.9g" for name in self._names)
 
     def of(self, id_: int) -> str:
-        if self._values is None:
+        if not self._names:
             return ""
-        row = zip(self._names, self._values[id_ - 1].tolist(), strict=True)
-        return f',"measurements":{{{",".join(f"{name}:{value:.9g}" for name, value in row if value == value)}}}'
+        row = self._values[id_ - 1].tolist()
+        inner = self._whole % tuple(row)
+        if not all(map(isfinite, row)):
+            known = zip(self._names, row, strict=True)
+            inner = ",".join(f"{name}:{value:.9g}" for name, value in known if isfinite(value))
+        return f',"measurements":{{{inner}}}'
 
 
 def _geometry(parts: list[Polygon]) -> str:
     closed = [[(points := ring.tolist()) + points[:1] for ring in part] for part in parts]
     kind, coordinates = ("Polygon", closed[0]) if len(closed) == 1 else ("MultiPolygon", closed)
     return f'"type":"{kind}","coordinates":{_text(coordinates)}'
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))

@@ -8,7 +8,7 @@ ones; so every edge is found by sorting, for all objects at once, and rings by g
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ Ring = npt.NDArray[np.int32]  # (N, 2): x and y of the corners of a closed line,
 Polygon = list[Ring]  # around a part, and around each of its holes
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Column = npt.NDArray[Any]
 
 MOST_CORNERS = 30_000_000
 """Corners of objects that are not complete yet, which are kept in memory."""
@@ -38,13 +39,13 @@ class _Corners(NamedTuple):
         twice: another corner of the same object lies on the same point.
     """
 
-    ids: npt.NDArray[np.uint32]
-    x: npt.NDArray[np.int32]
-    y: npt.NDArray[np.int32]
-    right: Flags
-    down: Flags
-    across: Flags
-    twice: Flags
+    ids: Column
+    x: Column
+    y: Column
+    right: Column
+    down: Column
+    across: Column
+    twice: Column
 
 
 class _Rings(NamedTuple):
@@ -168,9 +169,8 @@ def _assembled(corners: _Corners) -> Iterator[tuple[int, list[Polygon]]]:
 
 def _rings(corners: _Corners) -> tuple[_Rings, Flags]:
     """The corners put in order, and which of them share their point with another of the same object."""
-    ids, x, y, right, down, across, twice = corners
-    order = np.lexsort((right, x, y, ids))  # two and two are one edge: left to right
-    ids, x, y, down, across, twice = (column[order] for column in (ids, x, y, down, across, twice))
+    order = np.lexsort((corners.right, corners.x, corners.y, corners.ids))  # two and two are one edge: left to right
+    ids, x, y, _, down, across, twice = _Corners(*(column[order] for column in corners))
     beneath = np.lexsort((down, y, x, ids)).reshape(-1, 2)
     vertical = np.empty(len(ids), np.int64)
     vertical[beneath[:, 0]], vertical[beneath[:, 1]] = beneath[:, 1], beneath[:, 0]
