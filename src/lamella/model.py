@@ -16,6 +16,7 @@ import torch
 from lamella.data.cache.arrays import network_input
 from lamella.data.io.read import Bytes, Pixels
 from lamella.errors import DataError
+from lamella.export.served import Served
 from lamella.hardware import Hardware, Precision, has_bfloat16, resolve
 from lamella.inference import checkpoint
 from lamella.inference.whole_images import predict_image
@@ -100,6 +101,7 @@ def _hardware(device: str, precision: str | None, of_test: Precision) -> Hardwar
     return found
 
 
-def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Model:
+def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Served:
     """MLflow's entry: `path` is the checkpoint beside an MLmodel file, `model_config` the options of `Model`."""
-    return Model(path, **(model_config or {}))
+    model = Model(path, **(model_config or {}))
+    return Served(model.trained, model.probability)
