@@ -9,6 +9,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from lamella.config.paths import store_file, typed
 from lamella.data.cache.arrays import network_input
 from lamella.data.io.read import Bytes, Pixels
 from lamella.errors import ConfigError, DataError, StorageError
+from lamella.export.served import Served
 from lamella.hardware import Hardware, Precision, has_bfloat16, resolve
 from lamella.inference import checkpoint
 from lamella.inference.arrays import pictures
@@ -175,16 +177,7 @@ def _hardware(device: str, precision: str | None, of_test: Precision) -> Hardwar
     return found
 
 
-class _Served:
-    """A model as MLflow calls it: an image in, class ids out."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-
-    def predict(self, image: npt.NDArray[Any], params: dict[str, Any] | None = None) -> Bytes:
-        return self.model.segment(image)
-
-
-def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> _Served:
+def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Served:
     """MLflow's entry: `path` is the checkpoint beside an MLmodel file, `model_config` the options of `Model`."""
-    return _Served(Model(path, **(model_config or {})))
+    model = Model(path, **(model_config or {}))
+    return Served(model.trained[0], partial(model.predict, axes="YXC"))
