@@ -20,7 +20,7 @@ FLOORS = [
     {"tracking"},
     {"inference"},
     {"model", "training", "evaluation", "novelty"},
-    {"reporting"},
+    {"reporting", "prediction"},
     {"commands"},
     {"cli"},
 ]

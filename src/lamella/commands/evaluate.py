@@ -65,6 +65,7 @@ def run(cfg: DictConfig) -> None:
         "mlflow.parentRunId": wanted.run,
         "lamella.kind": "evaluation",
         "lamella.evaluates": wanted.run,
+        **{name: parent.tags[name] for name in ("lamella.corrected",) if name in parent.tags},
     }
     name, experiment = f"{parent.name} on {own.dataset.name}", parent.experiment
     with tracking.start(

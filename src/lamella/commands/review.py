@@ -173,7 +173,7 @@ def _judge(wanted: Review, run: tracking.FinishedRun, out: Console) -> Judge:
 
 def _notes(run: tracking.FinishedRun, dataset: Dataset, store: Store, judged: dict[str, tuple[str, ...]]) -> list[str]:
     """What a reader of the review must know: images that nobody judged, and files that are not what they were."""
-    kept = json.loads(run.fetch("data/manifest.json").read_text())
+    kept = [row for row in json.loads(run.fetch("data/manifest.json").read_text()) if "added_by" not in row]
     since = changes(kept, manifest(dataset, Split((), (), ()), store))
     if since.images:
         raise DataError(

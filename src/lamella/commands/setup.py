@@ -15,22 +15,25 @@ from torch.optim.lr_scheduler import LRScheduler
 from lamella.commands.understood import rule_of, understood
 from lamella.config import plugins
 from lamella.config.check import as_yaml, build, is_foreign, targets
+from lamella.config.paths import at_home
 from lamella.config.schema import Config, MeasureKeys, PrepareData, Score, Target
 from lamella.console import counting
 from lamella.data.audit.audit import audit
 from lamella.data.audit.report import raise_errors
 from lamella.data.cache.arrays import Store
+from lamella.data.datasets.corrected import joined
 from lamella.data.io.intensity import intensity_stats
 from lamella.data.io.pieces.memory import require_memory_to_score
 from lamella.data.io.read import header
 from lamella.data.loaders.augment import Augmentation, window_size
+from lamella.data.manifest import without_redrawn
 from lamella.data.prepared import PreparedData
 from lamella.data.types import PARTS, Dataset, DatasetCard, ImageRef, Sample, Split
 from lamella.errors import ConfigError, DataError
 from lamella.hardware import Hardware
 from lamella.metrics.catalogue import RULES
 from lamella.models import weights
-from lamella.splits import require_sound
+from lamella.splits import require_sound, whole_groups
 
 if TYPE_CHECKING:  # imported below where they are needed: they take seconds, which an audit can spare
     from lamella.data.loaders.datamodule import SegmentationDataModule
@@ -77,7 +80,32 @@ def load(cfg: Config, out: Console) -> PreparedData:
 def inspect(cfg: Config | PrepareData, out: Console) -> PreparedData:
     """As `load`, but nothing is raised for faults of the files: they are left in the report."""
     dataset = read(cfg)
-    return audited(cfg, dataset, parted(cfg, dataset), out)
+    return audited(cfg, *with_corrected(cfg, dataset, parted(cfg, dataset)), out)
+
+
+def with_corrected(cfg: Config | PrepareData, dataset: Dataset, split: Split) -> tuple[Dataset, Split]:
+    """A data set and its split with the corrected predictions that `dataset.corrected` names among what trains."""
+    keys = cfg.dataset
+    folders, accepted = _texts("corrected", keys.corrected), _texts("accepted", keys.accepted)
+    if accepted and not folders:
+        raise ConfigError(
+            "dataset.accepted is set without dataset.corrected", "Name the folder: dataset.corrected=DIR."
+        )
+    if not folders:
+        return dataset, split
+    places = [Path(folder) for folder in folders]
+    group = keys.arguments.get("group")
+    store = store_of(cfg, dataset.card)
+    dataset, split = joined(dataset, split, store, folders=places, accepted=accepted, group=group)
+    return dataset, whole_groups(split)
+
+
+def _texts(name: str, said: Any) -> list[str]:
+    """A key that takes one text or several."""
+    texts = [] if said is None else list(said) if isinstance(said, list | tuple) else [said]
+    if not all(isinstance(text, str) and text for text in texts):
+        raise ConfigError(f"dataset.{name} must be a text or a list of them; got {said!r}")
+    return [at_home(text) if name == "corrected" else text for text in texts]
 
 
 def sound(data: PreparedData, out: Console) -> PreparedData:
@@ -143,7 +171,8 @@ def audited(
     with counting(out, "reading the data") as progress:
         report = audit(dataset, split, store, allow=cfg.dataset.allow, parts=parts, progress=progress)
     if rule is None:
-        rule = rule_of(cfg.dataset.split.target, cfg.dataset.split.arguments, dataset.samples)
+        own = without_redrawn(dataset.samples)
+        rule = rule_of(cfg.dataset.split.target, cfg.dataset.split.arguments, own)
     out.print(understood(report, rule))
     return PreparedData(dataset, split, store, report)
 

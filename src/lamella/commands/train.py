@@ -23,6 +23,7 @@ from lamella.inference.segmenter import Segmenter
 from lamella.inference.whole_images import count_images
 from lamella.metrics.pixels import defined_mean
 from lamella.models.classical.base import Classical
+from lamella.novelty.reference import learn
 from lamella.plots import run as figures
 from lamella.tracking.provenance import describe
 from lamella.training.fit import FitSettings, fit, fit_classical
@@ -121,7 +122,18 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
         if cfg.score.seen:
             with out.status("scoring the training images"):
                 scores |= seen(data, segmenter, machine)
-        checkpoint.keep(checkpoints / "best.ckpt", operating_point, machine.precision)
+        with out.status("learning what the images are like"):
+            keys, parts = cfg.dataset, data.split
+            reference = learn(
+                segmenter,
+                parts.train,
+                parts.val,
+                channels=card.channels,
+                scale=keys.scale,
+                percentiles=keys.percentiles,
+            )
+        novelty = reference.plain() if reference else None
+        checkpoint.keep(checkpoints / "best.ckpt", operating_point, machine.precision, novelty)
         tracking.save_model(folder / "model", checkpoints / "best.ckpt")
         tracked.log_metrics(scores)
         tracked.log_folder(folder)

@@ -267,6 +267,9 @@ class _Checker:
         shared = {key: hint for key, hint in hints_of(schema).items() if key not in of_target}
         own = self.keys(function, name, f"{path}.", schema)
         rest = {key: value for key, value in node.items() if key != "_target_"}
+        for each in dataclasses.fields(schema):  # keys that were added since files of users' own were written
+            if each.name in shared and each.default is not dataclasses.MISSING:
+                rest.setdefault(each.name, each.default)
         # What a user's own function takes of the keys that every such node has (a name), it is given, too.
         self._nothing_else(rest, shared | own, path)
         values = self.values({key: rest[key] for key in shared if key in rest}, shared, path)

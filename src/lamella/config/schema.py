@@ -107,6 +107,12 @@ class DatasetKeys(Target):
     ]
     allow: Annotated[list[str], Key("faults the audit may find without stopping anything", choices=ALLOWABLE)]
     split: SplitTarget
+    corrected: Annotated[
+        Any, Key("folder of predictions, or a list of them, whose masks you corrected: these train, too", path=True)
+    ] = field(default=None, kw_only=True)
+    accepted: Annotated[
+        Any, Key("predictions there that are right as they are: [NAME,NAME], or all; these train, too")
+    ] = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -364,9 +370,19 @@ class Predict(TrainedKeys):
     input: Annotated[str, Key("an image, a stack, a folder of them, or a glob in quotes", path=True)]
     output: Annotated[str, Key("folder for what is found; made where it is missing", path=True)]
     axes: Annotated[str | None, Key("axes of files that do not say themselves, such as ZYX or YXC")]
+    spacing_nm: Annotated[
+        list[float] | None,
+        Key("size of a pixel (height, width), where files do not tell it or tell it wrongly", above=0, length=2),
+    ]
     probability: Annotated[bool, Key("write NAME_probability.tif, too")]
+    uncertainty: Annotated[bool, Key("write NAME_uncertainty.tif, too: how far views (tta=true) or runs differ")]
+    geojson: Annotated[bool, Key("write NAME.geojson, too: outlines for QuPath")]
+    rois: Annotated[bool, Key("write NAME_rois.zip, too: outlines for Fiji")]
+    challenge: Annotated[bool, Key("write NAME_challenge.tif, too: what the ISBI-2012 challenge takes")]
     tta: Annotated[bool | None, Key("average over the eight flips and quarter turns; null: as the run's test")]
-    overwrite: Annotated[bool, Key("predict again what is there; false: what an earlier call finished is kept")]
+    overwrite: Annotated[
+        bool, Key("predict again what is there, but for files that were edited; false: what is finished is kept")
+    ]
 
 
 @dataclass(frozen=True)

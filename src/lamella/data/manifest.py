@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from lamella.data.cache.arrays import Store
 from lamella.data.cache.facts import Facts
-from lamella.data.io.labels import meaning
-from lamella.data.types import Dataset, ImageRef, Split
+from lamella.data.io.labels import meaning, read_as
+from lamella.data.types import Dataset, ImageRef, Origin, Sample, Split
 
 _NAMED = 5  # ids of images that are named; more are counted
 
@@ -17,7 +17,9 @@ def manifest(dataset: Dataset, split: Split, store: Store) -> list[dict[str, Any
     """The rows of manifest.json, one a sample: files, hashes, sizes in bytes, group, and its part ("" for none).
 
     Files go by name, without folders, so that the manifest is the same on every machine. `pixels` is the hash of the
-    image's values, by which it is known in any other file. Raises DataError.
+    image's values, by which it is known in any other file. Of a mask that a network drew `origin` says what became of
+    it, `corrected` whether that was by hand, `networks` who drew it, and `predicted_sha256` what its file was then;
+    `added_by` stands where a sample is not the data set's own. Raises DataError.
     """
     role = {name: part for part, names in split_ids(split).items() for name in names}
     return [
@@ -28,6 +30,8 @@ def manifest(dataset: Dataset, split: Split, store: Store) -> list[dict[str, Any
             "image": _file(s.image, store.facts) | {"pixels": store.pixels(s)},
             "mask": _file(s.mask, store.facts),
         }
+        | ({} if s.origin is None else _became(s.origin))
+        | ({} if s.redrawn is None else {"added_by": "dataset.corrected"})
         for s in dataset.samples
     ]
 
@@ -66,8 +70,18 @@ def changes(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, An
 
 def data_sha256(dataset: Dataset, store: Store) -> str:
     """One hash over the ids, files and mask values of all samples; file paths do not enter it. Raises DataError."""
-    files = [[s.id, *(_identity(ref, store.facts) for ref in (s.image, s.mask))] for s in dataset.samples]
-    return hashlib.sha256(json.dumps([files, meaning(store.card)]).encode()).hexdigest()
+    return _sha256([[_of_sample(s, store) for s in dataset.samples], meaning(store.card)])
+
+
+def without_redrawn(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """The samples of a data set itself, without the corrected predictions that train beside them."""
+    return tuple(s for s in samples if s.redrawn is None)
+
+
+def redrawn_sha256(samples: Sequence[Sample], store: Store) -> str:
+    """One hash over the corrected predictions among samples; "" where there is none. Raises DataError."""
+    redrawn = [_of_sample(s, store) for s in samples if s.redrawn is not None]
+    return _sha256(redrawn) if redrawn else ""
 
 
 def split_sha256(split: Split) -> str:
@@ -80,10 +94,28 @@ def split_ids(split: Split) -> dict[str, list[str]]:
     return {part: [s.id for s in samples] for part, samples in vars(split).items()}
 
 
+def _of_sample(sample: Sample, store: Store) -> list[Any]:
+    files = [_identity(ref, store.facts) for ref in (sample.image, sample.mask)]
+    return [sample.id, *files, *([] if sample.redrawn is None else [read_as(sample, store.card)])]
+
+
+def _sha256(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
 def _content(file: Mapping[str, Any]) -> tuple[Any, ...]:
     """What tells a file of a manifest from another: its hash, and what of it is meant."""
     others = [other["sha256"] for other in file.get("others", ())]
     return file["sha256"], file["page"], file.get("inside"), others
+
+
+def _became(origin: Origin) -> dict[str, Any]:
+    return {
+        "origin": origin.state,
+        "corrected": origin.state == "corrected",
+        "networks": list(origin.networks),
+        "predicted_sha256": origin.before,
+    }
 
 
 def _some(ids: Sequence[str], one: str, many: str) -> str:

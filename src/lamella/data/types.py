@@ -51,6 +51,44 @@ class ImageRef:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What became of a mask that a network drew.
+
+    Attributes:
+        state: "corrected" by hand; "accepted" by a person as it was; "predicted": nobody touched it.
+        networks: the ids of the runs, or the checkpoints, that drew it.
+        before: SHA-256 of its file as it was predicted; "" where that file was added by hand.
+    """
+
+    state: Literal["corrected", "accepted", "predicted"]
+    networks: tuple[str, ...]
+    before: str
+
+
+@dataclass(frozen=True)
+class Redrawn:
+    """How a mask is read that was corrected by hand: by the network's classes, whatever the data set's masks hold.
+
+    Attributes:
+        kind: "labels": class ids, and IGNORE; "objects": every value but 0 numbers one; "outlines" of objects.
+        names: the network's classes, by id.
+        ids: the data set's class id of each of them.
+        inner: the class (of the network's) of an object that names none; None: what was predicted of most of it.
+        outer: the class of what is in no object, and of what parts objects that touch.
+        predicted: the class ids as they were predicted, where `inner` needs them.
+        predicted_sha256: `lamella.data.predictions.values_sha256` of these.
+    """
+
+    kind: Literal["labels", "objects", "outlines"]
+    names: tuple[str, ...]
+    ids: tuple[int, ...]
+    inner: int | None = 1
+    outer: int = 0
+    predicted: ImageRef | None = None
+    predicted_sha256: str = ""
+
+
+@dataclass(frozen=True)
 class Sample:
     """One image with its mask, as files; no pixel is read yet.
 
@@ -62,6 +100,9 @@ class Sample:
         part: the published part this sample belongs to; "" where nothing was published.
         stack: the run of neighbouring sections (or frames) this image is one of; "" where it has no neighbours.
         place: its number in the stack: neighbours are one apart; None where `stack` is "".
+        origin: what became of the mask, where a network drew it; None where none did.
+        redrawn: how the mask is read, where not as the data set's card says. It lies on what it outlines, wherever
+            those of the data set lie.
     """
 
     id: str
@@ -71,6 +112,8 @@ class Sample:
     part: Role = ""
     stack: str = ""
     place: int | None = None
+    origin: Origin | None = None
+    redrawn: Redrawn | None = None
 
 
 @dataclass(frozen=True)

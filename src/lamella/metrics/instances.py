@@ -54,10 +54,26 @@ def split_touching(mask: Mask, valid: Mask, *, depth: float, smallest: int = 1) 
     for number in np.flatnonzero(np.bincount(labels[distance > depth])):
         box = boxes[number - 1]
         component = labels[box] == number
-        parts = _cut(component, distance[box], depth)
+        parts = cut(component, distance[box], depth)
         labels[box][component] = parts[component] + found
         found += int(parts.max())
     return _without_small(labels, smallest)
+
+
+def cut(component: Mask, distance: npt.NDArray[np.float64], depth: float) -> Labels:
+    """The parts of one component that is deeper than `depth`, from 1; 0 outside it, see `split_touching`.
+
+    Args:
+        component: (h, w), in its box.
+        distance: (h, w), to the background.
+        depth: in pixels.
+    """
+    distance = np.where(component, distance, 0)
+    # Each maximum lowered by `depth`: those that then lie below the way to a higher one are gone.
+    lowered = reconstruction(distance - depth, distance)
+    seeds, found = ndimage.label(local_maxima(lowered) & component, _NEIGHBOURS)
+    parts = component if found < 2 else watershed(-distance, seeds, mask=component, connectivity=2)
+    return np.asarray(parts, dtype=np.int32)
 
 
 def of_classes(cut: Callable[[Mask], Labels], classes: npt.NDArray[np.uint8]) -> Labels:
@@ -98,16 +114,6 @@ def rejoined(labels: Labels, valid: Mask, width: int) -> Labels:
         beside, around = ndimage.maximum_filter(labels, footprint=_CROSS), ndimage.maximum_filter(labels, 3)
         labels = np.where(between & (labels == 0), np.where(beside > 0, beside, around), labels)
     return labels
-
-
-def _cut(component: Mask, distance: npt.NDArray[np.float64], depth: float) -> Labels:
-    """One component in its box, deeper than `depth`, -> its parts, from 1."""
-    distance = np.where(component, distance, 0)
-    # Each maximum lowered by `depth`: those that then lie below the way to a higher one are gone.
-    lowered = reconstruction(distance - depth, distance)
-    seeds, found = ndimage.label(local_maxima(lowered) & component, _NEIGHBOURS)
-    parts = component if found < 2 else watershed(-distance, seeds, mask=component, connectivity=2)
-    return np.asarray(parts, dtype=np.int32)
 
 
 def _without_small(labels: Labels, smallest: int) -> Labels:

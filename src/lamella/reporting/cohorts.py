@@ -27,6 +27,8 @@ _SAME = {
     "dataset.root",
     "score.seen",
     "score.failure",
+    "dataset.corrected",  # what its masks are, the tag `lamella.corrected` says
+    "dataset.accepted",
     "plugins",
     "trainer.accelerator",  # the device is part of the protocol
 }
@@ -187,13 +189,15 @@ def cohorts(found: Sequence[FinishedRun]) -> tuple[list[Cohort], list[str]]:
 def by_method(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
     """Groups runs by method: by the model's name and all settings but the seed that differ between its runs.
 
-    The code of a user's own network is a setting, too: a changed file makes another method.
+    The code of a user's own network is a setting, too: a changed file makes another method; so are the corrected
+    predictions that trained beside a data set's own images, which is what shows whether the work was worth it.
     """
     by_model: dict[str, list[tuple[FinishedRun, dict[str, str]]]] = {}
     for run in runs:
         settings = {key: value for key, value in run.params.items() if not key.startswith(_SAME_GROUPS)}
         for module, fingerprint in json.loads(run.tags.get("lamella.code", "{}")).items():
             settings[f"code of {module}"] = fingerprint.removeprefix("sha256:")[:8]
+        settings["corrected"] = run.tags.get("lamella.corrected", "none")
         by_model.setdefault(run.params["model.name"], []).append((run, settings))
     result: dict[str, list[FinishedRun]] = {}
     for model, some in by_model.items():

@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ import torch
 from lamella.config import plugins
 from lamella.config.paths import CHECKOUT
 from lamella.data.audit.page import write_page
-from lamella.data.manifest import data_sha256, manifest, split_ids, split_sha256
+from lamella.data.manifest import data_sha256, manifest, redrawn_sha256, split_ids, split_sha256, without_redrawn
 from lamella.data.prepared import PreparedData
-from lamella.data.types import Sample
+from lamella.data.types import Sample, Split
 from lamella.hardware import Hardware
 from lamella.version import __version__
 
@@ -41,9 +42,11 @@ def identity(
         modules: a user's own code that takes part.
     """
     commit, change = code(CHECKOUT)
+    own = replace(data.dataset, samples=without_redrawn(data.dataset.samples))
+    # Corrected predictions train alone: what is judged, and by which images, stays what it is without them.
     protocol = {
-        "data": data_sha256(data.dataset, data.store),
-        "split": split_sha256(data.split),
+        "data": data_sha256(own, data.store),
+        "split": split_sha256(_own(data.split)),
         **scoring,
     }
     if hardware is not None:  # of cards the kind alone: two of one kind differ by far less than precisions do
@@ -61,6 +64,10 @@ def identity(
     }
     if hardware is not None:
         tags |= {"lamella.device": hardware.name, "lamella.precision": hardware.precision}
+    if corrected := [sample for sample in data.split.train if sample.redrawn is not None]:
+        sha256 = redrawn_sha256(corrected, data.store)
+        tags["lamella.data_sha256"] = data_sha256(data.dataset, data.store)
+        tags["lamella.corrected"] = f"{len(corrected)} masks, {sha256[:8]}"
     if code_ := plugins.fingerprints(modules):
         tags["lamella.code"] = json.dumps(code_)
     return tags | ({"lamella.sweep": sweep} if sweep else {})
@@ -86,7 +93,7 @@ def describe(folder: Path, config: str, data: PreparedData, modules: Iterable[st
     (folder / "git.diff").write_text(code(CHECKOUT)[1])
     for name, content in (
         ("manifest", manifest(data.dataset, data.split, data.store)),
-        ("split", split_ids(data.split)),
+        ("split", split_ids(_own(data.split))),
         ("audit", data.report.as_json()),
         ("card", card(data)),
     ):
@@ -97,6 +104,8 @@ def describe(folder: Path, config: str, data: PreparedData, modules: Iterable[st
 def card(data: PreparedData) -> dict[str, str]:
     """What a reader of a score must know about the data behind it: label -> text."""
     of, split = data.dataset.card, data.split
+    corrected = sum(sample.redrawn is not None for sample in split.train)
+    told = f" ({corrected} of them predictions that a person corrected or accepted)" if corrected else ""
     spacing = f"{of.spacing_nm[0]:g} x {of.spacing_nm[1]:g} nm" if of.spacing_nm else "not known"
     return {
         "data set": of.title,
@@ -104,10 +113,15 @@ def card(data: PreparedData) -> dict[str, str]:
         "classes": ", ".join(f"{number} {name}" for number, name in enumerate(of.class_names)),
         "channels": str(of.channels),
         "size of a pixel": spacing,
-        "images": f"{len(split.train)} to train, {len(split.val)} to choose by, {len(split.test)} to test",
+        "images": f"{len(split.train)} to train{told}, {len(split.val)} to choose by, {len(split.test)} to test",
         "groups in the test": _groups(split.test),
         "warnings of the audit": "; ".join(warning.message for warning in data.report.warnings) or "none",
     }
+
+
+def _own(split: Split) -> Split:
+    """A split of the data set itself, without the corrected predictions that train beside it."""
+    return replace(split, train=without_redrawn(split.train))
 
 
 def _groups(samples: Sequence[Sample]) -> str:

@@ -16,7 +16,7 @@ Kinds of findings, errors first (those with a * become warnings when `allow` nam
     foreground    of two classes, a part without the second
     class *       of several classes, one that the training or validation part lacks; a warning for the test part
 
-and the warnings empty, full, flat, light, saturated, depth, misfit, repeated, duplicate, border, offset.
+and the warnings empty, full, flat, light, saturated, depth, misfit, repeated, duplicate, border, offset, predicted.
 """
 
 import os
@@ -94,6 +94,7 @@ def audit(
         findings += checks.neighbours(paired)
         findings += checks.blanks(paired)
         findings += checks.absent(paired, dataset.card, parts)
+        findings += checks.untouched(paired)
         findings += checks.light(paired)
         findings += checks.misplaced(offset, store.offset)
     judged = (_judged(finding, allow) for finding in findings)

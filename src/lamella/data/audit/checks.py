@@ -158,6 +158,21 @@ def _spread(holders: Sequence[Looked]) -> str:
     return f"it is in {len(holders)} image(s): {', '.join(numbers)}, such as {holders[0].sample.mask}"
 
 
+def untouched(looked: Sequence[Looked]) -> list[Finding]:
+    """Findings about masks that are a network's predictions, as it left them."""
+    odd = [one for one in looked if one.part and one.sample.origin and one.sample.origin.state == "predicted"]
+    if not odd:
+        return []
+    message = f"{len(odd)} mask(s) are predictions that nobody touched since: {_masks(odd)}"
+    remedy = (
+        "A network that learns from predictions learns their mistakes, and a score on them says how much it agrees."
+    )
+    remedy += (
+        " Correct them, or train on the corrected ones alone, beside masks drawn by hand: `dataset.corrected=DIR`."
+    )
+    return [warning("predicted", message, remedy, odd)]
+
+
 def light(looked: Sequence[Looked]) -> list[Finding]:
     """Findings about images much brighter or darker than the others, or saturated."""
     found = []

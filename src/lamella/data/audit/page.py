@@ -77,7 +77,7 @@ class _Pictures:
         """Samples, the first ones of those that could be read: id, part and the picture in base64."""
         shown = [self.looked[id_] for id_ in ids if id_ in self.looked][: min(most, self.left)]
         self.left -= len(shown)
-        return [{"id": one.sample.id, "part": one.part, "jpeg": self._picture(one)} for one in shown]
+        return [{"id": one.sample.id, "part": _part(one), "jpeg": self._picture(one)} for one in shown]
 
     def _picture(self, one: Looked) -> str:
         """A small JPEG with the mask's outline, in base64; drawn once for an image and its mask."""
@@ -94,7 +94,13 @@ class _Pictures:
         card = self.store.card
         key = f"pair {_VERSION} {one.stats.image} {one.stats.mask} {len(card.class_names)} {meaning(card)}"
         jpeg, shown = self.store.facts.recall(key, make)
-        return {"id": one.sample.id, "part": one.part, "shown": shown, "jpeg": jpeg}
+        return {"id": one.sample.id, "part": _part(one), "shown": shown, "jpeg": jpeg}
+
+
+def _part(one: Looked) -> str:
+    """The part of a sample, and what became of its mask where a network drew it."""
+    words = {"corrected": "corrected by hand", "accepted": "prediction, accepted", "predicted": "prediction"}
+    return ", ".join(filter(None, (one.part, words[one.sample.origin.state] if one.sample.origin else "")))
 
 
 def _text(jpeg: bytes) -> str:

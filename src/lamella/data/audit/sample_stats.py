@@ -18,7 +18,7 @@ from scipy import ndimage
 from lamella.data.annotations import rasterise
 from lamella.data.cache.arrays import Store
 from lamella.data.io.intensity import Levels, levels
-from lamella.data.io.labels import meaning
+from lamella.data.io.labels import read_as
 from lamella.data.io.pieces.blocks import blocks_of, is_large, release, rows_at_a_time, rows_of, values_at
 from lamella.data.io.read import Bytes, Pixels, size
 from lamella.data.io.resize import strips
@@ -104,8 +104,8 @@ def _key(sample: Sample, store: Store) -> str:
     parts = (
         f"measures {_VERSION}:",
         *map(store.facts.source, (sample.image, sample.mask)),
-        *(card.channels, len(card.class_names), card.objects, meaning(card)),
-        *(store.scale, tuple(store.offset), store.percentiles),
+        *(card.channels, len(card.class_names), card.objects, read_as(sample, card)),
+        *(store.scale, store.offset_of(sample), store.percentiles),
     )
     return " ".join(map(str, parts))
 
@@ -234,7 +234,8 @@ def _objects(sample: Sample, store: Store, truth: Bytes) -> int | None:
 
 
 def _lost(sample: Sample, store: Store, size_: tuple[int, int]) -> list[str]:
-    return [*rasterise(sample.mask, size_).lost] if store.card.labelling.objects == "drawn" else []
+    drawn = sample.redrawn.kind == "outlines" if sample.redrawn else store.card.labelling.objects == "drawn"
+    return [*rasterise(sample.mask, size_).lost] if drawn else []
 
 
 def _pattern(cells: Floats) -> Pattern:

@@ -12,7 +12,7 @@ import numpy as np
 from lamella.data.cache.facts import Facts
 from lamella.data.io.formats.arrays import ONE_AT_A_TIME
 from lamella.data.io.intensity import stretch
-from lamella.data.io.labels import Labels, meaning, parted, read_labels, shrink_objects
+from lamella.data.io.labels import Labels, parted, read_as, read_labels, shrink_objects
 from lamella.data.io.masks import Objects
 from lamella.data.io.pieces.blocks import Block, blocks_of, is_large, rows_at_a_time, rows_of
 from lamella.data.io.pieces.inputs import input_blocks
@@ -28,6 +28,7 @@ from lamella.data.io.read import (
     shrink,
     shrink_mask,
 )
+from lamella.data.io.redrawn import read_redrawn, redrawn_blocks
 from lamella.data.io.resize import strips
 from lamella.data.types import DatasetCard, ImageRef, Sample
 from lamella.errors import StorageError
@@ -70,7 +71,8 @@ class Store:
 
     def image(self, sample: Sample) -> Pixels:
         """The image as the network is given it, moved to where the labels lie: uint8, uint16 or float32 (C, h, w)."""
-        key = _key_of_image(self.card, self.scale, self.offset, self.percentiles)
+        offset = self.offset_of(sample)
+        key = _key_of_image(self.card, self.scale, offset, self.percentiles)
 
         def make() -> Iterator[Block]:
             blocks = image_blocks(sample.image, self.card.channels)
@@ -78,14 +80,18 @@ class Store:
             if _is_whole(first):
                 stored = first.pixels
                 self._recall_pixels(sample.image, lambda: _fingerprint(stored))  # while it is at hand
-                yield _whole(network_input(move(stored, self.offset), scale=self.scale, percentiles=self.percentiles))
+                yield _whole(network_input(move(stored, offset), scale=self.scale, percentiles=self.percentiles))
             elif key == _key_of_image(self.card):
                 yield first
                 yield from blocks
             else:
-                yield from input_blocks(self._stored(sample), self.offset, self.scale, self.percentiles)
+                yield from input_blocks(self._stored(sample), offset, self.scale, self.percentiles)
 
         return self._array(sample.image, key, make)
+
+    def offset_of(self, sample: Sample) -> tuple[float, float]:
+        """Where a mask lies, (down, right) of what it outlines: one that was predicted lies on it."""
+        return self.offset if sample.redrawn is None else (0.0, 0.0)
 
     def pixels(self, sample: Sample) -> str:
         """Hash of the image's values at full size: the same for the same picture in whatever file, as whatever type."""
@@ -106,10 +112,11 @@ class Store:
             return self.truth(sample)
 
         def make() -> Iterator[Block]:
-            if self.card.labelling.objects:
+            if self._tells_objects(sample):
                 labels = self._labels(sample)
                 small = None if labels.objects is None else shrink_objects(labels.objects, self.scale)
-                yield _whole(parted(Labels(shrink_mask(labels.classes, self.scale), small), self._border))
+                shrunk = Labels(shrink_mask(labels.classes, self.scale), small, labels.between)
+                yield _whole(parted(shrunk, self._border))
             elif is_large(truth := self.truth(sample)):
                 size = truth.shape[0], truth.shape[1]
                 height = scaled_size(size, self.scale)[0]
@@ -125,8 +132,10 @@ class Store:
         """The mask at full size: uint8 class ids (H, W), IGNORE included, objects that touch parted."""
 
         def make() -> Iterator[Block]:
-            if self.card.labelling.objects:
+            if self._tells_objects(sample):
                 yield _whole(parted(self._labels(sample), self._border))
+            elif sample.redrawn is not None:
+                yield from redrawn_blocks(sample.mask, sample.redrawn)
             else:
                 yield from mask_blocks(sample.mask, self.card.mask_values, self.card.labelling)
 
@@ -134,7 +143,7 @@ class Store:
 
     def objects(self, sample: Sample) -> Objects | None:
         """The ids of single objects at full size: int32 (H, W), 0 for none; None where masks tell none apart."""
-        if not self.card.labelling.objects:
+        if not (self.card.labelling.objects and self._tells_objects(sample)):
             return None
 
         def make() -> Iterator[Block]:
@@ -145,12 +154,18 @@ class Store:
         return self._array(sample.mask, self._key(sample, "objects"), make)
 
     def _labels(self, sample: Sample) -> Labels:
+        if sample.redrawn is not None:
+            return read_redrawn(sample.mask, sample.redrawn, header(sample.image)[:2])
         return read_labels(sample.mask, self.card, sample.image)
+
+    def _tells_objects(self, sample: Sample) -> bool:
+        """Whether the mask of a sample tells single objects apart."""
+        return sample.redrawn.kind != "labels" if sample.redrawn is not None else bool(self.card.labelling.objects)
 
     def _key(self, sample: Sample, what: str) -> str:
         """What shapes an array of a mask, beside its files. Annotations have no size but the image's."""
-        size = header(sample.image)[:2] if self.card.labelling.objects == "drawn" else ""
-        return f"{what} {self._meaning} {size}"
+        drawn = sample.redrawn.kind != "labels" if sample.redrawn else self.card.labelling.objects == "drawn"
+        return f"{what} {read_as(sample, self.card)} {header(sample.image)[:2] if drawn else ''}"
 
     def full_image(self, sample: Sample) -> Pixels:
         """The image at full size, decoded anew (for figures): (C, H, W)."""
@@ -162,10 +177,6 @@ class Store:
     @property
     def _border(self) -> str:
         return self.card.labelling.border
-
-    @property
-    def _meaning(self) -> str:
-        return str(meaning(self.card))
 
     def _array(self, ref: ImageRef, key: str, make: Callable[[], Iterator[Block]]) -> Pixels:
         name = hashlib.sha256(f"{_FORMAT} {self.facts.source(ref)} {key}".encode()).hexdigest()[:40]

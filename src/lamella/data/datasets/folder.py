@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from lamella.config.key import Key
 from lamella.data.annotations import is_annotation, require_pages
 from lamella.data.cache.facts import Facts
+from lamella.data.datasets.corrected import marked
 from lamella.data.datasets.meaning.held import threads
 from lamella.data.datasets.meaning.labelling import Border, Said, in_layers, layered, read_as
 from lamella.data.datasets.pairing import Affixes, Found, Pair, composed, counted, from_csv, from_places
@@ -88,7 +89,7 @@ def folder(
         for pair in found_pairs
         for s in _samples(pair, axes, mask_axes, neighbours, mask_layers, group_of(pair), facts)
     ]
-    samples, notes = in_stacks(paged, serial, facts)
+    samples, notes = in_stacks(marked(paged, facts), serial, facts)
     first: dict[str, Sample] = {}
     for sample in samples:
         if (other := first.setdefault(sample.id, sample)) is not sample:

@@ -138,6 +138,14 @@ def pages(path: Path, axes: str | None = None, inside: str | None = None) -> int
     Raises:
         DataError: the file is missing, damaged or cut off, or has more axes than pictures in a row have.
     """
+    return row_of_pages(path, axes, inside)[0]
+
+
+def row_of_pages(path: Path, axes: str | None = None, inside: str | None = None) -> tuple[int, str]:
+    """The number of pictures in a file, and the axis they count along: Z, T, "?" where it has no name, "" for none.
+
+    The rest is as in `pages`.
+    """
     with _decoding(path):
         if opened := _volume(path):
             ref = ImageRef(path, 0, axes, inside)
@@ -146,7 +154,7 @@ def pages(path: Path, axes: str | None = None, inside: str | None = None) -> int
         if _is_tiff(path):
             return tiff.pages(path, axes)
         pictures.header(path)
-        return 1
+        return 1, ""
 
 
 def spacing_nm(ref: ImageRef) -> Spacing | None:

@@ -12,7 +12,7 @@ from lamella.data.io.decode import header
 from lamella.data.io.masks import PLAIN, Objects, read_mask, read_numbered
 from lamella.data.io.pieces.memory import require_memory
 from lamella.data.io.resize import Bytes, scaled_size
-from lamella.data.types import IGNORE, DatasetCard, ImageRef
+from lamella.data.types import IGNORE, DatasetCard, ImageRef, Sample
 from lamella.errors import DataError
 
 
@@ -23,10 +23,12 @@ class Labels(NamedTuple):
         classes: uint8 (H, W), class ids, and IGNORE; objects that touch are not parted here.
         objects: int32 (H, W), 0 for none, ids from 1; None where the mask tells no objects apart. What is background
             or to be ignored is no object.
+        between: the class id of what parts objects that touch: of what lies around them.
     """
 
     classes: Bytes
     objects: Objects | None
+    between: int = 0
 
 
 def read_labels(ref: ImageRef, card: DatasetCard, image: ImageRef) -> Labels:
@@ -61,9 +63,8 @@ def parted(labels: Labels, border: str) -> Bytes:
     highest = ndimage.maximum_filter(ids, 3)
     lowest = ndimage.minimum_filter(np.where(ids > 0, ids, np.iinfo(np.int32).max), 3)
     touching = (ids > 0) & ((highest != ids) | (lowest != ids))
-    return np.where(
-        touching & (labels.classes != IGNORE), np.uint8(IGNORE if border == "ignore" else 0), labels.classes
-    )
+    between = np.uint8(IGNORE if border == "ignore" else labels.between)
+    return np.where(touching & (labels.classes != IGNORE), between, labels.classes)
 
 
 def shrink_objects(objects: Objects, scale: float) -> Objects:
@@ -81,6 +82,14 @@ def meaning(card: DatasetCard) -> list[Any]:
     if card.labelling != PLAIN:
         values.append(sorted((key, str(value)) for key, value in asdict(card.labelling).items()))
     return values
+
+
+def read_as(sample: Sample, card: DatasetCard) -> list[Any]:
+    """What the mask of a sample means, as JSON: where it was redrawn, that, else what the card says."""
+    how = sample.redrawn
+    if how is None:
+        return meaning(card)
+    return ["redrawn", how.kind, how.names, how.ids, how.inner, how.outer, how.predicted_sha256, card.labelling.border]
 
 
 def _numbered(ref: ImageRef, card: DatasetCard) -> Labels:

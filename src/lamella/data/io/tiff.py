@@ -94,12 +94,15 @@ def header(ref: ImageRef) -> tuple[int, int, int, np.dtype[Any]]:
         return sizes["Y"], sizes["X"], channels, np.dtype(stack.first.dtype)
 
 
-def pages(path: Path, axes: str | None = None) -> int:
-    """The number of pictures in the file, along Z, T or pages without a name. Raises as `read` does."""
+def pages(path: Path, axes: str | None = None) -> tuple[int, str]:
+    """The number of pictures in the file, and the axis they count along: Z, T, pages without a name ("?"), or "".
+
+    Raises as `read` does.
+    """
     with _open(path) as tiff:
         stack = _stack(tiff, ImageRef(path, 0, axes))
         axis = _page_axis(stack, ImageRef(path, 0))
-        return 1 if axis is None else stack.shape[axis]
+        return (1, "") if axis is None else (stack.shape[axis], stack.axes[axis])
 
 
 def metadata(ref: ImageRef) -> dict[str, Any]:

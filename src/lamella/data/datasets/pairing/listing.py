@@ -3,7 +3,7 @@
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,20 +75,31 @@ def listed(folder: Path, without: Path | None = None) -> Listing:
             to lie beside images: a known format says itself what it is.
     """
     pictures, annotations, passed_over = [], [], Counter[str]()
-    for path, inside in _walk(folder, "", None if without is None else without.resolve()):
+    for path, inside in walk(folder, () if without is None else (without.resolve(),)):
         file = named(path, inside)
         if file.type in ANNOTATIONS:
             annotations.append(file)
-        elif file.type in _BESIDE or path.name.upper() in _TEXTS or path.name.lower().endswith("_seg.npy"):
+        elif lies_beside(file):
             passed_over[ending(file)] += 1
         else:
             if file.type not in SUFFIXES:
                 header(ImageRef(path))  # raises what is known of its format
             pictures.append(file)
+    found = made(pictures)
+    passed_over.update(map(ending, found))
+    return Listing([file for file in pictures if file not in found], annotations, passed_over)
+
+
+def lies_beside(file: File) -> bool:
+    """Whether it is known by its name to lie beside images, and to be none: tables, texts, what Cellpose keeps."""
+    name = file.path.name
+    return file.type in _BESIDE or name.upper() in _TEXTS or name.lower().endswith("_seg.npy")
+
+
+def made(pictures: Sequence[File]) -> set[File]:
+    """Those of some pictures that a program made of another one of them, and that are neither images nor masks."""
     stems = {file.key for file in pictures}
-    made = {file for file in pictures for end in _MADE if file.stem.endswith(end) and file.key[: -len(end)] in stems}
-    passed_over.update(map(ending, made))
-    return Listing([file for file in pictures if file not in made], annotations, passed_over)
+    return {file for file in pictures for end in _MADE if file.stem.endswith(end) and file.key[: -len(end)] in stems}
 
 
 def named(path: Path, folder: str = "") -> File:
@@ -120,8 +131,22 @@ def joined(*parts: str) -> str:
     return "/".join(part for part in parts if part)
 
 
-def _walk(folder: Path, inside: str, without: Path | None) -> Iterator[tuple[Path, str]]:
-    """Every file below a folder with the folder it is in, sorted."""
+def walk(folder: Path, without: Container[Path] = ()) -> Iterator[tuple[Path, str]]:
+    """Every file below a folder with the folder it is in, seen from that one; sorted, litter left out.
+
+    A `.zarr` is one file. A link to a folder that is being walked through already leads nowhere.
+
+    Args:
+        folder: where to begin.
+        without: folders that are left out, resolved.
+
+    Raises:
+        DataError: a folder is missing or may not be read.
+    """
+    yield from _walk(folder, "", without, (folder.resolve(),))
+
+
+def _walk(folder: Path, inside: str, without: Container[Path], above: tuple[Path, ...]) -> Iterator[tuple[Path, str]]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
@@ -134,5 +159,7 @@ def _walk(folder: Path, inside: str, without: Path | None) -> Iterator[tuple[Pat
             continue
         if not entry.is_dir() or suffix(path) == ".zarr":
             yield path, inside
-        elif not (entry.is_symlink() and folder.resolve().is_relative_to(path.resolve())) and path.resolve() != without:
-            yield from _walk(path, joined(inside, composed(entry.name)), without)
+            continue
+        place = path.resolve() if entry.is_symlink() else above[-1] / entry.name
+        if place not in above and place not in without:
+            yield from _walk(path, joined(inside, composed(entry.name)), without, (*above, place))

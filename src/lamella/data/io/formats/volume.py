@@ -68,10 +68,10 @@ def header(volume: Volume, ref: ImageRef) -> tuple[int, int, int, np.dtype[Any]]
     return sizes["Y"], sizes["X"], sizes.get("C", 1) * sizes.get("S", 1), volume.dtype
 
 
-def pages(volume: Volume, ref: ImageRef) -> int:
-    """The number of pictures, along Z, T or an axis without a name. Raises DataError."""
-    _, axis = _layout(volume, ref, counting=True)
-    return 1 if axis is None else volume.shape[axis]
+def pages(volume: Volume, ref: ImageRef) -> tuple[int, str]:
+    """The number of pictures, and the axis they count along: Z, T, "?" without a name, or "". Raises DataError."""
+    axes, axis = _layout(volume, ref, counting=True)
+    return (1, "") if axis is None else (volume.shape[axis], axes[axis])
 
 
 def _layout(volume: Volume, ref: ImageRef, counting: bool = False) -> tuple[str, int | None]:
