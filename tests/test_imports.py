@@ -19,8 +19,10 @@ FLOORS = [
     {"splits", "plots", "console", "objects"},
     {"tracking"},
     {"inference"},
-    {"model", "training", "evaluation", "novelty"},
+    {"training", "evaluation", "novelty", "export"},
+    {"model"},
     {"reporting", "prediction"},
+    {"viewer"},
     {"commands"},
     {"cli"},
 ]

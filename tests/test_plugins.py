@@ -114,7 +114,7 @@ def test_the_source_is_kept_and_loads_back(said: dict[str, str], folder: Path, p
     assert "to the last bit" in evaluated
     assert "error:" in refused
     assert "exit code 1" in refused
-    mask = Model(file, trust=[str(folder / "my_net.py")]).predict(np.zeros((50, 61, 3), np.uint8))
+    mask = Model(file, trust=[str(folder / "my_net.py")]).segment(np.zeros((50, 61, 3), np.uint8))
     assert mask.shape == (50, 61)
     assert plugins.fingerprints(["my_net"]) == {"my_net": code}
 

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 SCORES = (ROOT / "docs" / "scores.md").read_text()
 FORMATS = (ROOT / "docs" / "formats.md").read_text()
+USING = (ROOT / "docs" / "using.md").read_text()
 COMMANDS = [line.strip() for line in re.findall(r"^    (\S.*)$", README, re.MULTILINE)]
 TRAIN = [c.split("#")[0].strip() for c in COMMANDS if "train.py" in c and not c.startswith("$")]
 OTHERS = [c.split("#")[0].strip() for c in COMMANDS if "scripts/" in c]
@@ -176,16 +177,17 @@ def test_the_python_it_shows(place: Path, trained: str, monkeypatch: pytest.Monk
     checkpoint = next((place / "one").rglob("checkpoints/best.ckpt"))
     image = np.asarray(Image.open(next((place / "data/blood/test/original").glob("*.png"))))
     (short,), (longer,), (comparing,) = (
-        re.findall(r"```python\n(.*?)```", page, re.DOTALL) for page in (README, FORMATS, SCORES)
+        re.findall(r"```python\n(.*?)```", page, re.DOTALL) for page in (README, USING, SCORES)
     )
-    names: dict[str, Any] = {"image": image}
+    names: dict[str, Any] = {"image": image, "images": np.stack([image, image[::-1]])}
     for predicting in (longer, short):
         exec(predicting.replace("best.ckpt", str(checkpoint)), names)
         mask = names["mask"]
         assert mask.shape == image.shape[:2]
         assert mask.dtype == np.uint8
         assert set(np.unique(mask)) <= {0, 1}
-    assert names["share"].shape == (1, *image.shape[:2])
+        assert names["share"].shape == (1, *image.shape[:2])
+    assert np.array_equal(names["stack"][0], names["share"])
     monkeypatch.chdir(place)
     exec(comparing.replace("sqlite:///mlflow/lamella.db", trained), names)
     assert names["page"] == Path("out/report.html")

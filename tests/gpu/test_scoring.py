@@ -59,8 +59,8 @@ def test_a_checkpoint_loads_on_a_cpu_and_a_model_computes_on_the_device(device, 
     assert on_device.hardware.device.type == cuda
     assert Model(path, device=cuda, precision="bf16-mixed").hardware.precision == "bf16-mixed"
     for image in images:
-        assert np.abs(on_cpu.probability(image) - on_device.probability(image)).max() < 1e-3
-        assert (on_cpu.predict(image) != on_device.predict(image)).mean() < 1e-3
+        assert np.abs(on_cpu.predict(image) - on_device.predict(image)).max() < 1e-3
+        assert (on_cpu.segment(image) != on_device.segment(image)).mean() < 1e-3
 
 
 def test_a_model_gives_the_masks_that_its_run_was_scored_by(place, device, learned):
@@ -68,7 +68,7 @@ def test_a_model_gives_the_masks_that_its_run_was_scored_by(place, device, learn
     model = Model(learned.fetch("checkpoints/best.ckpt"), device=cuda, precision=learned.tags["lamella.precision"])
     data, dice = place.data(), learned.scores().set_index("id")["dice"]
     for sample in data.split.test:
-        mask = model.predict(np.moveaxis(data.store.full_image(sample), 0, -1)) == 1
+        mask = model.segment(data.store.full_image(sample), axes="CYX") == 1
         truth = data.store.truth(sample) == 1
         assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) == dice[sample.id]
 

@@ -12,14 +12,35 @@ from torch.nn import functional as F
 from lamella.errors import ConfigError
 from lamella.inference.segmenter import Normalise
 from lamella.inference.settings import Inference
-from lamella.inference.tiling import VIEWS, _laid, _spans, _undo, classes, predict, tile_starts, to_probability
+from lamella.inference.tiling import (
+    VIEWS,
+    Member,
+    Tiling,
+    _laid,
+    _undo,
+    classes,
+    predict,
+    spans,
+    stream,
+    to_probability,
+    weights,
+)
 
 sides = st.integers(1, 120)
 often = settings(max_examples=60, deadline=None)
+CPU = torch.device("cpu")
 
 
-def how(tile=1024, overlap=0, threshold=0.5):
-    return Inference(tile=tile, overlap=overlap, tta=False, threshold=threshold)
+def how(tile=1024, overlap=0, margin=None, stride=1, **other):
+    return Tiling(tile, overlap, overlap // 4 if margin is None else margin, stride, **other)
+
+
+def member(network):
+    return Member(torch.Tensor.float, same, network)
+
+
+def predicted(network, image, tiling, *, size=None, tta=False):
+    return predict([member(network)], image, size or tuple(image.shape[-2:]), tiling, tta=tta)
 
 
 def picture(height, width, channels=1, seed=0):
@@ -31,9 +52,12 @@ def same(image):
 
 
 @st.composite
-def tilings(draw):
-    tile = draw(st.integers(32, 48))
-    return how(tile, draw(st.integers(0, tile // 2)))
+def tilings(draw, context=0):
+    tile, stride = draw(st.integers(32, 48)), draw(st.sampled_from([1, 3, 8, 16]))
+    overlap = draw(st.integers(0, tile // 2))
+    return how(
+        tile, overlap, draw(st.sampled_from([overlap // 4, overlap // 2])), stride, multiple=stride, context=context
+    )
 
 
 def local_network(radius, outputs=1, seed=0):
@@ -46,47 +70,54 @@ def local_network(radius, outputs=1, seed=0):
 # --- tiles -----------------------------------------------------------------------------------------------
 
 
-@given(st.integers(1, 3000), st.integers(1, 300), st.integers(0, 299))
-@example(101, 100, 99)
-@example(101, 100, 0)
-@example(100, 100, 50)
-@example(250, 100, 50)
+@given(st.integers(1, 3000), st.integers(2, 300), st.integers(0, 150), st.sampled_from([1, 8, 32]))
+@example(101, 100, 50, 1)
+@example(101, 100, 0, 1)
+@example(100, 100, 50, 1)
+@example(1024, 1000, 500, 32)
 @settings(max_examples=300)
-def test_tiles_cover_a_side(length, tile, overlap):
-    overlap = min(overlap, tile - 1)
-    starts = tile_starts(length, tile, overlap)
-    assert starts[0] == 0
-    assert starts[-1] + tile == max(length, tile)
-    assert all(a < b for a, b in pairwise(starts))
-    assert all(a + tile - b >= overlap for a, b in pairwise(starts))
-    # One tile fewer could not do it.
-    assert len(starts) == 1 or (len(starts) - 1) * (tile - overlap) + overlap < length
+def test_tiles_cover_a_side(length, tile, overlap, stride):
+    overlap = min(overlap, tile // 2)
+    found = spans(length, how(tile, overlap, stride=stride))
+    most = max(tile, 2 * stride, (-(-overlap // stride) + 1) * stride)
+    assert found[0].start == 0
+    assert found[-1].stop == length
+    assert all(a.start < b.start and a.stop < b.stop for a, b in pairwise(found))
+    assert all(a.stop - b.start >= overlap for a, b in pairwise(found))
+    assert all(b.first <= a.last for a, b in pairwise(found))
+    assert all(each.start % stride == 0 and each.stop - each.start <= most for each in found)
+    assert len({each.stop - each.start for each in found[:-1]}) <= 1
 
 
-def test_tile_starts_by_hand():
-    assert tile_starts(10, 10, 5) == [0]
-    assert tile_starts(11, 10, 5) == [0, 1]
-    assert tile_starts(15, 10, 5) == [0, 5]
-    assert tile_starts(16, 10, 5) == [0, 3, 6]
-    assert tile_starts(30, 10, 0) == [0, 10, 20]
+def test_tiles_by_hand():
+    def places(length, tile, overlap, stride=1):
+        return [(each.start, each.stop) for each in spans(length, how(tile, overlap, stride=stride))]
+
+    assert places(10, 10, 5) == [(0, 10)]
+    assert places(11, 10, 5) == [(0, 8), (3, 11)]  # no larger than two take
+    assert places(15, 10, 5) == [(0, 10), (5, 15)]
+    assert places(16, 10, 5) == [(0, 9), (3, 12), (7, 16)]
+    assert places(30, 10, 0) == [(0, 10), (10, 20), (20, 30)]
+    assert places(100, 64, 20, 16) == [(0, 64), (16, 80), (48, 100)]  # begin at multiples of the stride
+    assert places(100, 32, 34, 32) == [(0, 96), (32, 100)]  # two strides are shared, so a tile has three
 
 
 @given(sides, sides, tilings())
 @often
 def test_stitching_what_was_cut_gives_it_back(height, width, tiling):
     image = picture(height, width)
-    stitched = predict(same, image, (height, width), tiling, context=0, tta=False)
-    torch.testing.assert_close(stitched, image.sigmoid())
+    torch.testing.assert_close(predicted(same, image, tiling), image.sigmoid())
 
 
 @given(st.integers(1, 400), tilings())
 @often
-def test_every_pixel_weighs_something(length, tiling):
-    weights = torch.zeros(length)
-    for place, weight in _spans(length, tiling, torch.device("cpu")):
-        assert 0 <= weight.min() <= weight.max() <= 1
-        weights[place] += weight
-    assert weights.min() > 0.2
+def test_weights_of_all_tiles_at_a_place_are_one(length, tiling):
+    side = spans(length, tiling)
+    total = torch.zeros(length)
+    for span, weight in zip(side, weights(side, tiling, CPU), strict=True):
+        assert 0 <= weight.min() <= weight.max() <= 1.0001
+        total[span.first : span.last] += weight
+    torch.testing.assert_close(total, torch.ones(length))
 
 
 @given(st.integers(33, 90), st.integers(1, 90), st.integers(16, 20))
@@ -95,42 +126,97 @@ def test_tile_size_does_not_change_what_a_local_network_says(height, width, over
     network = local_network(radius=4)  # no further than a quarter of the overlap
     image = picture(height, width)
     with torch.no_grad():
-        whole = predict(network, image, (height, width), how(), context=0, tta=False)
-        tiled = predict(network, image, (height, width), how(40, overlap), context=0, tta=False)
-    torch.testing.assert_close(tiled, whole)
+        whole = predicted(network, image, how())
+        for tiling in (how(40, overlap), how(33, 8, margin=4), how(40, 16, stride=4)):
+            torch.testing.assert_close(predicted(network, image, tiling), whole)
 
 
 def test_nor_one_that_looks_a_little_further_by_much():
     image, network = picture(100, 130), local_network(radius=9)
     with torch.no_grad():
-        whole = predict(network, image, (100, 130), how(), context=0, tta=False)
-        tiled = predict(network, image, (100, 130), how(64, 20), context=0, tta=False)
-    assert (tiled - whole).abs().max() < 0.05
+        whole, tiled = predicted(network, image, how()), predicted(network, image, how(64, 20))
+    assert 1e-6 < (tiled - whole).abs().max() < 0.05
 
 
-def test_tiles_are_no_larger_than_asked():
+def test_tiles_of_a_size_go_through_together():
     seen = []
 
     def network(image):
-        seen.append(tuple(image.shape[-2:]))
+        seen.append(tuple(image.shape))
         return image
 
-    predict(network, picture(100, 20), (100, 20), how(48, 8), context=0, tta=False)
-    assert seen == [(48, 20)] * 3
+    predicted(network, picture(100, 20), how(48, 8))
+    assert seen == [(1, 1, 39, 20)] * 3
+    seen.clear()
+    predicted(network, picture(20, 100), how(48, 8))
+    assert seen == [(3, 1, 20, 39)]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 200), (200, 1), (31, 33)])
 @pytest.mark.parametrize("tta", [False, True])
 def test_tiny_and_thin_pictures(size, tta):
     image = picture(*size)
-    found = predict(same, image, size, how(32, 16), context=3, tta=tta)
+    found = predicted(same, image, how(32, 16, multiple=8, stride=8, context=3), tta=tta)
     torch.testing.assert_close(found, image.sigmoid())
 
 
 def test_overlap_beyond_half_a_tile_is_refused():
-    assert how(64, 32).overlap == 32
+    def settings_of(tile, overlap):
+        return Inference(tile=tile, overlap=overlap, tta=False, threshold=0.5)
+
+    assert settings_of(64, 32).overlap == 32
+    assert settings_of(64, None).overlap is None
     with pytest.raises(ConfigError, match=r"inference\.overlap.*33 of 64"):
-        how(64, 33)
+        settings_of(64, 33)
+
+
+# --- rows ------------------------------------------------------------------------------------------------
+
+
+@given(st.data(), tilings(context=5), sides, sides, st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_rows_give_the_same_bits_however_they_come(data, tiling, height, width, tta):
+    image, network = picture(height, width), local_network(3)
+    wanted = data.draw(st.sampled_from([(height, width), (2 * height, 2 * width), (3 * height + 1, 2 * width)]))
+    cuts = data.draw(st.sets(st.integers(1, height)))
+    edges = [0, *sorted(cuts - {height}), height]
+    rows = (image[0, :, a:b] for a, b in pairwise(edges))
+    with torch.no_grad():
+        whole = predict([member(network)], image, wanted, tiling, tta=tta)
+        found = list(stream([member(network)], rows, (height, width), wanted, tiling, tta=tta))
+    assert torch.equal(torch.cat(found, dim=1)[None], whole)
+
+
+def test_no_more_rows_are_asked_for_than_a_tile_is_high():
+    asked = []
+
+    def rows():
+        for top in range(0, 1000, 10):
+            asked.append(top)
+            yield torch.zeros(1, 10, 20)
+
+    given_out = 0
+    for band in stream([member(same)], rows(), (1000, 20), (1000, 20), how(100, 20), tta=False):
+        given_out += band.shape[1]
+        assert asked[-1] + 10 <= given_out + 100 + 10
+    assert given_out == 1000
+
+
+def test_the_spread_over_views_and_networks_by_hand():
+    image = picture(40, 50)
+    networks = [lambda x: x + 1, lambda x: torch.cat([x, 2 * x, -x], dim=1), local_network(3, outputs=3)]
+    with torch.no_grad():
+        alone = [predicted(networks[0], image, how(32, 8)), predicted(same, image, how(32, 8))]
+        both = [member(networks[0]), member(same)]
+        found = next(stream(both, [image[0]], (40, 50), (40, 50), how(64), tta=False, spread=True))
+        torch.testing.assert_close(found[:1], torch.stack(alone).mean(dim=0)[0])
+        torch.testing.assert_close(found[1:], torch.stack(alone).std(dim=0, correction=0)[0])
+
+        views = [_undo(to_probability(networks[2](_laid(image, *view))), *view)[0] for view in VIEWS]
+        mean, deviation = torch.stack(views).mean(dim=0), torch.stack(views).std(dim=0, correction=0)
+        found = next(stream([member(networks[2])], [image[0]], (40, 50), (40, 50), how(64), tta=True, spread=True))
+        torch.testing.assert_close(found[:3], mean)
+        torch.testing.assert_close(found[3:], deviation.gather(0, mean.argmax(dim=0, keepdim=True)), atol=1e-5, rtol=0)
 
 
 # --- classes ---------------------------------------------------------------------------------------------
@@ -139,7 +225,7 @@ def test_overlap_beyond_half_a_tile_is_refused():
 def test_more_classes_sum_to_1():
     image, network = picture(50, 70), local_network(3, outputs=4)
     with torch.no_grad():
-        found = predict(network, image, (100, 133), how(32, 12), context=5, tta=True)
+        found = predicted(network, image, how(32, 12, context=5), size=(100, 133), tta=True)
     assert found.shape == (1, 4, 100, 133)
     torch.testing.assert_close(found.sum(1), torch.ones(1, 100, 133))
     assert (classes(found, 0.9) == found.argmax(1)).all()  # a threshold is for two classes
@@ -168,11 +254,11 @@ def test_the_eight_views_differ_and_come_back():
         assert torch.equal(_undo(laid, *view), image)
 
 
-@given(sides, sides, tilings(), st.integers(0, 5))
+@given(sides, sides, tilings(context=4))
 @often
-def test_tta_of_an_equivariant_network_changes_nothing(height, width, tiling, context):
+def test_tta_of_an_equivariant_network_changes_nothing(height, width, tiling):
     image = picture(height, width)
-    plain, averaged = (predict(same, image, (height, width), tiling, context=context, tta=tta) for tta in (False, True))
+    plain, averaged = (predicted(same, image, tiling, tta=tta) for tta in (False, True))
     torch.testing.assert_close(averaged, plain)
 
 
@@ -180,7 +266,7 @@ def test_tta_is_the_mean_over_views_by_hand():
     def column(image):  # says "foreground" in the first column alone
         return torch.where(torch.arange(image.shape[-1]) == 0, 100.0, -100.0).expand_as(image)
 
-    found = predict(column, picture(3, 3), (3, 3), how(), context=0, tta=True)
+    found = predicted(column, picture(3, 3), how(), tta=True)
     quarter = torch.tensor([[0.5, 0.25, 0.5], [0.25, 0.0, 0.25], [0.5, 0.25, 0.5]])
     torch.testing.assert_close(found[0, 0], quarter)
 
@@ -198,14 +284,14 @@ def test_the_context_is_zeros_and_is_cut_off_again(height, width, context):
         return image
 
     image = picture(height, width)
-    found = predict(network, image, (height, width), how(), context=context, tta=False)
+    found = predicted(network, image, how(context=context))
     assert torch.equal(seen[0], F.pad(image, [context] * 4))
     torch.testing.assert_close(found, image.sigmoid())
 
 
 def test_another_size_is_interpolated():
     ramp = torch.linspace(-2, 2, 16).expand(1, 1, 8, 16)
-    found = predict(same, ramp, (32, 64), how(), context=2, tta=False)
+    found = predicted(same, ramp, how(context=2), size=(32, 64))
     torch.testing.assert_close(found, F.interpolate(ramp.sigmoid(), (32, 64), mode="bilinear"))
     # Pixels are areas: four new ones lie over each old one, none is shifted.
     torch.testing.assert_close(F.avg_pool2d(found, 4)[..., 1:-1], ramp.sigmoid()[..., 1:-1], atol=1e-3, rtol=0)

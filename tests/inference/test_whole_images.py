@@ -51,12 +51,12 @@ def test_what_waits_is_seen():
     assert seen.found == ["aten::_to_copy", "aten::copy_", "aten::_local_scalar_dense"]
 
 
-@pytest.mark.parametrize(("tta", "planes"), [(False, 4.5), (True, 6.5)])
+@pytest.mark.parametrize(("tta", "planes"), [(False, 2), (True, 2.2)])
 def test_a_large_image_is_held_a_few_times_not_once_a_view(tta, planes):
     side = 4096
     image = torch.empty(1, 1, side, side, dtype=torch.uint8, device="meta")
     segmenter = as_logits(tile=1024, overlap=64).on(META.device)
     with Waits() as waits, Alive() as seen:
         predict_image(segmenter, image, (side, side), META, tta=tta)
-    assert 3 < seen.peak / (4 * side * side) < planes
+    assert 1 < seen.peak / (4 * side * side) < planes
     assert waits.found == []

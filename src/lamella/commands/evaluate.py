@@ -15,7 +15,7 @@ from lamella import hardware, tracking
 from lamella.commands.setup import audited, foreign, identity, parted, read, sound, test
 from lamella.commands.summary import print_scores, title
 from lamella.config.check import as_yaml, check, flat, plain, settle
-from lamella.config.schema import Evaluate
+from lamella.config.schema import Evaluate, TrainedKeys
 from lamella.console import console
 from lamella.data.datasets.meaning.words import said
 from lamella.data.io.read import header
@@ -26,7 +26,7 @@ from lamella.inference import checkpoint
 from lamella.metrics.catalogue import lookup
 from lamella.tracking.provenance import describe
 
-_UNUSED = ("loss", "optimizer", "scheduler")  # nothing is trained: whose code they name is no matter
+UNUSED = ("loss", "optimizer", "scheduler")  # nothing is trained: whose code they name is no matter
 
 
 def run(cfg: DictConfig) -> None:
@@ -46,14 +46,14 @@ def run(cfg: DictConfig) -> None:
         problem = f"run {wanted.run} keeps no threshold and temperature in its checkpoint: an older version wrote it"
         raise ConfigError(problem, "Train it again.")
     composed = configuration(wanted, trained)
-    own = check(composed, unused=_UNUSED)
+    own = check(composed, unused=UNUSED)
     dataset = _as_learned(read(own), trained, out)
     whole = wanted.part == "all"
     split = Split((), (), tuple(dataset.samples)) if whole else parted(own, dataset)
     rule = "all images are scored" if whole else None
     data = sound(audited(own, dataset, split, out, parts=("test",), rule=rule), out)
     card = dataset.card
-    own = check(settle(composed, channels=card.channels, classes=len(card.class_names)), unused=_UNUSED)
+    own = check(settle(composed, channels=card.channels, classes=len(card.class_names)), unused=UNUSED)
     _require_levels(trained, split)
     _require_unseen(data, parent, out)
     machine = hardware.resolve(own.trainer.accelerator, own.trainer.precision)
@@ -84,7 +84,7 @@ def run(cfg: DictConfig) -> None:
 
 def _against(parent: tracking.FinishedRun, scores: dict[str, float], protocol: dict[str, Any]) -> str:
     """Whether the scores are the run's own, and where not, in what the protocols differ."""
-    own = {"rules": 1} | json.loads(parent.tags["lamella.protocol"])  # the first rules had no number
+    own = {"rules": 1, "tiles": 1} | json.loads(parent.tags["lamella.protocol"])  # the first rules had no number
     other = [name for name in {**own, **protocol} if own.get(name) != protocol.get(name)]
     older = ""
     if "rules" in other:
@@ -109,14 +109,14 @@ def _against(parent: tracking.FinishedRun, scores: dict[str, float], protocol: d
     return text + (f" They are of another protocol: {'; '.join(words)}." if other else "")
 
 
-def configuration(wanted: Evaluate, trained: checkpoint.Trained) -> dict[str, Any]:
+def configuration(wanted: Evaluate | TrainedKeys, trained: checkpoint.Trained) -> dict[str, Any]:
     """The run's own, on this machine's folders, and with the other data set where one was chosen."""
     own = copy.deepcopy(trained.config)
     if lacking := [name for name in ("paths", "tracking", "dataset", "trainer") if name not in own]:
-        raise ConfigError(f"run {wanted.run} keeps a damaged checkpoint: its configuration lacks {lacking[0]}")
+        raise ConfigError(f"the checkpoint is damaged: its configuration lacks {lacking[0]}")
     own["paths"] = plain(wanted.paths)
     own["tracking"]["uri"] = wanted.tracking.uri
-    if wanted.dataset is not None:
+    if isinstance(wanted, Evaluate) and wanted.dataset is not None:
         # What the network is given stays what it learned from; everything else is the other data set's.
         own["dataset"] = plain(wanted.dataset) | {name: own["dataset"][name] for name in ("scale", "percentiles")}
     for name in ("accelerator", "precision"):

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from rich.table import Table
 from lamella import hardware
 from lamella.commands.trained import chosen
 from lamella.config.check import check
-from lamella.config.schema import Predict
+from lamella.config.schema import Predict, TrainedKeys
 from lamella.console import clock, console
 from lamella.data.cache.facts import Facts
 from lamella.errors import DataError, LamellaError
@@ -41,7 +41,7 @@ def run(cfg: DictConfig) -> None:
     wanted = Wanted(keys.probability, keys.uncertainty, keys.geojson, keys.rois, keys.challenge)
     found = find(keys.input, output)
     trained = chosen(keys, out)
-    predictor = _predictor(keys, trained, out)
+    predictor = predictor_of(keys, trained, out, tta=keys.tta)
     settings.check(predictor, wanted)
     spacing_nm = None if keys.spacing_nm is None else (float(keys.spacing_nm[0]), float(keys.spacing_nm[1]))
     store = Store(output, Facts(Path(keys.paths.cache) / "arrays"))
@@ -76,7 +76,7 @@ def run(cfg: DictConfig) -> None:
         _raise_failures(failed, len(found.inputs) + len(found.unread))
 
 
-def _predictor(keys: Predict, trained: "Any", out: Console) -> Predictor:
+def predictor_of(keys: TrainedKeys, trained: Sequence[Trained], out: Console, *, tta: bool | None) -> Predictor:
     """The networks on the device that was asked for; objects are found as the first one's test found them."""
     first: Trained = trained[0]
     machine = hardware.resolve(keys.accelerator, keys.precision or first.precision)
@@ -88,9 +88,7 @@ def _predictor(keys: Predict, trained: "Any", out: Console) -> Predictor:
         machine = machine._replace(precision="32-true")
     for each in trained:
         each.segmenter.on(machine.device)
-    score = first.config.get("score", {})
-    neck = float(score["split_neck"]) if first.objects == "cells" and "split_neck" in score else None
-    return Predictor(trained, machine, keys.tta, int(score.get("min_cell_size", 1)), neck)
+    return Predictor(trained, machine, tta, first.smallest, first.neck)
 
 
 def _networks(keys: Predict) -> tuple[str, ...]:

@@ -262,6 +262,7 @@ def started(cfg: Config) -> torch.nn.Module:
 
 def identity(cfg: Config, data: PreparedData, hardware: Hardware, sweep: str | None) -> dict[str, str]:
     """The tags of a run: see `lamella.tracking.provenance.identity`."""
+    from lamella.inference.settings import TILES
     from lamella.tracking import provenance
 
     threshold = "chosen on validation" if cfg.score.choose_threshold else cfg.inference.arguments["threshold"]
@@ -269,7 +270,7 @@ def identity(cfg: Config, data: PreparedData, hardware: Hardware, sweep: str | N
     return provenance.identity(
         data,
         config_sha256=sha256,
-        scoring=scoring(cfg.score, threshold),
+        scoring=scoring(cfg.score, threshold) | {"tiles": TILES},
         hardware=hardware,
         sweep=sweep,
         modules=foreign(cfg),

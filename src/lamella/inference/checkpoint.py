@@ -51,6 +51,17 @@ class Trained(NamedTuple):
     objects: str
     novelty: dict[str, Any] | None
 
+    @property
+    def smallest(self) -> int:
+        """Objects of fewer pixels are none, as in the run's own scores."""
+        return int(self.config.get("score", {}).get("min_cell_size", 1))
+
+    @property
+    def neck(self) -> float | None:
+        """Pixels by which a cell must be narrower in between to be two, as in the run's own scores; None: no matter."""
+        depth = self.config.get("score", {}).get("split_neck")
+        return float(depth) if self.objects == "cells" and depth is not None else None
+
 
 def keep(
     path: Path, operating_point: OperatingPoint, precision: Precision, novelty: dict[str, Any] | None = None

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -47,10 +47,17 @@ def predict_image(
         hardware: device and precision.
         tta: average over the eight flips and quarter turns.
     """
+    with computing(hardware):
+        return segmenter.probability(image, size, tta=tta)
+
+
+@contextmanager
+def computing(hardware: Hardware) -> Iterator[None]:
+    """Makes torch compute as a prediction on this hardware does: without gradients, and in its precision."""
     kind, mixed = hardware.device.type, hardware.precision == "bf16-mixed"
     autocast = torch.autocast(kind, torch.bfloat16) if mixed else nullcontext()
     with torch.inference_mode(), whole_float32(hardware), autocast:
-        return segmenter.probability(image, size, tta=tta)
+        yield
 
 
 def predict_images(

@@ -10,6 +10,7 @@ import torch
 from lamella.errors import ConfigError
 from lamella.hardware import Hardware
 from lamella.inference.checkpoint import Trained
+from lamella.inference.pictures import require_alike
 
 
 @dataclass(frozen=True)
@@ -82,18 +83,7 @@ class Predictor:
 def check(predictor: Predictor, wanted: Wanted) -> None:
     """Raises ConfigError where networks do not go together, or cannot give what is wanted."""
     first, segmenter = predictor.first, predictor.first.segmenter
-    for other in predictor.trained[1:]:
-        for what, one, two in (
-            ("classes", first.class_names, other.class_names),
-            ("channels", first.channels, other.channels),
-            ("type of image", first.dtype, other.dtype),
-            ("kind of objects", first.objects, other.objects),
-        ):
-            if one != two:
-                raise ConfigError(
-                    f"an ensemble's networks learned the same task; one has the {what} {one!r}, another {two!r}",
-                    "Name runs of one data set: runs=[ID,ID].",
-                )
+    require_alike(predictor.trained)
     if not segmenter.gives_probabilities and (wanted.probability or wanted.uncertainty or wanted.challenge):
         raise ConfigError(
             "a method without training gives masks alone, no probabilities",

@@ -51,6 +51,7 @@ _ENTRIES = {
     "smallest": "smallest cell, pixels",
     "neck": "neck at which cells are cut apart, pixels",
     "rules": RULES,
+    "tiles": "rules of tiles and views",
 }
 
 

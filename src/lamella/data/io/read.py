@@ -34,6 +34,7 @@ __all__ = [
     "mask_values",
     "move",
     "pages",
+    "plain",
     "read",
     "read_image",
     "read_mask",
@@ -62,11 +63,14 @@ def read(ref: ImageRef) -> Pixels:
             transparent, of inverted or otherwise unplain values, holds NaN, infinite or too great values, or more
             than one page where none is named, or has axes that it does not name and `ref` does not declare.
     """
-    return _plain(decode.stored(ref), ref)
+    return plain(decode.stored(ref), ref)
 
 
-def _plain(array: npt.NDArray[Any], ref: ImageRef) -> Pixels:
-    """What is stored as one of three types. See `read`."""
+def plain(array: npt.NDArray[Any], ref: object) -> Pixels:
+    """The values of an array, in this machine's byte order, as one of the three types of `read`.
+
+    `ref` names it in errors. Raises DataError for values that are no finite real numbers, or beyond float32.
+    """
     if array.dtype in _KEPT:
         return array
     if array.dtype.kind not in "iuf":
@@ -103,7 +107,7 @@ def image_blocks(ref: ImageRef, channels: int) -> Iterator[Block]:
         DataError: unreadable, or another number of channels.
     """
     for block in decode.blocks(ref):
-        yield block._replace(pixels=_planes(_plain(block.pixels, ref), ref, channels))
+        yield block._replace(pixels=_planes(plain(block.pixels, ref), ref, channels))
 
 
 def _planes(array: Pixels, ref: ImageRef, channels: int) -> Pixels:
