@@ -35,6 +35,7 @@ class Trained(NamedTuple):
         config: the run's configuration, plain, in this version's names.
         changed: plug-ins that the network was trained with and whose code is another one today.
         objects: what connected regions stand for, as the data set's card has it: "cells", "neurites" or "".
+        border: pixels on each side that part objects that touch in its classes (`lamella.metrics.instances.rejoined`).
         novelty: what new images are held against, see `lamella.novelty`; None where nothing was kept.
     """
 
@@ -49,6 +50,7 @@ class Trained(NamedTuple):
     config: dict[str, Any]
     changed: tuple[str, ...]
     objects: str
+    border: int
     novelty: dict[str, Any] | None
 
     @property
@@ -75,7 +77,13 @@ def keep(
 
 
 def contents(
-    config: str, class_names: Sequence[str], dtype: str, code: Mapping[str, str] | None = None, objects: str = ""
+    config: str,
+    class_names: Sequence[str],
+    dtype: str,
+    code: Mapping[str, str] | None = None,
+    *,
+    objects: str = "",
+    border: int = 0,
 ) -> dict[str, Any]:
     """What goes into a checkpoint beside Lightning's state, in plain types.
 
@@ -85,6 +93,7 @@ def contents(
         dtype: the type of the images' levels in their files.
         code: the plug-ins that the configuration names, each with its fingerprint.
         objects: what connected regions stand for, see `DatasetCard`.
+        border: pixels on each side that part objects that touch, see `Trained`.
     """
     return {
         "format": FORMAT,
@@ -94,6 +103,7 @@ def contents(
         "decided": None,
         "code": dict(code or {}),
         "objects": objects,
+        "border": border,
         "novelty": None,
     }
 
@@ -163,6 +173,7 @@ def load(path: Path, trust: Sequence[str] = ()) -> Trained:
         config,
         _changed(content.get("code"), of_model, modules),
         content.get("objects", _OBJECTS.get(str(dataset.get("name")), "")),
+        int(content.get("border", 0)),
         content.get("novelty"),
     )
 
