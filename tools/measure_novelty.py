@@ -83,7 +83,7 @@ def real(folder: Path, data: Path, overrides: Sequence[str]) -> None:
     """The real sets: what can be said of so few images."""
     sets = {"blood": blood(root=str(data / "blood")), "em": em(root=str(data / "em"))}
     held = {
-        "blood": ["dataset/split=hashed", "dataset.split.val=0.45", "dataset.split.test=0.2"],
+        "blood": ["dataset/split=hashed", "dataset.split.val=0.5", "dataset.split.test=0.2"],
         "em": ["dataset/split=blocks", "dataset.split.val=8", "dataset.split.test=7", "dataset.split.gap=1"],
     }
     images = {
@@ -125,7 +125,8 @@ def report(
         flagged = sum(each.score is not None and each.score > 1 for each in judged)
         low, high = wilson(flagged, len(judged))
         said = [reason for each in judged for reason in each.reasons if not reason.startswith("cannot")]
-        by = {part: np.mean([each.distances[part] > 1 for each in judged]).round(2) for part in judged[0].distances}
+        shares = {part: np.mean([each.distances[part] > 1 for each in judged]) for part in judged[0].distances}
+        by = ", ".join(f"{part} {share:.2f}" for part, share in shares.items())
         known = "" if judged[0].unlike is not None else " (no threshold: above nine in ten training images)"
         print(f"{name:18} {flagged:3} of {len(judged):3}  {low:.2f} to {high:.2f}{known}  {by}")
         if said:
