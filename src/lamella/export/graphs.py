@@ -1,4 +1,7 @@
-"""The graph of a plain network, for every batch, height and width: ONNX for onnxruntime, .pt2 for torch.export.load."""
+"""The graph of a plain network, for every batch, height and width: ONNX for onnxruntime, .pt2 for torch.export.load.
+
+onnxruntime and its like are imported where they are used: they start threads, and a process with threads must not fork.
+"""
 
 import contextlib
 import copy
@@ -14,10 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-import onnxruntime
 import torch
-from onnxscript import opset18
 from torch import nn
 from torch.fx.experimental import _config as _any_config
 
@@ -95,7 +95,7 @@ def write_onnx(path: Path, program: torch.export.ExportedProgram, facts: Mapping
                 dynamo=True,
                 input_names=["image"],
                 output_names=["probability"],
-                custom_translation_table=_SIZES,
+                custom_translation_table=_sizes(),
                 verbose=False,
             )
     except Exception as error:  # of the exporter's many kinds
@@ -114,6 +114,9 @@ def write_onnx(path: Path, program: torch.export.ExportedProgram, facts: Mapping
 
 def run_onnx(path: Path) -> Runner:
     """What onnxruntime makes of images (B, C, H, W), from an ONNX file that its own checker has found sound."""
+    import onnx
+    import onnxruntime
+
     onnx.checker.check_model(path, full_check=True)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
@@ -124,23 +127,23 @@ def run_onnx(path: Path) -> Runner:
     return run
 
 
-def _round(size: Any, _: None = None) -> Any:
-    """A size times a scale -> a whole number; to the even one of two that are as near, as Python rounds."""
-    return opset18.Cast(opset18.Round(opset18.Cast(size, to=onnx.TensorProto.DOUBLE)), to=onnx.TensorProto.INT64)
+def _sizes() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """How ONNX says what is done to sizes: torch's exporter knows no rounding, and would multiply them in float32."""
+    import onnx
+    from onnxscript import opset18
 
+    double, whole = onnx.TensorProto.DOUBLE, onnx.TensorProto.INT64
 
-def _mul(one: Any, other: Any) -> Any:
-    """A size times another, or times a scale: in float64, as Python multiplies, where torch would take float32."""
-    if not isinstance(other, float):
-        return opset18.Mul(one, other)
-    scale = onnx.helper.make_tensor("", onnx.TensorProto.DOUBLE, [], [other])
-    return opset18.Mul(opset18.Cast(one, to=onnx.TensorProto.DOUBLE), opset18.Constant(value=scale))
+    def rounded(size: Any, _: None = None) -> Any:  # to the even one of two that are as near, as Python does
+        return opset18.Cast(opset18.Round(opset18.Cast(size, to=double)), to=whole)
 
+    def times(one: Any, other: Any) -> Any:
+        if not isinstance(other, float):
+            return opset18.Mul(one, other)
+        scale = opset18.Constant(value=onnx.helper.make_tensor("", double, [], [other]))
+        return opset18.Mul(opset18.Cast(one, to=double), scale)
 
-_SIZES: dict[Callable[..., Any], Callable[..., Any]] = {
-    round: _round,
-    operator.mul: _mul,
-}  # of what is done to sizes; torch's exporter knows no rounding
+    return {round: rounded, operator.mul: times}
 
 
 def _spelt_out(graph: torch.fx.Graph, node: Any) -> None:

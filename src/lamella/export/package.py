@@ -9,10 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import yaml
-from bioimageio.spec import InvalidDescr, load_description
-from loguru import logger
 
 from lamella.errors import ConfigError
 from lamella.inference.checkpoint import Trained
@@ -56,6 +53,10 @@ def write_package(
     Raises:
         ConfigError: the validator refuses it, and what it says.
     """
+    import onnx
+    from bioimageio.spec import InvalidDescr, load_description
+    from loguru import logger
+
     image, probability = example
     opset = next(each.version for each in onnx.load(graph).opset_import if each.domain in ("", "ai.onnx"))
     description = _description(trained, facts, str(image.dtype), opset, owner)

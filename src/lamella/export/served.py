@@ -77,7 +77,7 @@ class Served:
             return [self._decoded(each, number) for number, each in enumerate(given, 1)], "table"
         array = self._levels(given)
         channels = self.trained.channels
-        if array.ndim == 2:
+        if array.ndim == 2 and channels == 1:
             return [array[..., None]], "one"
         if array.ndim == 3 and array.shape[-1] == channels:
             return [array], "one"
