@@ -99,7 +99,7 @@ def test_a_runs_own_test_images_give_its_scores_to_the_last_bit(composed, runs, 
     assert len(own) > 90
     assert {name: again.metrics.get(name) for name in own} == own
     counts = {row["name"]: int(row["objects"]) for row in table(out / "images.csv")}
-    assert counts == dict(run.scores().set_index("id")["count/found"])
+    assert counts == dict(run.scores().set_index("id")["watershed/count/found"])
 
 
 def test_all_that_is_written(go, raw, out, smear, best):
@@ -145,7 +145,7 @@ def test_all_that_is_written(go, raw, out, smear, best):
 def test_labels_are_those_of_the_model(go, raw, out, smear, best):
     Image.fromarray(smear).save(raw / "a.png")
     go()
-    assert np.array_equal(tifffile.imread(out / "a_labels.tif"), Model(best).predict(smear))
+    assert np.array_equal(tifffile.imread(out / "a_labels.tif"), Model(best).segment(smear))
 
 
 def test_a_stack_stays_one(go, raw, out, smear):
@@ -373,13 +373,14 @@ def test_two_at_once_are_refused(start, raw, out, smear):
     assert processes.end(first).returncode == 0
 
 
-def test_a_full_disk_is_one_sentence(start, raw, out, smear):
+def test_a_full_disk_is_one_sentence(start, raw, out, smear, best):
     many(raw, smear, 3)
-    ended = processes.end(start("probability=true", file_size=150_000))
+    given = ["run=null", f"checkpoint={best}"]
+    ended = processes.end(start("probability=true", *given, file_size=150_000))
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"error: results cannot be written to {out}")
     assert not list(out.glob("*.tif"))
-    assert processes.end(start("probability=true")).returncode == 0
+    assert processes.end(start("probability=true", *given)).returncode == 0
 
 
 def test_exit_codes_and_what_is_printed(start, raw, out, smear):

@@ -227,7 +227,12 @@ def assemble(cfg: Config, data: PreparedData, hardware: Hardware) -> "tuple[Segm
         make_scheduler=lambda optimizer, steps: made(cfg.scheduler, LRScheduler, optimizer, steps=steps),
         seed=cfg.seed,
         description=checkpoint.contents(
-            as_yaml(cfg), class_names, dtype, plugins.fingerprints(foreign(cfg)), data.dataset.card.objects
+            as_yaml(cfg),
+            class_names,
+            dtype,
+            plugins.fingerprints(foreign(cfg)),
+            data.dataset.card.objects,
+            border_of(cfg, data.dataset.card) if data.dataset.card.labelling.objects else 0,
         ),
     )
     if foreign_keys := {key: node.target for key, node in targets(cfg).items() if is_foreign(node)}:
@@ -322,6 +327,12 @@ def test(
     return scores | {"model/parameters": sum(p.numel() for p in segmenter.network.parameters())}
 
 
+def border_of(cfg: Config | Score, card: DatasetCard) -> int:
+    """Pixels on each side that part touching objects in class ids, see `lamella.data.types.Labelling`."""
+    assert cfg.dataset is not None
+    return ceil(1 / cfg.dataset.scale) if card.labelling.border == "background" else 0
+
+
 def score_settings(cfg: Config | Score, card: DatasetCard) -> "ScoreSettings":
     """How images of a data set are scored."""
     from lamella.evaluation.image_scores import ScoreSettings
@@ -336,7 +347,7 @@ def score_settings(cfg: Config | Score, card: DatasetCard) -> "ScoreSettings":
         tolerance_nm=keys.tolerance_nm,
         min_cell_size=keys.min_cell_size,
         split_neck=keys.split_neck,
-        border=ceil(1 / cfg.dataset.scale) if card.labelling.border == "background" else 0,
+        border=border_of(cfg, card),
         resized=keys.resized,
         failure=keys.failure,
     )

@@ -38,6 +38,7 @@ class Trained(NamedTuple):
         changed: plug-ins that the network was trained with and whose code is another one today.
         objects: what connected regions stand for, as the data set's card has it: "cells", "neurites" or "".
         novelty: what new images are held against, see `lamella.novelty`; None where nothing was kept.
+        border: pixels on each side that part touching objects in class ids; 0 where none do, or that is not known.
     """
 
     segmenter: Segmenter
@@ -52,6 +53,7 @@ class Trained(NamedTuple):
     changed: tuple[str, ...]
     objects: str
     novelty: dict[str, Any] | None
+    border: int = 0
 
     @property
     def smallest(self) -> int:
@@ -89,7 +91,12 @@ def keep(
 
 
 def contents(
-    config: str, class_names: Sequence[str], dtype: str, code: Mapping[str, str] | None = None, objects: str = ""
+    config: str,
+    class_names: Sequence[str],
+    dtype: str,
+    code: Mapping[str, str] | None = None,
+    objects: str = "",
+    border: int = 0,
 ) -> dict[str, Any]:
     """What goes into a checkpoint beside Lightning's state, in plain types.
 
@@ -99,6 +106,7 @@ def contents(
         dtype: the type of the images' levels in their files.
         code: the plug-ins that the configuration names, each with its fingerprint.
         objects: what connected regions stand for, see `DatasetCard`.
+        border: pixels on each side that part touching objects in the class ids that were learned.
     """
     return {
         "format": FORMAT,
@@ -108,6 +116,7 @@ def contents(
         "decided": None,
         "code": dict(code or {}),
         "objects": objects,
+        "border": border,
         "novelty": None,
     }
 
@@ -178,6 +187,7 @@ def load(path: Path, trust: Sequence[str] = ()) -> Trained:
         _changed(content.get("code"), of_model, modules),
         content.get("objects", _OBJECTS.get(str(dataset.get("name")), "")),
         content.get("novelty"),
+        int(content.get("border", 0)),
     )
 
 

@@ -217,7 +217,12 @@ def _objects(made: Predicted, predictor: Predictor) -> tuple[Callable[[], Iterat
             folder = work / "regions"
             folder.mkdir()
             found = find(
-                made.classes[page], first.objects, smallest=predictor.smallest, neck=predictor.neck, folder=folder
+                made.classes[page],
+                first.objects,
+                smallest=first.smallest,
+                neck=first.neck,
+                folder=folder,
+                border=first.border,
             )
             hashes = {"labels": values_hash(), "objects": values_hash()}
             for block in blocks_of(made.classes[page]):
