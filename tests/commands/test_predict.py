@@ -319,8 +319,8 @@ def test_results_beside_their_images_are_no_inputs(go, raw, smear):
 
 @pytest.fixture
 def start(uri, run, root, raw, out):
-    def start(*overrides, **how):
-        keys = [f"run={run.run_id}", f"input={raw}", f"output={out}", "accelerator=cpu"]
+    def start(*overrides, given=f"run={run.run_id}", **how):
+        keys = [given, f"input={raw}", f"output={out}", "accelerator=cpu"]
         places = [f"tracking.uri={uri}", f"paths.cache={root}/cache"]
         return processes.start(SCRIPT, *keys, *places, *overrides, cwd=raw.parent, **how)
 
@@ -375,12 +375,12 @@ def test_two_at_once_are_refused(start, raw, out, smear):
 
 def test_a_full_disk_is_one_sentence(start, raw, out, smear, best):
     many(raw, smear, 3)
-    given = ["run=null", f"checkpoint={best}"]
-    ended = processes.end(start("probability=true", *given, file_size=150_000))
+    given = f"checkpoint={best}"  # of a run it would be fetched first
+    ended = processes.end(start("probability=true", given=given, file_size=150_000))
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"error: results cannot be written to {out}")
     assert not list(out.glob("*.tif"))
-    assert processes.end(start("probability=true", *given)).returncode == 0
+    assert processes.end(start("probability=true", given=given)).returncode == 0
 
 
 def test_exit_codes_and_what_is_printed(start, raw, out, smear):
