@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 import torch
 from onnxscript import opset18
 from torch import nn
@@ -115,6 +114,8 @@ def write_onnx(path: Path, program: torch.export.ExportedProgram, facts: Mapping
 def run_onnx(path: Path) -> Runner:
     """What onnxruntime makes of images (B, C, H, W), from an ONNX file that its own checker has found sound."""
     onnx.checker.check_model(path, full_check=True)
+    import onnxruntime  # its threads end a fork of this process with an error
+
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
     def run(images: npt.NDArray[Any]) -> Floats:
