@@ -231,8 +231,8 @@ def assemble(cfg: Config, data: PreparedData, hardware: Hardware) -> "tuple[Segm
             class_names,
             dtype,
             plugins.fingerprints(foreign(cfg)),
-            data.dataset.card.objects,
-            border_of(cfg, data.dataset.card) if data.dataset.card.labelling.objects else 0,
+            objects=data.dataset.card.objects,
+            border=_border(data.dataset.card, cfg.dataset.scale),
         ),
     )
     if foreign_keys := {key: node.target for key, node in targets(cfg).items() if is_foreign(node)}:
@@ -327,10 +327,9 @@ def test(
     return scores | {"model/parameters": sum(p.numel() for p in segmenter.network.parameters())}
 
 
-def border_of(cfg: Config | Score, card: DatasetCard) -> int:
-    """Pixels on each side that part touching objects in class ids, see `lamella.data.types.Labelling`."""
-    assert cfg.dataset is not None
-    return ceil(1 / cfg.dataset.scale) if card.labelling.border == "background" else 0
+def _border(card: DatasetCard, scale: float) -> int:
+    """Pixels on each side that part objects that touch, in what a network learned from numbered objects."""
+    return ceil(1 / scale) if card.labelling.objects and card.labelling.border == "background" else 0
 
 
 def score_settings(cfg: Config | Score, card: DatasetCard) -> "ScoreSettings":
@@ -347,7 +346,7 @@ def score_settings(cfg: Config | Score, card: DatasetCard) -> "ScoreSettings":
         tolerance_nm=keys.tolerance_nm,
         min_cell_size=keys.min_cell_size,
         split_neck=keys.split_neck,
-        border=border_of(cfg, card),
+        border=_border(card, cfg.dataset.scale),
         resized=keys.resized,
         failure=keys.failure,
     )

@@ -35,8 +35,8 @@ class Trained(NamedTuple):
         config: the run's configuration, plain, in this version's names.
         changed: plug-ins that the network was trained with and whose code is another one today.
         objects: what connected regions stand for, as the data set's card has it: "cells", "neurites" or "".
+        border: pixels on each side that part objects that touch in its classes (`lamella.metrics.instances.rejoined`).
         novelty: what new images are held against, see `lamella.novelty`; None where nothing was kept.
-        border: pixels on each side that part touching objects in class ids; 0 where none do, or that is not known.
     """
 
     segmenter: Segmenter
@@ -50,8 +50,8 @@ class Trained(NamedTuple):
     config: dict[str, Any]
     changed: tuple[str, ...]
     objects: str
+    border: int
     novelty: dict[str, Any] | None
-    border: int = 0
 
     @property
     def smallest(self) -> int:
@@ -81,6 +81,7 @@ def contents(
     class_names: Sequence[str],
     dtype: str,
     code: Mapping[str, str] | None = None,
+    *,
     objects: str = "",
     border: int = 0,
 ) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def contents(
         dtype: the type of the images' levels in their files.
         code: the plug-ins that the configuration names, each with its fingerprint.
         objects: what connected regions stand for, see `DatasetCard`.
-        border: pixels on each side that part touching objects in the class ids that were learned.
+        border: pixels on each side that part objects that touch, see `Trained`.
     """
     return {
         "format": FORMAT,
@@ -172,8 +173,8 @@ def load(path: Path, trust: Sequence[str] = ()) -> Trained:
         config,
         _changed(content.get("code"), of_model, modules),
         content.get("objects", _OBJECTS.get(str(dataset.get("name")), "")),
-        content.get("novelty"),
         int(content.get("border", 0)),
+        content.get("novelty"),
     )
 
 
