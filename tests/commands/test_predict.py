@@ -362,7 +362,7 @@ def test_a_stopped_job_goes_on_where_it_stopped(start, raw, out, smear, number):
 
 
 def test_two_at_once_are_refused(start, raw, out, smear):
-    many(raw, smear, 15)
+    many(raw, smear, 40)
     first = start()
     while not list(out.glob("*_labels.tif")):
         assert first.poll() is None
