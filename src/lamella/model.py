@@ -113,7 +113,12 @@ class Model:
         for one, found in zip(ids.reshape(-1, *ids.shape[-2:]), numbers.reshape(-1, *ids.shape[-2:]), strict=True):
             with tempfile.TemporaryDirectory(prefix="lamella-") as folder:
                 found[:] = find(
-                    one, first.objects, smallest=first.smallest, neck=first.neck, folder=Path(folder)
+                    one,
+                    first.objects,
+                    smallest=first.smallest,
+                    neck=first.neck,
+                    folder=Path(folder),
+                    border=first.border,
                 ).labels
         return numbers
 

@@ -88,7 +88,7 @@ def predictor_of(keys: TrainedKeys, trained: Sequence[Trained], out: Console, *,
         machine = machine._replace(precision="32-true")
     for each in trained:
         each.segmenter.on(machine.device)
-    return Predictor(trained, machine, tta, first.smallest, first.neck)
+    return Predictor(trained, machine, tta)
 
 
 def _networks(keys: Predict) -> tuple[str, ...]:

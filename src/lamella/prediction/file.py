@@ -18,7 +18,7 @@ from lamella.data.io.write.scratch import Scratch
 from lamella.data.io.write.tiff import write_tiff
 from lamella.data.predictions import values_hash
 from lamella.data.types import ImageRef
-from lamella.inference.pictures import predict_rows
+from lamella.inference.pictures import Band, predict_rows
 from lamella.novelty.collector import Collector
 from lamella.objects import geojson, rois
 from lamella.objects.geojson import Sheet
@@ -31,6 +31,7 @@ from lamella.prediction.settings import Predictor, Wanted
 
 Floats = npt.NDArray[np.floating[Any]]
 Passed = Callable[[int], None]
+_PIXELS = 2**21  # at a time
 
 
 class Predicted(NamedTuple):
@@ -125,22 +126,23 @@ def predict(
             began, pixels, trusted = time.perf_counter(), np.zeros(count, np.int64), 0.0
             collector = Collector(predictor.trained)
             for band in predict_rows(predictor.trained, ref, predictor.hardware, tta=predictor.tta):
-                found = first.segmenter.classes(torch.from_numpy(band.probability)[None])[0].numpy()
-                classes.put((page,), band.top, found)
-                pixels += np.bincount(found.reshape(-1), minlength=count)
-                if sure is not None:
-                    here = _of_class(band.probability, found)
-                    trusted += float(here.sum(dtype=np.float64))
-                    sure.put((page,), band.top, here)
-                if probability is not None:
-                    probability.put((page,), band.top, band.probability)
-                if spread is not None:
-                    assert band.spread is not None  # there are several views or networks, see `settings.check`
-                    spread.put((page,), band.top, band.spread)
-                if page == len(refs) // 2:
-                    overview.add(band.top, band.image, found)
                 collector.add(band)
-                passed(found.size)
+                for part in _parts(band):
+                    found = first.segmenter.classes(torch.from_numpy(part.probability)[None])[0].numpy()
+                    classes.put((page,), part.top, found)
+                    pixels += np.bincount(found.reshape(-1), minlength=count)
+                    if sure is not None:
+                        here = _of_class(part.probability, found)
+                        trusted += float(here.sum(dtype=np.float64))
+                        sure.put((page,), part.top, here)
+                    if probability is not None:
+                        probability.put((page,), part.top, part.probability)
+                    if spread is not None:
+                        assert part.spread is not None  # there are several views or networks, see `settings.check`
+                        spread.put((page,), part.top, part.spread)
+                    if page == len(refs) // 2:
+                        overview.add(part.top, part.image, found)
+                    passed(found.size)
             mean = None if certain else trusted / (height * width)
             seconds = time.perf_counter() - began
             row = tables.image_row(given, page if told.pages else None, (height, width), pixels, mean, seconds)
@@ -191,6 +193,16 @@ def write(made: Predicted, predictor: Predictor, wanted: Wanted) -> Written:
     return Written(made.rows, values)
 
 
+def _parts(band: Band) -> Iterator[Band]:
+    """The same rows, a few at a time: what is worked out of them takes several times as much memory."""
+    height, width = band.image.shape[1:]
+    step = max(1, _PIXELS // width)
+    for top in range(0, height, step):
+        rows = slice(top, top + step)
+        spread = None if band.spread is None else band.spread[rows]
+        yield Band(band.top + top, band.height, band.image[:, rows], band.probability[:, rows], spread)
+
+
 def _between_membranes(membrane: Floats) -> Floats:
     """What the challenge asks for: 0 where there is a membrane for sure, 1 where there is none."""
     return np.asarray(1 - membrane)
@@ -217,7 +229,12 @@ def _objects(made: Predicted, predictor: Predictor) -> tuple[Callable[[], Iterat
             folder = work / "regions"
             folder.mkdir()
             found = find(
-                made.classes[page], first.objects, smallest=predictor.smallest, neck=predictor.neck, folder=folder
+                made.classes[page],
+                first.objects,
+                smallest=first.smallest,
+                neck=first.neck,
+                folder=folder,
+                border=first.border,
             )
             hashes = {"labels": values_hash(), "objects": values_hash()}
             for block in blocks_of(made.classes[page]):

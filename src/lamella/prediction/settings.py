@@ -49,15 +49,11 @@ class Predictor:
         trained: the networks; the first one's threshold and view of objects hold for all.
         hardware: device and precision.
         tta: average over the eight flips and quarter turns; None: as the first one's test.
-        smallest: objects of fewer pixels are none.
-        neck: pixels by which a region must be narrower in between to be cut there; None: nothing is cut.
     """
 
     trained: Sequence[Trained]
     hardware: Hardware
     tta: bool | None
-    smallest: int
-    neck: float | None
 
     @property
     def first(self) -> Trained:
@@ -75,8 +71,7 @@ class Predictor:
             "networks": [_fingerprint(each) for each in self.trained],
             "views": self.views,
             "precision": self.hardware.precision,
-            "smallest": self.smallest,
-            "neck": self.neck,
+            "objects": [self.first.objects, self.first.smallest, self.first.neck, self.first.border],
         }
 
 

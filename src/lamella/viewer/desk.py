@@ -290,7 +290,15 @@ class Desk:
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
                 ids, how = self.classes(page, threshold), self.predictor
-                found = find(ids, how.first.objects, smallest=how.smallest, neck=how.neck, folder=folder)
+                first = how.first
+                found = find(
+                    ids,
+                    first.objects,
+                    smallest=first.smallest,
+                    neck=first.neck,
+                    folder=folder,
+                    border=first.border,
+                )
                 assert page.image is not None  # it is predicted
                 block = Block(0, page.image, _sure(page, ids))
                 columns = measure(found, [block], picture.like.spacing_nm)
