@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from lamella import hardware
+from lamella.commands.again import again
 from lamella.commands.trained import chosen
 from lamella.config.check import check
 from lamella.config.schema import Predict, TrainedKeys
@@ -72,6 +73,9 @@ def run(cfg: DictConfig) -> None:
         title = f"What was found in {Path(keys.input).name or keys.input}"
         folder.summarise(store, predictor, networks, failed, told(found.passed_over), title)
     _print_end(out, store, outcome, failed, time.monotonic() - began)
+    if keys.model is None:  # a name in the registry is nothing to start from
+        line = again(predictor.first.config, networks[0], output)
+        out.print(f"corrected by hand, these masks train: {line}", soft_wrap=True)
     if failed:
         _raise_failures(failed, len(found.inputs) + len(found.unread))
 
