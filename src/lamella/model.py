@@ -9,6 +9,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ import torch
 from lamella.config.paths import store_file, typed
 from lamella.data.cache.arrays import network_input
 from lamella.data.io.read import Bytes, Pixels
-from lamella.errors import ConfigError, DataError, StorageError
+from lamella.errors import ConfigError, StorageError
+from lamella.export.served import Served
 from lamella.hardware import Hardware, Precision, has_bfloat16, resolve
 from lamella.inference import checkpoint
 from lamella.inference.arrays import pictures
-from lamella.inference.whole_images import predict_image
+from lamella.inference.pictures import require_alike, require_as_learned
+from lamella.inference.segmenter import stream
+from lamella.inference.whole_images import computing
 from lamella.objects.regions import find
 
 Source = str | Path
@@ -56,7 +60,7 @@ class Model:
         for module in sorted({module for each in self.trained for module in each.changed}):
             warnings.warn(checkpoint.changed(module), stacklevel=3)
         first = self.trained[0]
-        checkpoint.require_alike(self.trained)
+        require_alike(self.trained)
         self.hardware = _hardware(device, precision, first.precision)
         for each in self.trained:
             each.segmenter.on(self.hardware.device)
@@ -79,7 +83,7 @@ class Model:
             DataError: no array of real, finite numbers; or other axes, channels or levels than the model learned from.
         """
         found, stack = pictures(image, axes, self.trained[0].channels)
-        self._require_levels(image, found.dtype)
+        require_as_learned(self.trained, found.shape[1], found.dtype, "the array")
         probabilities = np.stack([self._probability(each) for each in found])
         return probabilities if stack else probabilities[0]
 
@@ -118,25 +122,18 @@ class Model:
             raise AttributeError("Model.predict gives probabilities now, and Model.segment class ids")
         raise AttributeError(f"a Model has no {name!r}")
 
-    def _require_levels(self, image: npt.NDArray[Any], dtype: np.dtype[Any]) -> None:
-        """Raises DataError for levels of another camera: they would mean something else, unless each is stretched."""
-        first = self.trained[0]
-        if dtype != first.dtype and first.percentiles is None:
-            raise DataError(
-                f"the array has levels of type {image.dtype}, and this model was trained on {first.dtype}",
-                "Give it images as that camera stores them; or train with dataset.percentiles, which stretches each "
-                "image by itself.",
-            )
-
     def _probability(self, image: Pixels) -> npt.NDArray[np.float32]:
-        first = self.trained[0]
+        """The probabilities (K', H, W) of one image (C, H, W)."""
+        first, size = self.trained[0], (image.shape[1], image.shape[2])
         own = np.require(image, requirements=["C", "W"])
-        stored = network_input(own, scale=first.scale, percentiles=first.percentiles)
-        batch, size = torch.from_numpy(stored)[None].to(self.hardware.device), (image.shape[1], image.shape[2])
-        tta = first.segmenter.inference.tta
-        found = [predict_image(each.segmenter, batch, size, self.hardware, tta=tta) for each in self.trained]
-        mean: npt.NDArray[np.float32] = torch.stack(found).mean(dim=0)[0].cpu().numpy()
-        return mean
+        stored = torch.from_numpy(network_input(own, scale=first.scale, percentiles=first.percentiles))
+        rows, segmenters = [stored.to(self.hardware.device)], [each.segmenter for each in self.trained]
+        tta = first.segmenter.inference.tta and first.segmenter.gives_probabilities
+        with computing(self.hardware):
+            bands = [*stream(segmenters, rows, (stored.shape[1], stored.shape[2]), size, tta=tta)]
+        outputs = 1 if len(first.class_names) == 2 else len(first.class_names)  # what follows is their spread
+        found: npt.NDArray[np.float32] = torch.cat(bands, dim=1)[:outputs].cpu().numpy()
+        return found
 
 
 def _checkpoint(source: Source, uri: str | None) -> Path:
@@ -175,16 +172,7 @@ def _hardware(device: str, precision: str | None, of_test: Precision) -> Hardwar
     return found
 
 
-class _Served:
-    """A model as MLflow calls it: an image in, class ids out."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-
-    def predict(self, image: npt.NDArray[Any], params: dict[str, Any] | None = None) -> Bytes:
-        return self.model.segment(image)
-
-
-def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> _Served:
+def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Served:
     """MLflow's entry: `path` is the checkpoint beside an MLmodel file, `model_config` the options of `Model`."""
-    return _Served(Model(path, **(model_config or {})))
+    model = Model(path, **(model_config or {}))
+    return Served(model.trained[0], partial(model.predict, axes="YXC"))

@@ -18,7 +18,8 @@ from lamella.config.schema import Look
 from lamella.console import console
 from lamella.data.types import ImageRef
 from lamella.errors import ConfigError, DataError
-from lamella.inference.checkpoint import Trained, require_alike
+from lamella.inference.checkpoint import Trained
+from lamella.inference.pictures import require_alike
 from lamella.prediction.settings import Predictor
 from lamella.viewer.desk import Desk
 from lamella.viewer.server import application, serve

@@ -18,8 +18,6 @@ from lamella.inference.settings import OperatingPoint
 
 FORMAT = 1  # of what a checkpoint holds under "lamella"; `lamella.config.targets` knows what was before
 _OBJECTS = {"em": "neurites", "phantom_em": "neurites", "blood": "cells", "phantom_blood": "cells"}  # older: not said
-_ALIKE = {"class_names": "classes", "channels": "channels", "dtype": "type of image", "objects": "kind of objects",
-          "scale": "scale", "percentiles": "percentiles"}  # fmt: skip
 
 
 class Trained(NamedTuple):
@@ -63,18 +61,6 @@ class Trained(NamedTuple):
         """Pixels by which a cell must be narrower in between to be two, as in the run's own scores; None: no matter."""
         depth = self.config.get("score", {}).get("split_neck")
         return float(depth) if self.objects == "cells" and depth is not None else None
-
-
-def require_alike(trained: Sequence[Trained]) -> None:
-    """Raises ConfigError where networks that are to be an ensemble did not learn the same task from alike images."""
-    for other in trained[1:]:
-        for name, what in _ALIKE.items():
-            one, two = getattr(trained[0], name), getattr(other, name)
-            if one != two:
-                raise ConfigError(
-                    f"an ensemble's networks learned the same task; one has the {what} {one!r}, another {two!r}",
-                    "Name runs of one data set: runs=[ID,ID].",
-                )
 
 
 def keep(

@@ -9,8 +9,8 @@ import torch
 
 from lamella.errors import ConfigError
 from lamella.hardware import Hardware
-from lamella.inference import checkpoint
 from lamella.inference.checkpoint import Trained
+from lamella.inference.pictures import require_alike
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Predictor:
 def check(predictor: Predictor, wanted: Wanted) -> None:
     """Raises ConfigError where networks do not go together, or cannot give what is wanted."""
     first, segmenter = predictor.first, predictor.first.segmenter
-    checkpoint.require_alike(predictor.trained)
+    require_alike(predictor.trained)
     if not segmenter.gives_probabilities and (wanted.probability or wanted.uncertainty or wanted.challenge):
         raise ConfigError(
             "a method without training gives masks alone, no probabilities",
