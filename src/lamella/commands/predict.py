@@ -142,7 +142,7 @@ def _print_plan(out: Console, found: Found, plan: folder.Plan) -> None:
 
 
 def _print_failure(out: Console, error: LamellaError) -> None:
-    out.print(f"failed: {error.problem}", style="red")
+    out.print(f"failed: {_in_line(error)}", style="red")
 
 
 def _print_end(out: Console, store: Store, outcome: folder.Outcome, failed: Any, seconds: float) -> None:
@@ -162,8 +162,13 @@ def _print_end(out: Console, store: Store, outcome: folder.Outcome, failed: Any,
     out.print(f"open {store.folder / 'index.html'}; beside it are images.csv, objects.csv and NAME_labels.tif of each")
 
 
+def _in_line(error: LamellaError) -> str:
+    """An error in one line, whatever the name of its file holds."""
+    return re.sub(r"\s+", " ", error.problem)
+
+
 def _raise_failures(failed: dict[Path, LamellaError], count: int) -> None:
-    lines = [re.sub(r"\s+", " ", error.problem) for error in failed.values()][:_LISTED]
+    lines = [_in_line(error) for error in failed.values()][:_LISTED]
     more = [f"and {len(failed) - _LISTED} more"] if len(failed) > _LISTED else []
     remedies = list(dict.fromkeys(error.remedy for error in failed.values() if error.remedy))
     raise DataError(
