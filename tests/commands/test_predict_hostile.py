@@ -178,7 +178,7 @@ def hashes(folder: Path) -> dict[str, str]:
 def done(
     raw: Path, root: Path, uri: str, runs: list[tracking.FinishedRun]
 ) -> tuple[subprocess.CompletedProcess[str], dict[str, str]]:
-    """The one call, and the hashes of the files before it. In a fork a library's threads would be missed at the end."""
+    """The one call, of a new interpreter to its very end, and the hashes of the files before it."""
     before = hashes(raw)
     ended = processes.run(
         PREDICT, f"run={runs[0].run_id}", f"input={raw}", f"output={raw.parent}/found", f"tracking.uri={uri}",

@@ -27,7 +27,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-
 # They import onnxruntime, whose own threads a fork has not, and misses at its end: it aborts.
 _THREADED = {"lamella.export.graphs", "lamella.export.package"}
 
