@@ -37,6 +37,9 @@ def found(root: Path, uri: str, runs: Any, places: list[str]) -> tuple[Path, str
         "rois=true", f"tracking.uri={uri}", f"paths.cache={root}/cache", "accelerator=cpu", cwd=root,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + done.stdout
+    assert re.search(
+        rf"python train\.py dataset=phantom_blood .* dataset\.corrected={folder} model\.init_from={run}\n", done.stdout
+    )
     first, second = sorted(folder.glob("*_labels.tif"))[:2]
     values = tifffile.imread(first)
     values[10:20, 10:30] = 1

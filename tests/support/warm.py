@@ -27,6 +27,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
+# They import onnxruntime, whose own threads a fork has not, and misses at its end: it aborts.
+_THREADED = {"lamella.export.graphs", "lamella.export.package"}
+
 
 def load(names: list[str]) -> None:
     """Imports modules, `package.*` with all below it. Raises AssertionError where that started a thread."""
@@ -35,7 +38,8 @@ def load(names: list[str]) -> None:
         module = importlib.import_module(name.removesuffix(".*"))
         if name.endswith(".*"):
             for below in pkgutil.walk_packages(module.__path__, name.removesuffix("*")):
-                importlib.import_module(below.name)
+                if below.name not in _THREADED:
+                    importlib.import_module(below.name)
     assert threading.active_count() == 1  # a fork has none but the thread that forks
     gc.freeze()  # the collector would write to, and so copy, the memory that all forks share
     gc.enable()

@@ -24,7 +24,7 @@ def again(config: Mapping[str, Any], network: str, folder: Path) -> str:
         folder: of the predictions.
     """
     dataset, model = config["dataset"], config["model"]
-    home, split = _file("dataset", dataset), dataset["split"]
+    home, split = _file("dataset", dataset), dataset.get("split", {"_target_": ""})
     words = [f"dataset={home.stem}", *_differing("dataset", dataset, _loaded(home))]
     usual = _loaded(home.parent / "split" / f"{_said(home).get('split')}.yaml")
     if split["_target_"] != usual.get("_target_"):

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from lamella import hardware
+from lamella.commands.again import again
 from lamella.commands.trained import chosen
 from lamella.config.check import check
 from lamella.config.schema import Predict, TrainedKeys
@@ -72,6 +73,9 @@ def run(cfg: DictConfig) -> None:
         title = f"What was found in {Path(keys.input).name or keys.input}"
         folder.summarise(store, predictor, networks, failed, told(found.passed_over), title)
     _print_end(out, store, outcome, failed, time.monotonic() - began)
+    if keys.model is None:  # a name in the registry is nothing to start from
+        line = again(predictor.first.config, networks[0], output)
+        out.print(f"corrected by hand, these masks train: {line}", soft_wrap=True)
     if failed:
         _raise_failures(failed, len(found.inputs) + len(found.unread))
 
@@ -138,7 +142,7 @@ def _print_plan(out: Console, found: Found, plan: folder.Plan) -> None:
 
 
 def _print_failure(out: Console, error: LamellaError) -> None:
-    out.print(f"failed: {error.problem}", style="red")
+    out.print(f"failed: {_in_line(error)}", style="red")
 
 
 def _print_end(out: Console, store: Store, outcome: folder.Outcome, failed: Any, seconds: float) -> None:
@@ -158,8 +162,13 @@ def _print_end(out: Console, store: Store, outcome: folder.Outcome, failed: Any,
     out.print(f"open {store.folder / 'index.html'}; beside it are images.csv, objects.csv and NAME_labels.tif of each")
 
 
+def _in_line(error: LamellaError) -> str:
+    """An error in one line, whatever the name of its file holds."""
+    return re.sub(r"\s+", " ", error.problem)
+
+
 def _raise_failures(failed: dict[Path, LamellaError], count: int) -> None:
-    lines = [re.sub(r"\s+", " ", error.problem) for error in failed.values()][:_LISTED]
+    lines = [_in_line(error) for error in failed.values()][:_LISTED]
     more = [f"and {len(failed) - _LISTED} more"] if len(failed) > _LISTED else []
     remedies = list(dict.fromkeys(error.remedy for error in failed.values() if error.remedy))
     raise DataError(

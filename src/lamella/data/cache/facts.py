@@ -13,6 +13,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from lamella.data.io.decode import require_content
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
 
@@ -60,6 +61,7 @@ class Facts:
             lines = [f"{each.relative_to(path).as_posix()} {self.sha256(each)}" for each in inside]
             return hashlib.sha256("\n".join(lines).encode()).hexdigest()
         try:
+            require_content(path)
             before = _identity(path)
             found = self._known.get(before) or self._get(before)
             if found is None:

@@ -185,6 +185,12 @@ def palette(path: Path) -> npt.NDArray[np.uint8] | None:
         return tiff.palette(path) if _is_tiff(path) else pictures.palette(path)
 
 
+def require_content(path: Path) -> None:
+    """Raises DataError for what has a name and no content: a pipe, for which one would wait without end, a device."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise DataError(f"{path} is no file: a pipe, a socket or a device", "Take it away from there.")
+
+
 def _is_tiff(path: Path) -> bool:
     return suffix(path) in TIFF
 
@@ -230,6 +236,7 @@ def _decoding(path: Path) -> Iterator[None]:
     token = _complaints.set(heard)
     try:
         try:
+            require_content(path)
             yield
         except DataError:
             if not heard:  # else it may be no more than what the damage made of the file
