@@ -37,5 +37,5 @@ def test_it_runs(path, tmp_path, monkeypatch):
         output.data["text/plain"] for cell in notebook.cells for output in cell.get("outputs", ()) if "data" in output
     ]
     assert "(('ground', 'cell'), 0.5)" in said
-    assert "((128, 160), dtype('uint8'), array([0, 1], dtype=uint8))" in said
+    assert "((256, 320), dtype('uint8'), array([0, 1], dtype=uint8))" in said
     assert float(said[-1].strip("'").split()[1]) > 0.6
