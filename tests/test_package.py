@@ -24,6 +24,7 @@ from omegaconf import OmegaConf
 from lamella.version import __version__
 
 ROOT = Path(__file__).parents[1]
+EXTRAS = ("zarr", "export", "bioimageio", "test", "lint", "ui")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # What the user's shell says must not reach the tests.
 ENVIRONMENT = {
@@ -110,8 +111,9 @@ def test_every_import_is_a_declared_dependency() -> None:
                 used |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 used.add((node.module or "").partition(".")[0])
-    declared = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["zarr"]]
-    plain = {re.split(r"[^\w-]", each)[0].lower().replace("_", "-") for each in declared}
+    extras = PROJECT["optional-dependencies"]
+    declared = [*PROJECT["dependencies"], *extras["zarr"], *extras["export"], *extras["bioimageio"]]
+    plain = {re.split(r"[^\w.-]", each)[0].lower().replace("_", "-") for each in declared}
     owners = packages_distributions()
     for name in used - set(sys.stdlib_module_names) - {"lamella"}:
         assert plain & {owner.lower().replace("_", "-") for owner in owners[name]}, name
@@ -122,7 +124,8 @@ def test_every_dependency_is_pinned_within_its_bounds() -> None:
 
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     pins = {name.lower().replace("_", "-"): version for name, _, version in (line.partition("==") for line in lines)}
-    extras = [each for extra in ("zarr", "test", "lint", "ui") for each in PROJECT["optional-dependencies"][extra]]
+    extras = [each for extra in EXTRAS for each in PROJECT["optional-dependencies"][extra]]
+    extras = [each for each in extras if not each.startswith("lamella[")]
     for text in [*PROJECT["dependencies"], *extras]:
         requirement = Requirement(text)
         assert pins[requirement.name.lower()] in requirement.specifier, text

@@ -9,6 +9,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from lamella.config.paths import store_file, typed
 from lamella.data.cache.arrays import network_input
 from lamella.data.io.read import Bytes, Pixels
 from lamella.errors import ConfigError, StorageError
+from lamella.export.served import Served
 from lamella.hardware import Hardware, Precision, has_bfloat16, resolve
 from lamella.inference import checkpoint
 from lamella.inference.arrays import pictures
@@ -137,12 +139,14 @@ class Model:
 def _checkpoint(source: Source, uri: str | None) -> Path:
     """The checkpoint's file of a run, a file, a folder or a registered model. Raises StorageError."""
     name, path = str(source), Path(source).expanduser()
-    if name.startswith("models:/"):
-        raise ConfigError("model=NAME cannot be read yet")
-    if re.fullmatch("[0-9a-f]{32}", name) and not path.exists():
+    registered = name.startswith("models:/")
+    if registered or (re.fullmatch("[0-9a-f]{32}", name) and not path.exists()):
         from lamella import tracking  # MLflow takes seconds, which a file need not wait for
 
-        return tracking.checkpoint(uri or f"sqlite:///{store_file()}", name)
+        store = uri or f"sqlite:///{store_file()}"
+        run = tracking.registered(store, name.removeprefix("models:/")).run_id if registered else name
+        tracking.read(store, run)  # refuses one that did not finish: its network was never chosen
+        return tracking.checkpoint(store, run)
     if path.is_dir():
         places = (path / "best.ckpt", path / "checkpoints" / "best.ckpt", *sorted(path.glob("data/*.ckpt")))
         for place in places:
@@ -170,16 +174,7 @@ def _hardware(device: str, precision: str | None, of_test: Precision) -> Hardwar
     return found
 
 
-class _Served:
-    """A model as MLflow calls it: an image in, class ids out."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-
-    def predict(self, image: npt.NDArray[Any], params: dict[str, Any] | None = None) -> Bytes:
-        return self.model.segment(image)
-
-
-def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> _Served:
+def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Served:
     """MLflow's entry: `path` is the checkpoint beside an MLmodel file, `model_config` the options of `Model`."""
-    return _Served(Model(path, **(model_config or {})))
+    model = Model(path, **(model_config or {}))
+    return Served(model.trained[0], partial(model.predict, axes="YXC"))

@@ -42,6 +42,7 @@ def composed(root):
         "score": [f"paths.cache={root}/cache", f"paths.output={root}/outputs", f"tracking.artifacts={root}/artifacts"],
         "review": [f"paths.cache={root}/cache", f"paths.output={root}/outputs"],
         "compare": [f"output={root}/reports"],
+        "predict": [f"paths.cache={root}/cache", "accelerator=cpu"],
     }
 
     def compose(command, *overrides):

@@ -24,6 +24,9 @@ from lamella.config.paths import CHECKOUT
 from lamella.console import console
 from lamella.errors import ConfigError, DataError, StorageError
 from lamella.inference import checkpoint
+from lamella.inference.pictures import Band
+from lamella.novelty.collector import Collector
+from lamella.novelty.reference import Reference
 from lamella.training.fit import FitSettings, fit
 from support.stores import empty_store
 from support.touching import write_touching
@@ -154,6 +157,20 @@ def test_a_checkpoint_gives_the_test_scores_again(runs, configured):
         assert found.shape == truth.shape
         counts = [np.sum((found == a) & (truth == b)) for a, b in ((1, 1), (1, 0), (0, 1), (0, 0))]
         assert counts == [int(row[name]) for name in ("tp", "fp", "fn", "tn")]
+
+
+def test_a_run_keeps_what_its_images_are_like(runs):
+    trained = checkpoint.load(artifacts(runs["phantom_blood"][0]) / "checkpoints/best.ckpt")
+    assert trained.novelty is not None
+    reference = Reference.of(trained.novelty)
+    assert set(reference.criteria) == {"levels", "texture", "features"}
+    assert reference.threshold is None  # there are few validation images
+    collector, image = Collector([trained]), np.full((3, 64, 64), 255, np.uint8)
+    collector.add(Band(0, 64, image, np.zeros((1, 64, 64), np.float32), None))
+    judged = collector.judgement()
+    assert judged.unlike is None
+    assert f"cannot be said: {reference.validated} validation images" in judged.reasons[0]
+    assert any("less contrast than any training image" in reason for reason in judged.reasons)
 
 
 def test_a_model_asks_for_nothing_that_no_index_has(runs):

@@ -35,8 +35,8 @@ def how(tile=1024, overlap=0, margin=None, stride=1, **other):
     return Tiling(tile, overlap, overlap // 4 if margin is None else margin, stride, **other)
 
 
-def member(network, grey=torch.Tensor.float):
-    return Member(grey, network)
+def member(network):
+    return Member(torch.Tensor.float, same, network)
 
 
 def predicted(network, image, tiling, *, size=None, tta=False):

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -117,5 +118,8 @@ def test_nothing_half_written_is_left(tmp_path):
 def test_read_again_it_is_the_labels(tmp_path_factory, labels):
     path = tmp_path_factory.mktemp("it") / "a.geojson"
     geojson.write(path, [Sheet(found(labels))], NAMES, COLOURS, picture="a")
+    shapes = shapely.get_parts(shapely.from_geojson(path.read_text()))
+    assert len(shapes) == len(np.unique(labels[labels > 0]))
+    assert shapely.is_valid(shapes).all()
     if labels.any():
         assert same_objects(rasterise(ImageRef(path), labels.shape).objects, labels)

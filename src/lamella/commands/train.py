@@ -4,6 +4,7 @@ import shutil
 from math import isnan, nan
 from pathlib import Path
 
+import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -24,12 +25,15 @@ from lamella.inference.whole_images import count_images
 from lamella.metrics.pixels import defined_mean
 from lamella.models.classical.base import Classical
 from lamella.novelty.reference import learn
+from lamella.plaintext import printable
 from lamella.plots import run as figures
 from lamella.tracking.provenance import describe
 from lamella.training.fit import FitSettings, fit, fit_classical
 from lamella.training.repeatable import refuse_unrepeatable
 
 import pytorch_lightning as pl  # isort: skip
+
+_EXAMPLE = 128  # largest side of the image that is kept as an example of what the model takes
 
 
 def run(composed: DictConfig, sweep: str | None = None) -> float:
@@ -47,6 +51,8 @@ def run(composed: DictConfig, sweep: str | None = None) -> float:
     """
     out = console()
     checked = check(composed)
+    if checked.tracking.register is not None:
+        tracking.require_name(checked.tracking.register)
     machine = hardware.resolve(checked.trainer.accelerator, checked.trainer.precision)
     if machine.remark:
         out.print(f"warning: {machine.remark}", style="yellow")
@@ -134,12 +140,14 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
             )
         novelty = reference.plain() if reference else None
         checkpoint.keep(checkpoints / "best.ckpt", operating_point, machine.precision, novelty)
-        tracking.save_model(folder / "model", checkpoints / "best.ckpt")
-        tracked.log_metrics(scores)
+        example = np.moveaxis(np.asarray(data.store.full_image(data.split.val[0])), 0, -1)[:_EXAMPLE, :_EXAMPLE]
+        tracked.log_model(folder / "model", checkpoints / "best.ckpt", scores, example)
         tracked.log_folder(folder)
         shutil.rmtree(folder)  # kept where anything above failed
     tested, name = data.split.test, cfg.tracking.experiment
     print_scores(out, scores, heading=heading, samples=tested, run_id=tracked.run_id, experiment=name)
+    if cfg.tracking.register and tracked.kept:
+        out.print(printable(tracking.register(cfg.tracking.uri, tracked.run_id, cfg.tracking.register)))
     return scores.get("test/dice", nan)  # none of them may have foreground
 
 

@@ -171,6 +171,7 @@ class TrackingKeys(StoreKeys):
     artifacts: Annotated[str | None, Key("folder of a local store's files; null: the server decides", path=True)]
     experiment: Annotated[str, Key("MLflow experiment")]
     run_name: Annotated[str, Key("name of the run")]
+    register: Annotated[str | None, Key("registered model that the run becomes a version of; null: none")]
     figures: Annotated[int, Key("test images shown as figures", least=0)]
 
 
@@ -391,6 +392,9 @@ class Export(TrainedKeys):
 
     output: Annotated[str, Key("NAME.onnx, NAME.pt2 (torch.export) or NAME.zip (bioimage.io)", path=True)]
     overwrite: Annotated[bool, Key("replace a file that is there")]
+    authors: Annotated[list[str] | None, Key("of a bioimage.io package; null: it names none")]
+    license: Annotated[str | None, Key("of a bioimage.io package, such as CC-BY-4.0; null: it names none")]
+    cite: Annotated[str | None, Key("what to cite for a bioimage.io package: a DOI or an address; null: nothing")]
 
 
 @dataclass(frozen=True)

@@ -40,10 +40,11 @@ class Normalise(nn.Module):
 
     def grey(self, image: torch.Tensor) -> torch.Tensor:
         """Levels as stored, of any type -> float32 grey levels, 0..255 over the training images."""
-        return (image.float() - self.low) * (255 / (self.high - self.low))
+        shifted = image - self.low if image.dtype == torch.float32 else image.float().sub_(self.low)
+        return shifted.mul_(255 / (self.high - self.low))
 
     def forward(self, grey: torch.Tensor) -> torch.Tensor:
-        return (grey - self.mean) / self.std
+        return (grey - self.mean).div_(self.std)
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Segmenter:
     @property
     def member(self) -> tiling.Member:
         """This segmenter as tiles are given to it."""
-        return tiling.Member(self.normalise.grey, self.logits)
+        return tiling.Member(self.normalise.grey, self.normalise, self.network)
 
     def logits(self, grey: torch.Tensor) -> torch.Tensor:
         """Grey levels (B, C, h, w) -> logits (B, K, h, w)."""

@@ -28,11 +28,13 @@ class Member(NamedTuple):
 
     Attributes:
         grey: levels (B, C, h, w) as stored -> float32 of the same shape, 0 where there is no picture.
-        logits: float32 (B, C, h, w), any size -> logits (B, K, h, w).
+        normalise: that -> what the network takes, pixel by pixel.
+        network: float32 (B, C, h, w), any size -> logits (B, K, h, w).
     """
 
     grey: Callable[[torch.Tensor], torch.Tensor]
-    logits: Callable[[torch.Tensor], torch.Tensor]
+    normalise: Callable[[torch.Tensor], torch.Tensor]
+    network: Callable[[torch.Tensor], torch.Tensor]
 
 
 class Tiling(NamedTuple):
@@ -201,7 +203,7 @@ def _tiled(
             parts = []
             for member in members:
                 tiles = [_cut(member, levels, band, span, size, tiling) for span in some]
-                parts.append(torch.cat(tiles))
+                parts.append(torch.cat(tiles) if len(tiles) > 1 else tiles[0])
             found = _averaged(members, parts, views, spread)
             if summed is None:
                 row_weights = row_weights or weights(down, tiling, found.device)
@@ -237,7 +239,7 @@ def _within(span: Span, context: int, length: int) -> tuple[int, int]:
 def _cut(
     member: Member, levels: torch.Tensor, band: Span, span: Span, size: tuple[int, int], tiling: Tiling
 ) -> torch.Tensor:
-    """One tile (1, C, h, w) of a band's levels, with what lies around the picture."""
+    """One tile (1, C, h, w) of a band's levels as the network takes it, with what lies around the picture."""
     first, last = _within(span, tiling.context, size[1])
     grey = member.grey(levels[None, :, :, first:last])
     around: list[int] = []
@@ -249,7 +251,8 @@ def _cut(
         ]
     if any(around):
         grey = F.pad(grey, around)
-    return pad_to_multiple(grey, tiling.multiple, tiling.least)
+    whole = member.normalise(pad_to_multiple(grey, tiling.multiple, tiling.least))
+    return whole.contiguous(memory_format=torch.channels_last)
 
 
 def _averaged(members: Sequence[Member], tiles: Sequence[torch.Tensor], views: Views, spread: bool) -> torch.Tensor:
@@ -259,7 +262,8 @@ def _averaged(members: Sequence[Member], tiles: Sequence[torch.Tensor], views: V
     for member, given in zip(members, tiles, strict=True):
         mine: torch.Tensor | None = None
         for view in views:  # one at a time: of a large tile, eight would fill the memory
-            probability = _undo(to_probability(member.logits(_laid(given, *view))), *view)
+            laid = _laid(given, *view).contiguous(memory_format=torch.channels_last)
+            probability = _undo(to_probability(member.network(laid)), *view)
             if spread and moments is None:  # how far all are off the first, which keeps the squares small
                 moments = probability.clone(), torch.zeros_like(probability), torch.zeros_like(probability)
             elif moments is not None:

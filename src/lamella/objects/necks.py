@@ -123,6 +123,9 @@ def _canvases(boxes: Boxes) -> Iterator[list[_Placed]]:
     y = x = 1
     tallest = 0
     for number, top, left, height, width in sides.T[order].tolist():
+        if max(height, width) > side:  # on a canvas of its own: beside others it would be mostly empty
+            yield [_Placed(number, top, left, height, width, 1, 1)]
+            continue
         if x > 1 and x + width > side:
             y, x, tallest = y + tallest + 1, 1, 0
         if placed and y + height > side:

@@ -22,8 +22,8 @@ Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Column = npt.NDArray[Any]
 
-MOST_CORNERS = 30_000_000
-"""Corners of objects that are not complete yet, which are kept in memory."""
+MOST_CORNERS = 10_000_000
+"""Corners of objects that are not complete yet, which are kept in memory: 150 bytes each at the end."""
 
 
 class _Corners(NamedTuple):

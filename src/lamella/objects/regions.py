@@ -69,10 +69,11 @@ def find(classes: Bytes, kind: str, *, smallest: int, neck: float | None, folder
 
     Args:
         classes: (H, W), class ids; memory-mapped where they are large.
-        kind: "neurites": the regions of class 0, 4-connected; else those of every other class, 8-connected.
+        kind: what regions stand for, as a data set's card has it. "neurites": the regions of class 0, 4-connected;
+            "cells" and "": those of every other class, 8-connected.
         smallest: objects of fewer pixels are none.
-        neck: pixels by which a region must be narrower in between to be cut there
-            (`lamella.metrics.instances.split_touching`); None: nothing is cut. Neurites never are.
+        neck: pixels by which a region of cells must be narrower in between to be cut there
+            (`lamella.metrics.instances.split_touching`); None: nothing is cut.
         folder: where the numbers are kept, in a file of 4 bytes a pixel that is the caller's to delete.
         border: pixels on each side that part touching objects in the class ids (`lamella.metrics.instances.rejoined`).
 
@@ -91,7 +92,7 @@ def find(classes: Bytes, kind: str, *, smallest: int, neck: float | None, folder
         ) from error
     labels: Numbers = np.memmap(path, np.uint32, "r+", shape=classes.shape)
     number, regions = _united(pieces, meeting)
-    parts = NO_PARTS if neck is None or neurites else _at_necks(labels, number, regions, smallest, neck)
+    parts = _at_necks(labels, number, regions, smallest, neck) if kind == "cells" and neck is not None else NO_PARTS
     # Objects are regions that are whole, and the parts of others, which have values of their own.
     owner = np.concatenate([np.arange(len(regions.size)), parts.region - 1])
     class_id = regions.class_id[owner]

@@ -80,7 +80,8 @@ def write_objects(
 def write_images(path: Path, records: Iterable[Record]) -> None:
     """Writes images.csv, one row a picture. Raises OSError."""
     rows = [_shown(image) for record in records for image in record.images]
-    write_csv(pd.DataFrame(rows), path, float_format="%.7g")
+    fullest = max(rows, key=len, default={})  # where the size of a pixel is known there are more columns
+    write_csv(pd.DataFrame(rows, columns=list(fullest)), path, float_format="%.7g")
 
 
 def join_objects(path: Path, records: Iterable[Record], parts: Mapping[str, Path]) -> None:

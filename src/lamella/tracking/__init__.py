@@ -1,6 +1,24 @@
-"""MLflow: the only room that knows it. Runs are written by `runs`, read back by `query`; `store` is where they lie."""
+"""MLflow: the only room that knows it. Runs are written by `runs`, read back by `query`; `store` is where they lie.
+
+`registry` has the models that runs are registered as.
+"""
 
 from lamella.tracking.query import FinishedRun, checkpoint, finished, read
-from lamella.tracking.runs import Run, kill, save_model, start
+from lamella.tracking.registry import Version, register, registered, require_name
+from lamella.tracking.runs import Run, kill, refused_request, save_model, start
 
-__all__ = ["FinishedRun", "Run", "checkpoint", "finished", "kill", "read", "save_model", "start"]
+__all__ = [
+    "FinishedRun",
+    "Run",
+    "Version",
+    "checkpoint",
+    "finished",
+    "kill",
+    "read",
+    "refused_request",
+    "register",
+    "registered",
+    "require_name",
+    "save_model",
+    "start",
+]

@@ -2,25 +2,58 @@
 
 import contextlib
 import os
+import tempfile
 import time
 import traceback
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 from sqlalchemy.exc import SQLAlchemyError
 
 from lamella.errors import StorageError
 from lamella.tracking.store import first_line, open_store, reported, require_store, undisturbed
 
-import mlflow.pyfunc  # isort: skip - `store` says first how MLflow is to behave
+import mlflow.models  # isort: skip - `store` says first how MLflow is to behave
+import mlflow.pyfunc  # isort: skip
 from mlflow import MlflowClient  # isort: skip
-from mlflow.entities import Metric, Param, RunTag  # isort: skip
+from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag  # isort: skip
 from mlflow.exceptions import MlflowException  # isort: skip
+from mlflow.models import ModelSignature  # isort: skip
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE  # isort: skip
+from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec  # isort: skip
 
 _PARAM_LIMIT, _TAG_LIMIT = 6000, 5000  # characters that MLflow takes
+
+SERVED_BY = (
+    *("torch", "torchvision", "segmentation-models-pytorch", "timm", "safetensors", "huggingface-hub", "torchmetrics"),
+    *("numpy", "scipy", "scikit-image", "scikit-learn", "pandas", "pillow", "tifffile", "imagecodecs", "filelock"),
+    *("hydra-core", "omegaconf", "sqlalchemy", "rich", "h5py", "nibabel", "mrcfile", "roifile"),
+)
+"""What a model is loaded and served with, beside MLflow: packages by the names of their distributions."""
+
+_LOADER = '''"""Lamella as this model was written with, unless this process has one already."""
+
+import sys
+from pathlib import Path
+
+if "lamella" not in sys.modules:
+    sys.path.insert(0, str(Path(__file__).with_name("lamella.zip")))
+
+from lamella.model import _load_pyfunc  # noqa: F401
+'''
+
+# Arrays of any shape, or a column with the bytes of files: what MLflow has no other type for is an object.
+_SIGNATURE = ModelSignature(
+    inputs=Schema([TensorSpec(np.dtype("O"), (-1,), "image")]),
+    outputs=Schema([TensorSpec(np.dtype("uint8"), (-1, -1))]),
+    params=ParamSchema([ParamSpec("probabilities", DataType.boolean, False)]),
+)
 
 
 class Run:
@@ -30,11 +63,45 @@ class Run:
         self._client = client
         self.run_id = run_id
         self.experiment_id = experiment_id
+        self.kept = client is not None
 
     def log_metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Writes metrics in as few calls as possible."""
         now = int(time.time() * 1000)
         self._log(metrics=[Metric(name, float(value), now, step) for name, value in values.items()])
+
+    def log_model(
+        self, folder: Path, checkpoint: Path, values: Mapping[str, float], example: npt.NDArray[Any] | None = None
+    ) -> None:
+        """Writes the run's MLflow model to `folder`, and keeps it as a LoggedModel that these metrics are of.
+
+        Args:
+            folder: is made; see `save_model`.
+            checkpoint: the network's.
+            values: its scores, logged as the run's, too.
+            example: an image (H, W, C).
+        """
+        if not self._client:
+            return
+        made = self._client.create_logged_model(
+            self.experiment_id, name="model", source_run_id=self.run_id, model_type="segmentation"
+        )
+        state = "FAILED"
+        try:
+            known = mlflow.models.Model(
+                artifact_path=made.artifact_location,
+                run_id=self.run_id,
+                model_uuid=made.model_id,
+                model_id=made.model_id,
+            )
+            save_model(folder, checkpoint, example, known)
+            self._client.log_model_artifacts(made.model_id, str(folder))
+            self._client.log_outputs(self.run_id, [LoggedModelOutput(made.model_id, 0)])
+            now = int(time.time() * 1000)
+            self._log(metrics=[Metric(name, float(value), now, 0, made.model_id) for name, value in values.items()])
+            state = "READY"
+        finally:
+            self._client.finalize_logged_model(made.model_id, state)
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Writes parameters, cut to what MLflow keeps of one."""
@@ -147,22 +214,71 @@ def kill(uri: str, sweep: str) -> None:
             client.set_terminated(run.info.run_id, "KILLED")
 
 
-def save_model(folder: Path, checkpoint: Path) -> None:
-    """Writes an MLflow model that segments images with a checkpoint; see `lamella.model.Model`.
+def save_model(
+    folder: Path,
+    checkpoint: Path,
+    example: npt.NDArray[Any] | None = None,
+    model: mlflow.models.Model | None = None,
+) -> None:
+    """Writes an MLflow model that segments images with a checkpoint; see `lamella.export.served.Served`.
 
-    It holds no pickled code: MLflow loads it through `lamella.model`, so lamella must be installed there.
+    It holds no pickled code, but Lamella itself as source: neither a checkout nor an installed Lamella is needed to
+    load it, only what `requirements.txt` in it names.
+
+    Args:
+        folder: is made.
+        checkpoint: of the run.
+        example: an image (H, W, C), kept as the input example.
+        model: what MLflow knows of it already: its id and its run's.
     """
-    needed = ("torch", "torchvision", "numpy", "pillow", "hydra-core")
     # Without "+cpu": no index has it.
-    versions = [f"{name}=={metadata.version(name).partition('+')[0]}" for name in needed]
-    mlflow.pyfunc.save_model(
-        path=str(folder),
-        loader_module="lamella.model",
-        data_path=str(checkpoint),
-        pip_requirements=versions,
-        # What a user may set at loading: MLflow passes on what has a default here.
-        model_config={"device": "cpu", "precision": None, "trust": []},
-    )
+    versions = [f"{name}=={metadata.version(name).partition('+')[0]}" for name in SERVED_BY]
+    with tempfile.TemporaryDirectory(prefix="lamella-") as made:
+        mlflow.pyfunc.save_model(
+            path=str(folder),
+            loader_module="lamella_model",
+            data_path=str(checkpoint),
+            code_paths=_code(Path(made)),
+            pip_requirements=versions,
+            # What a user may set at loading: MLflow passes on what has a default here.
+            model_config={"device": "cpu", "precision": None, "trust": []},
+            mlflow_model=model,
+            signature=_SIGNATURE,
+            input_example=example,
+        )
+
+
+def _code(folder: Path) -> list[str]:
+    """This package as one file, and the module by which MLflow finds it there."""
+    package = Path(__file__).parents[1]
+    with zipfile.ZipFile(folder / "lamella.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(package.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                name = path.relative_to(package.parent).as_posix()
+                archive.writestr(zipfile.ZipInfo(name), path.read_bytes(), zipfile.ZIP_DEFLATED)
+    (folder / "lamella_model.py").write_text(_LOADER)
+    return [str(folder / name) for name in ("lamella.zip", "lamella_model.py")]
+
+
+def refused_request(message: str) -> MlflowException:
+    """An error that MLflow's server answers with the status 400 and this message alone."""
+    return _RefusedRequest(message)
+
+
+class _RefusedRequest(MlflowException):  # type: ignore[misc]
+    """Keeps its message where MLflow would write all that was sent in front of it: an image, in numbers."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, error_code=INVALID_PARAMETER_VALUE)
+        self._said = message
+
+    @property
+    def message(self) -> str:
+        return self._said
+
+    @message.setter
+    def message(self, _: str) -> None:
+        pass
 
 
 def _process_number() -> int:

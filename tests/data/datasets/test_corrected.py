@@ -1,5 +1,6 @@
 """Corrected predictions train beside a data set's own images: which files were edited, and what they say."""
 
+import inspect
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 import tifffile
 from PIL import Image
 
+from lamella.data.audit.audit import audit
 from lamella.data.cache.arrays import Store
 from lamella.data.datasets.corrected import joined
+from lamella.data.datasets.folder import folder
 from lamella.data.manifest import changes, manifest
 from lamella.data.types import Dataset, DatasetCard, ImageRef, Labelling, Sample, Split
 from lamella.errors import DataError
@@ -381,3 +384,42 @@ def test_labels_that_lie_beside_what_they_outline_move_no_corrected_picture(case
     own, new = case.joined()[1].train
     assert not np.array_equal(moved.image(own), case.store.image(own))
     np.testing.assert_array_equal(moved.image(new), case.store.image(new))
+
+
+# --- predictions alone, as the masks of a folder -----------------------------------------------------------
+
+
+def read_folder(tmp_path: Path, masks: Path, **keys: str) -> Dataset:
+    usual: dict[str, Any] = dict.fromkeys(inspect.signature(folder).parameters)
+    usual |= dict.fromkeys(("image_prefix", "image_suffix", "mask_prefix", "mask_suffix"), "")
+    usual |= {"instances": False, "mask_layers": False, "border": "background", "name": "folder"}
+    images = str(tmp_path / "new")
+    return folder(**usual | {"images": images, "masks": str(masks), "cache": str(tmp_path / "cache")} | keys)
+
+
+def test_predictions_pair_as_masks_and_the_untouched_ones_are_a_warning(case: Case, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as refused:
+        read_folder(tmp_path, case.folder)
+    assert "`dataset.mask_suffix=_labels`" in refused.value.remedy
+    edit.of_napari(case.folder / "b_labels.tif", FIXED)
+    dataset = read_folder(tmp_path, case.folder, mask_suffix="_labels")
+    a, b, c = dataset.samples
+    split, store = Split((a,), (b,), (c,)), Store(tmp_path / "cache", dataset.card, 1.0)
+    rows = manifest(dataset, split, store)
+    assert [(row["id"], row["origin"], row["corrected"]) for row in rows] == [
+        ("a", "predicted", False),
+        ("b", "corrected", True),
+        ("c", "predicted", False),
+    ]
+    assert all("added_by" not in row for row in rows)
+    (finding,) = [found for found in audit(dataset, split, store).findings if found.kind == "predicted"]
+    assert finding.severity == "warning"
+    assert finding.message.startswith("2 mask(s) are predictions that nobody touched since: ")
+
+
+def test_untouched_predictions_in_no_part_are_no_warning(case: Case, tmp_path: Path) -> None:
+    edit.of_napari(case.folder / "b_labels.tif", FIXED)
+    dataset = read_folder(tmp_path, case.folder, mask_suffix="_labels")
+    store = Store(tmp_path / "cache", dataset.card, 1.0)
+    report = audit(dataset, Split((dataset.samples[1],), (), ()), store, parts=("train",))
+    assert "predicted" not in {found.kind for found in report.findings}

@@ -16,6 +16,7 @@ from lamella.data.datasets.pairing.names import NONE, Affixes, Match, begun, mat
 from lamella.data.datasets.pairing.pairs import CSV, Files, counted, some
 from lamella.data.datasets.pairing.proposals import IMAGE_WORDS, MASK_WORDS, Proposal, proposal, spelt
 from lamella.data.io.read import header, located, read
+from lamella.data.predictions import NAME as PREDICTIONS
 from lamella.data.types import ImageRef
 from lamella.errors import DataError
 
@@ -26,7 +27,8 @@ _SIBLINGS = 8  # so many folders beside are looked into
 def refused(image_place: Path, mask_place: Path, affixes: Affixes, files: Files, found: Match) -> DataError:
     """The error over files that do not pair, with the keys under which most would."""
     one = files.masks is None
-    hint = _proposed(image_place, mask_place, affixes, files, len(found.pairs))
+    predicted = _of_predictions(mask_place, files, len(found.pairs))
+    hint = predicted or _proposed(image_place, mask_place, affixes, files, len(found.pairs))
     if one and affixes.of_images == affixes.of_masks:
         others = f" ({counted(files.passed_over)} passed over)" if files.passed_over else ""
         return DataError(
@@ -57,7 +59,7 @@ def refused(image_place: Path, mask_place: Path, affixes: Affixes, files: Files,
             f"{first.path} and {second.path.name} have the same stem, so their pair is ambiguous{more}",
             hint or f"Say which type is meant, such as {spelt('image_suffix', first.type)}; or rename one.",
         )
-    if not one and (several := _several(found)):
+    if not one and not predicted and (several := _several(found)):
         hint = (
             f"Has {several[0].path.name} several masks, such as {several[1].path.name}? Then name each in a row of a "
             "CSV with the columns image, mask and class: `dataset.pairs=FILE`."
@@ -92,6 +94,17 @@ def _several(found: Match) -> tuple[File, File] | None:
     two = [(by_key[key], mask) for mask in found.masks if (key := begun(mask.key, by_key))]
     images = {image for image, _ in two}
     return two[0] if 2 * len(images) > len(by_key) and len(two) >= 2 * len(images) else None
+
+
+def _of_predictions(mask_place: Path, files: Files, paired: int) -> str:
+    """The key for a folder in which `predict` left several files of each picture; "" where it is none."""
+    if files.masks is None or not (mask_place / PREDICTIONS).is_file():
+        return ""
+    found = Proposal(NONE, match(files.images, files.masks, Affixes(mask_suffix="_labels")))
+    if found.paired <= paired:
+        return ""
+    pairs = f"It pairs {found.paired} of {found.total}"
+    return f"Did you mean `{spelt('mask_suffix', '_labels')}`? {pairs}: these hold the predicted classes."
 
 
 def _proposed(image_place: Path, mask_place: Path, affixes: Affixes, files: Files, paired: int) -> str:

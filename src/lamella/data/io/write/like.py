@@ -42,7 +42,7 @@ def like(ref: ImageRef) -> Like:
     letter = "" if count == 1 else letter.replace("?", "Z")  # in ImageJ pages without a name are slices
     if decode.suffix(ref.path) in decode.TIFF:
         told = decode.metadata(first)
-        if ome := _ome(told["description"]):
+        if (ome := _ome(told["description"])) is not None:
             return Like(True, count, letter, _turned(ome, told), None, spacing)
         notes = {name: told["imagej"][name] for name in _IMAGEJ if name in told["imagej"]}
         notes = {name: _ascii(value) if isinstance(value, str) else value for name, value in notes.items()}
