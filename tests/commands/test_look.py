@@ -246,6 +246,7 @@ def test_where_the_data_is_not_an_example_is_a_sentence(uri, run_id, root, tmp_p
     for key in ("cache", "train", "test", "height", "width", "seed"):
         del config["dataset"][key]
     config["dataset"] |= {"_target_": "lamella.data.blood", "name": "blood", "root": str(tmp_path / "blood")}
+    del config["tracking"]["register"]  # as of an older version
     saved["lamella"]["config"] = yaml.safe_dump(config)
     torch.save(saved, tmp_path / "best.ckpt")
     with looking(root, f"checkpoint={tmp_path}/best.ckpt", f"paths.data={tmp_path}") as (_, address):
