@@ -1,6 +1,6 @@
 """What predicting pictures of any size costs: time, memory, and what is lost beside the network itself.
 
-    python tools/benchmark_predict.py                            5,000 to 30,000 pixels a side: half an hour on two cores
+    python tools/benchmark_predict.py                            5,000 to 30,000 pixels a side: half an hour
     python tools/benchmark_predict.py --sides 5000 --repeats 3   less
 
 A small network (U-Net of 2015, `--width 4` channels at full size), weights drawn. A line a finding:

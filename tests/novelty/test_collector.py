@@ -121,7 +121,13 @@ def test_older_and_damaged_checkpoints_say_nothing(reference):
     assert older.reasons == (
         "cannot be said: the network was trained by an older version, which kept nothing to hold images against",
     )
-    for damage in ({"format": 2}, {"criteria": {"levels": {}}}, {"inner": {"layer": ["9", 0]}}, {"trained": "x"}):
+    for damage in (
+        {"format": 2},
+        {"criteria": {"levels": {}}},
+        {"inner": {"layer": ["9", 0]}},
+        {"trained": "x"},
+        {"threshold": float("nan")},
+    ):
         found = judge(reference.plain() | damage, discs.picture(1000))
         assert found.unlike is None
         assert found.reasons[0].startswith("cannot be said: what the checkpoint keeps of its training images is not")

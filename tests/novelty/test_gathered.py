@@ -40,6 +40,13 @@ def test_of_a_huge_image_no_more_is_kept_than_of_a_large_one():
     assert found.spread.size < 40_000
 
 
+def test_of_an_image_that_is_much_shrunk_fewer_windows_are_kept():
+    rows, gathering = np.zeros((1, 500, 6000), np.uint8), Gathering(0.05)
+    for top in range(0, 6000, 500):
+        gathering.add(rows, top, 6000)
+    assert gathering.gathered().windows.shape == (1, 1, SIDE, SIDE)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (300, 2), (127, 129)])
 def test_small_images_are_their_own_window(size):
     whole = image(1, *size)

@@ -79,6 +79,8 @@ class Collector:
             segmenter = self._first.segmenter
             found = look(segmenter, kept, reference.inner and reference.inner.layer).numbers(reference.inner)
             distances = reference.distances(found)
+            if not np.isfinite([*distances.values(), reference.threshold or 1]).all():
+                raise ValueError("a distance is not finite")
         except (KeyError, TypeError, ValueError, LookupError) as error:
             return unknown(f"what the checkpoint keeps of its training images is not whole ({error})")
         limit = reference.threshold

@@ -12,6 +12,7 @@ from lamella.data.io.read import Pixels
 
 SIDE = 128  # of a window, pixels as the network sees them
 ACROSS = 4  # windows along a side of the image at most
+_LONGEST = 4096  # pixels as stored that windows cover along a side, at most, but for one: of much shrunk images
 SPREAD = 192  # evenly spread pixels along a side at most
 
 Places = npt.NDArray[np.intp]
@@ -34,7 +35,7 @@ class Gathered(NamedTuple):
 class Gathering:
     """Takes the rows of one image as they pass, and keeps what a description of it needs.
 
-    What is kept depends on the image alone, not on how its rows are cut. It takes a few megabytes at most.
+    What is kept depends on the image alone, not on how its rows are cut. It takes tens of megabytes at most.
 
     Args:
         scale: images are shrunk by this before the network sees them.
@@ -115,5 +116,5 @@ def _even(length: int, most: int) -> Places:
 
 def _starts(length: int, side: int) -> list[int]:
     """Where windows start along a side: as many as fit side by side, evenly spread."""
-    count = min(max(1, length // side), ACROSS)
+    count = max(1, min(length // side, ACROSS, _LONGEST // side))
     return [((2 * number + 1) * length // count - side) // 2 for number in range(count)]

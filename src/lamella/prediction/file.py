@@ -242,7 +242,7 @@ def _objects(made: Predicted, predictor: Predictor) -> tuple[Callable[[], Iterat
     def sheets() -> Iterator[Sheet]:
         array = np.memmap(numbers.path, np.uint32, "r", shape=numbers.shape)
         for page, (class_ids, columns) in enumerate(kept):
-            yield Sheet(Found(array[page], class_ids), page if told.pages else None, columns)
+            yield Sheet(Found(array[page], class_ids), page if told.pages else None, columns, told.pages or "Z")
             release(array)
 
     return sheets, greatest, values
