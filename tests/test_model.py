@@ -9,43 +9,22 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-import yaml
+from mlflow import MlflowClient
 from scipy import ndimage
 
 import lamella
-from lamella import models, tracking
+from lamella import tracking
 from lamella.data.types import ImageRef
 from lamella.errors import ConfigError, DataError, StorageError
 from lamella.hardware import has_bfloat16
-from lamella.inference import checkpoint
 from lamella.inference.arrays import pictures
 from lamella.inference.pictures import predict_rows
-from lamella.inference.segmenter import Normalise
-from lamella.inference.settings import OperatingPoint
 from lamella.model import Model
+from support.checkpoints import kept
 from support.stores import empty_store
 
-SMALL = {"in_channels": 1, "num_classes": 2, "width": 8, "dropout": 0.0, "batch_norm": True, "encoder_weights": None}
-CONFIG = {
-    "dataset": {"in_channels": 1, "num_classes": 2, "scale": 1.0, "percentiles": None},
-    "model": {"_target_": "lamella.models.unet_ronneberger", "name": "small", **SMALL},
-    "inference": {"_target_": "lamella.inference.Inference", "tile": 64, "overlap": 16, "tta": False, "threshold": 0.5},
-    "data": {"context": 0},
-}
 IMAGE = np.random.default_rng(0).integers(0, 255, (48, 40), np.uint8)
 CPU = torch.device("cpu")
-
-
-def kept(path, precision, *, seed=0, dtype="uint8"):
-    """A checkpoint of a run whose test computed in a precision; None: of a run that was stopped before."""
-    torch.manual_seed(seed)
-    state = {f"network.{name}": value for name, value in models.unet_ronneberger(**SMALL).state_dict().items()}
-    state |= {f"normalise.{name}": value for name, value in Normalise([90.0], [40.0]).state_dict().items()}
-    content = checkpoint.contents(yaml.safe_dump(CONFIG), ("ground", "cell"), dtype)
-    torch.save({"state_dict": state, "lamella": content}, path)
-    if precision:
-        checkpoint.keep(path, OperatingPoint(0.5, 1.0, None), precision)
-    return path
 
 
 def test_it_computes_as_its_runs_test_did_where_the_device_can(tmp_path):
@@ -211,10 +190,15 @@ def test_a_model_is_found_by_file_folder_and_run(model, tmp_path):
     for source in (path, str(path), folder, folder / "checkpoints", folder / "model"):
         assert np.array_equal(lamella.load(source).predict(IMAGE), model.predict(IMAGE))
     assert np.array_equal(lamella.load(run.run_id, uri=store).predict(IMAGE), model.predict(IMAGE))
+    client = MlflowClient(store)
+    client.create_registered_model("cells")
+    client.create_model_version("cells", (folder / "model").as_uri(), run.run_id)
+    client.set_registered_model_alias("cells", "champion", "1")
+    assert np.array_equal(lamella.load("models:/cells@champion", uri=store).predict(IMAGE), model.predict(IMAGE))
     for wrong, said in (
         ("nowhere", "no file or folder"),
         (tmp_path, "holds no checkpoint"),
-        ("0" * 32, "no checkpoints/"),
+        ("0" * 32, "there is no run"),
     ):
         with pytest.raises(StorageError, match=said):
             lamella.load(wrong, uri=store)

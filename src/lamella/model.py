@@ -144,12 +144,14 @@ class Model:
 def _checkpoint(source: Source, uri: str | None) -> Path:
     """The checkpoint's file of a run, a file, a folder or a registered model. Raises StorageError."""
     name, path = str(source), Path(source).expanduser()
-    if name.startswith("models:/"):
-        raise ConfigError("model=NAME cannot be read yet")
-    if re.fullmatch("[0-9a-f]{32}", name) and not path.exists():
+    registered = name.startswith("models:/")
+    if registered or (re.fullmatch("[0-9a-f]{32}", name) and not path.exists()):
         from lamella import tracking  # MLflow takes seconds, which a file need not wait for
 
-        return tracking.checkpoint(uri or f"sqlite:///{store_file()}", name)
+        store = uri or f"sqlite:///{store_file()}"
+        run = tracking.registered(store, name.removeprefix("models:/")).run_id if registered else name
+        tracking.read(store, run)  # refuses one that did not finish: its network was never chosen
+        return tracking.checkpoint(store, run)
     if path.is_dir():
         places = (path / "best.ckpt", path / "checkpoints" / "best.ckpt", *sorted(path.glob("data/*.ckpt")))
         for place in places:

@@ -2,9 +2,7 @@
 
 import contextlib
 import http.client
-import os
 import re
-import signal
 import socket
 import tempfile
 import time
@@ -24,32 +22,13 @@ from lamella.data.types import ImageRef
 from lamella.inference import checkpoint
 from lamella.inference.pictures import predict_rows
 from support import processes
+from support.looking import SCRIPT, looking, stopped
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "look.py"
 PATIENCE_S = 120
 
 
 def folders():
     return {*Path(tempfile.gettempdir()).glob("lamella-look-*")}
-
-
-@contextlib.contextmanager
-def looking(root, *arguments):
-    """A running `look` and its address; in the end it is asked to end."""
-    paths = [f"paths.cache={root}/cache", f"paths.output={root}/outputs"]
-    started = processes.start(SCRIPT, *arguments, "accelerator=cpu", *paths, cwd=root)
-    line = started.stdout.readline()
-    try:
-        yield started, re.search(r"http://127\.0\.0\.1:\d+", line)[0]
-    finally:
-        if started.poll() is None:
-            stopped(started)
-
-
-def stopped(started):
-    """How it ends after Ctrl-C."""
-    os.kill(started.pid, signal.SIGINT)
-    return processes.end(started)
 
 
 @pytest.fixture(scope="module")
@@ -267,6 +246,7 @@ def test_where_the_data_is_not_an_example_is_a_sentence(uri, run_id, root, tmp_p
     for key in ("cache", "train", "test", "height", "width", "seed"):
         del config["dataset"][key]
     config["dataset"] |= {"_target_": "lamella.data.blood", "name": "blood", "root": str(tmp_path / "blood")}
+    del config["tracking"]["register"]  # as of an older version
     saved["lamella"]["config"] = yaml.safe_dump(config)
     torch.save(saved, tmp_path / "best.ckpt")
     with looking(root, f"checkpoint={tmp_path}/best.ckpt", f"paths.data={tmp_path}") as (_, address):

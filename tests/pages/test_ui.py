@@ -12,6 +12,7 @@ import pytest
 from lamella.data.audit.page import write_page
 from lamella.reporting.page import page
 from support.audit_pages import audited
+from support.contrast import CONTRAST
 from support.report_pages import changed, gallery, picture, section
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
@@ -25,30 +26,6 @@ pytestmark = pytest.mark.ui
 WIDTHS = (360, 1280)
 PAGES = ("audit", "report")
 LABELS = ("unet_with_an_unbroken_name_of_sixty_letters_and_no_space_at_all", "otsu model.window=51,model.offset=0.02")
-
-# The least contrast of any text with what lies under it, and the text.
-CONTRAST = """() => {
-  const parse = colour => colour.match(/[\\d.]+/g).map(Number);
-  const part = value => (value /= 255) <= .03928 ? value / 12.92 : ((value + .055) / 1.055) ** 2.4;
-  const light = ([r, g, b]) => .2126 * part(r) + .7152 * part(g) + .0722 * part(b);
-  const ground = element => {
-    for (; element; element = element.parentElement) {
-      const found = parse(getComputedStyle(element).backgroundColor);
-      if (found.length < 4 || found[3] === 1) return found;
-    }
-    return [255, 255, 255];
-  };
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  let least = [21, ""];
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    const element = node.parentElement;
-    if (!node.data.trim() || element.closest("svg")) continue;
-    const pair = [parse(getComputedStyle(element).color), ground(element)].map(light);
-    const ratio = (Math.max(...pair) + .05) / (Math.min(...pair) + .05);
-    if (ratio < least[0]) least = [ratio, node.data];
-  }
-  return least;
-}"""
 
 
 @pytest.fixture(scope="module")

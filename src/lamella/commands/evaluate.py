@@ -123,6 +123,7 @@ def configuration(wanted: Evaluate | TrainedKeys, trained: checkpoint.Trained) -
         if getattr(wanted, name) is not None:
             own["trainer"][name] = getattr(wanted, name)
     own.get("score", {}).setdefault("failure", 0.5)  # older runs do not say; it changes no score
+    own["tracking"].setdefault("register", None)  # nor this
     own["plugins"] = [*wanted.plugins, *wanted.trust]  # never what the file says
     own["trainer"]["callbacks"] = {}  # nothing is trained
     return own

@@ -57,7 +57,7 @@ def render(template: str, **values: object) -> str:
     return _environment().get_template(template).render(values)
 
 
-def file(name: str) -> str:
+def text_of(name: str) -> str:
     """What a page that is served loads beside its HTML, as it stands: a stylesheet or a script of this folder."""
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 

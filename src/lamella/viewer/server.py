@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import numpy as np
-import pandas as pd
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -25,8 +24,9 @@ from lamella.data.audit.pictures import class_colours
 from lamella.data.io.read import SUFFIXES
 from lamella.data.io.write.tiff import write_tiff
 from lamella.errors import DataError, LamellaError
-from lamella.pages.render import file, render
-from lamella.plaintext import printable, write_csv
+from lamella.pages.render import render, text_of
+from lamella.plaintext import printable
+from lamella.prediction.tables import write_objects
 from lamella.viewer.desk import MOST_PIXELS, Desk, Page, Picture
 from lamella.viewer.guard import Guard
 from lamella.viewer.shown import png
@@ -68,7 +68,7 @@ def application(desk: Desk, title: str, facts: Mapping[str, str], *, upload_mb: 
 
     async def static(request: Request) -> Response:
         name = request.url.path.removeprefix("/")
-        return Response(file(name), media_type=_STATIC[name])
+        return Response(text_of(name), media_type=_STATIC[name])
 
     async def tell(_: Request) -> Response:
         return JSONResponse(about)
@@ -344,9 +344,9 @@ def _file(desk: Desk, picture: Picture, number: int, kind: str, threshold: float
     elif kind == "uncertainty.tif" and page.spread is not None:
         write_tiff(path, page.spread, told, most=0.5, name=name)
     elif kind == "objects.csv":
-        table = pd.DataFrame(found.columns)
-        table.insert(1, "class", [first.class_names[id_] for id_ in found.found.class_ids])
-        write_csv(table, path, float_format="%.7g")
+        names = [first.class_names[id_] for id_ in found.found.class_ids]
+        with path.open("w", encoding="utf-8", newline="") as file:
+            write_objects(file, number if len(picture.pages) > 1 else None, found.columns, names, head=True)
     else:
         raise HTTPException(404)
     return path
