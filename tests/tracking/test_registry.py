@@ -47,7 +47,7 @@ def test_the_model_is_logged_with_signature_example_and_scores(store):
     loaded = mlflow.pyfunc.load_model(model.artifact_location)
     assert loaded.metadata.get_input_schema().input_names() == ["image"]
     assert loaded.metadata.run_id == run_id
-    assert np.array_equal(loaded.input_example, IMAGE)
+    assert np.array_equal(loaded.input_example["image"], IMAGE)
     assert loaded.predict(loaded.input_example).shape == (40, 50)
 
 
