@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,12 @@ def run(cfg: DictConfig) -> None:
     output = Path(keys.output).expanduser()
     wanted = Wanted(keys.probability, keys.uncertainty, keys.geojson, keys.rois, keys.challenge)
     found = find(keys.input, output)
-    trained = chosen(keys, out)
+    trained = [_cut(each, keys.tile, keys.overlap) for each in chosen(keys, out)]
     predictor = predictor_of(keys, trained, out, tta=keys.tta)
     settings.check(predictor, wanted)
     spacing_nm = None if keys.spacing_nm is None else (float(keys.spacing_nm[0]), float(keys.spacing_nm[1]))
     store = Store(output, Facts(Path(keys.paths.cache) / "arrays"))
-    with store.opened():
+    with store.opened(), hardware.freed_memory_kept(predictor.hardware.device):
         plan = folder.plan(store, found.inputs, keys.axes, predictor.identity(), wanted, overwrite=keys.overwrite)
         _print_plan(out, found, plan)
         failed = dict(found.unread)
@@ -93,6 +94,16 @@ def predictor_of(keys: TrainedKeys, trained: Sequence[Trained], out: Console, *,
     for each in trained:
         each.segmenter.on(machine.device)
     return Predictor(trained, machine, tta)
+
+
+def _cut(trained: Trained, tile: int | None, overlap: int | None) -> Trained:
+    """A network that cuts pictures as its user says; a method without training takes them whole."""
+    segmenter = trained.segmenter
+    if not segmenter.gives_probabilities:
+        return trained
+    own = segmenter.inference
+    own = replace(own, tile=tile or own.tile, overlap=own.overlap if overlap is None else overlap)
+    return trained._replace(segmenter=replace(segmenter, inference=own))
 
 
 def _networks(keys: Predict) -> tuple[str, ...]:

@@ -381,6 +381,10 @@ class Predict(TrainedKeys):
     rois: Annotated[bool, Key("write NAME_rois.zip, too: outlines for Fiji")]
     challenge: Annotated[bool, Key("write NAME_challenge.tif, too: what the ISBI-2012 challenge takes")]
     tta: Annotated[bool | None, Key("average over the eight flips and quarter turns; null: as the run's test")]
+    tile: Annotated[
+        int | None, Key("largest side predicted in one piece, see inference.tile; null: the run's", least=32)
+    ]
+    overlap: Annotated[int | None, Key("pixels that tiles share, see inference.overlap; null: the run's", least=0)]
     overwrite: Annotated[
         bool, Key("predict again what is there, but for files that were edited; false: what is finished is kept")
     ]
