@@ -24,7 +24,14 @@ COMMANDS = [line.strip() for line in re.findall(r"^    (\S.*)$", README, re.MULT
 TRAIN = [c.split("#")[0].strip() for c in COMMANDS if "train.py" in c and not c.startswith("$")]
 OTHERS = [c.split("#")[0].strip() for c in COMMANDS if "scripts/" in c]
 # What each command says of a finished run.
-SAID = {"compare": "report.html", "evaluate": "to the last bit", "score": "255 cell", "review": "review.html"}
+SAID = {
+    "compare": "report.html",
+    "evaluate": "to the last bit",
+    "score": "255 cell",
+    "review": "review.html",
+    "predict": "index.html",
+    "export": "model.onnx",
+}
 JUDGING = [c for c in OTHERS if re.search(r"scripts/(\w+)", c)[1] in SAID]
 # In a new interpreter, with all its imports; so run train.py and prepare_data.py in the tests of those commands.
 FRESH = [next(c for c in OTHERS if script in c) for script in ("compare.py", "evaluate.py", "tiff_to_png.py")]
@@ -141,6 +148,7 @@ def test_commands_for_finished_runs(command: str, place: Path, trained: str) -> 
     if script == "compare":
         places = [f"output={place}/reports"]
     typed = command.replace("run=ID", f"run={folder.parent.name}").replace("=DIR", f"={place}/data/blood/test/mask")
+    typed = typed.replace("output=found", f"output={place}/found").replace("output=model", f"output={place}/model")
     done = run(typed, place, f"tracking.uri={trained}", *places, fresh=command in FRESH)
     assert done.returncode == 0, done.stderr
     assert SAID[script] in done.stdout

@@ -53,7 +53,7 @@ def page(
     return render(
         "predictions.html.j2",
         title=title,
-        made=f"Lamella {__version__}, {'run' if len(networks) == 1 else 'runs'} {', '.join(networks)}",
+        made=f"Lamella {__version__}, predicted by {', '.join(networks)}",
         counts={
             "image": len(images),
             "object": sum(image["objects"] for _, image in images),
