@@ -95,7 +95,7 @@ def imported(command: list[str], *arguments: str, cwd: Path) -> tuple[str, set[s
 def test_the_wheel_has_every_module_choice_and_page(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    sources = {path for path in (ROOT / "src").rglob("*") if path.suffix in (".py", ".j2", ".css", ".typed")}
+    sources = {path for path in (ROOT / "src").rglob("*") if path.suffix in (".py", ".j2", ".css", ".js", ".typed")}
     sources |= set((ROOT / "src/lamella").glob("py.typed"))
     expected = {path.relative_to(ROOT / "src").as_posix() for path in sources}
     expected |= {f"lamella/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "conf").rglob("*.yaml")}

@@ -34,7 +34,7 @@ SAID = {
 }
 JUDGING = [c for c in OTHERS if re.search(r"scripts/(\w+)", c)[1] in SAID]
 # In a new interpreter, with all its imports; so run train.py and prepare_data.py in the tests of those commands.
-FRESH = [next(c for c in OTHERS if script in c) for script in ("compare.py", "evaluate.py", "tiff_to_png.py")]
+FRESH = [next(c for c in OTHERS if script in c) for script in ("evaluate.py", "tiff_to_png.py")]
 MAKE = sorted({m for c in COMMANDS for m in re.findall(r"^make ([a-z-]+)", c)})
 # A protocol has its own methods and seeds: some of them stand for all.
 FEWER = ["model=otsu,unet", "seed=1"]
@@ -94,7 +94,7 @@ def test_the_readme_has_the_commands_this_file_runs() -> None:
 
 @pytest.mark.parametrize(
     "command",  # whole comparisons take a minute each
-    [pytest.param(c, marks=pytest.mark.slow) if "experiment=" in c else c for c in TRAIN],
+    [pytest.param(c, marks=pytest.mark.slow) if "experiment=" in c or " -m " in c else c for c in TRAIN],
 )
 def test_train_commands(command: str, place: Path) -> None:
     shows = "--help" in command or "--cfg" in command

@@ -222,6 +222,7 @@ def test_a_key_is_set_in_some_jobs_alone(tmp_path):
     assert params == [("otsu", "grey", "0.5"), ("otsu", "0", "0.5"), ("kmeans", "auto", "0.4")]
 
 
+@pytest.mark.slow  # minutes, of processes that each import all
 def test_jobs_in_processes_of_their_own_are_told_of_and_compared_alike(tmp_path):
     """Two jobs that are done and one that fails, by joblib: one message, and the two are compared."""
     place = Place(tmp_path / "place")

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from lamella.cli.messages import mistake
-from lamella.inference.tiling import predict
-from support.tiny import inference
+from lamella.inference.tiling import Member, Tiling, predict
 
 CUDA = (
     "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 79.10 GiB of which 12.00 MiB is "
@@ -29,7 +28,13 @@ def while_predicting(error):
         raise error
 
     with pytest.raises(type(error)) as caught:
-        predict(network, torch.zeros(1, 1, 8, 8), (8, 8), inference(), context=0, tta=False)
+        predict(
+            [Member(lambda levels: levels, lambda grey: grey, network)],
+            torch.zeros(1, 1, 8, 8),
+            (8, 8),
+            Tiling(32, 8, 2),
+            tta=False,
+        )
     return caught.value
 
 

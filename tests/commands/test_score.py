@@ -75,7 +75,7 @@ def test_the_scores_of_its_own_masks_are_a_methods_own_to_the_last_bit(otsu, aga
 
 def test_they_stand_beside_runs_of_any_device_and_threshold(uri, runs, otsu, again, composed, capsys):
     assert {*json.loads(otsu.tags["lamella.protocol"])} - {*json.loads(again.tags["lamella.protocol"])} == {
-        *("device", "precision", "threshold")
+        *("device", "precision", "threshold", "tiles")
     }
     (cohort,), notes = cohorts([*runs, again])
     assert not notes

@@ -247,7 +247,7 @@ def test_flat_keeps_every_value_of_the_real_configuration() -> None:
 def test_build_calls_the_target_with_its_own_keys_only() -> None:
     cfg = checked("dataset=em", "augment=em", "augment.noise=3")
     assert build(cfg.augment) == Augmentation(**cfg.augment.arguments)
-    assert build(cfg.inference) == Inference(tile=1024, overlap=64, tta=True, threshold=0.5)
+    assert build(cfg.inference) == Inference(tile=1024, overlap=None, tta=True, threshold=0.5)
     loss = build(cfg.loss)
     assert callable(loss)
 

@@ -40,7 +40,7 @@ def trained(network, *, classes=2, dtype="uint8", channels=3, scale=1.0, percent
     how = inference(**{"tile": 64, "overlap": None} | settings)
     names = tuple(map(str, range(classes)))
     segmenter = Segmenter.of(network, normalise, how, context)
-    return Trained(segmenter, names, dtype, channels, scale, percentiles, None, "32-true", {}, (), "", None)
+    return Trained(segmenter, names, dtype, channels, scale, percentiles, None, "32-true", {}, (), "", 0, None)
 
 
 def written(folder, dtype="uint8", sides=SIDES):

@@ -20,7 +20,7 @@ def reference(tmp_path_factory):
 
 def trained(novelty, **changed):
     kept = {"scale": 1.0, "percentiles": None, "channels": 1, "dtype": "uint8", "class_names": ("a", "b")}
-    rest = {"operating_point": None, "precision": "32-true", "config": {}, "changed": (), "objects": ""}
+    rest = {"operating_point": None, "precision": "32-true", "config": {}, "changed": (), "objects": "", "border": 0}
     return Trained(segmenter=discs.segmenter(), novelty=novelty, **kept | rest | changed)
 
 

@@ -57,7 +57,7 @@ def trained(name: str = "tiny", *, dtype: str = "uint8", channels: int = 3, clas
     names = ("ground", "cell", "dirt", "vessel")[:classes]
     segmenter = Segmenter.of(network, normalise, inference, context)
     config = {"model": {"name": name}}
-    return Trained(segmenter, names, dtype, channels, scale, percentiles, None, "32-true", config, (), "", None)
+    return Trained(segmenter, names, dtype, channels, scale, percentiles, None, "32-true", config, (), "", 0, None)
 
 
 def kept(path: Path, *, channels: int = 1, dtype: str = "uint8") -> Path:

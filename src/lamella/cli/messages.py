@@ -64,6 +64,8 @@ def _full_memory(error: Exception) -> Message | None:
         )
     if "lamella.commands.evaluate" in at_work:
         return problem, "A run keeps its `inference.tile`: train with a lower one, or set `accelerator=cpu`."
+    if "lamella.commands.predict" in at_work:
+        return problem, "Set `tile` lower, such as tile=512, or `accelerator=cpu`."
     return problem, "Set `inference.tile` lower: an image that is larger is predicted in tiles of that side."
 
 
