@@ -15,7 +15,7 @@ from rich.table import Table
 
 from lamella import hardware
 from lamella.commands.again import again
-from lamella.commands.trained import chosen
+from lamella.commands.trained import chosen, named
 from lamella.config.check import check
 from lamella.config.schema import Predict, TrainedKeys
 from lamella.console import clock, console
@@ -42,7 +42,8 @@ def run(cfg: DictConfig) -> None:
     output = Path(keys.output).expanduser()
     wanted = Wanted(keys.probability, keys.uncertainty, keys.geojson, keys.rois, keys.challenge)
     found = find(keys.input, output)
-    trained = [_cut(each, keys.tile, keys.overlap) for each in chosen(keys, out)]
+    sources = named(keys)
+    trained = [_cut(each, keys.tile, keys.overlap) for each in chosen(keys, out, sources)]
     predictor = predictor_of(keys, trained, out, tta=keys.tta)
     settings.check(predictor, wanted)
     spacing_nm = None if keys.spacing_nm is None else (float(keys.spacing_nm[0]), float(keys.spacing_nm[1]))
@@ -53,7 +54,7 @@ def run(cfg: DictConfig) -> None:
         failed = dict(found.unread)
         for error in failed.values():
             _print_failure(out, error)
-        networks = _networks(keys)
+        networks = tuple(each.run or str(each.path.absolute()) for each in sources)
         outcome = folder.Outcome()
         try:
             with _progress(out, folder.total_pixels(plan.todo, keys.axes) if out.is_terminal else 0) as (
@@ -74,9 +75,8 @@ def run(cfg: DictConfig) -> None:
         title = f"What was found in {Path(keys.input).name or keys.input}"
         folder.summarise(store, predictor, networks, failed, told(found.passed_over), title)
     _print_end(out, store, outcome, failed, time.monotonic() - began)
-    if keys.model is None:  # a name in the registry is nothing to start from
-        line = again(predictor.first.config, networks[0], output)
-        out.print(f"corrected by hand, these masks train: {line}", soft_wrap=True)
+    line = again(predictor.first.config, networks[0], output)
+    out.print(f"corrected by hand, these masks train: {line}", soft_wrap=True)
     if failed:
         _raise_failures(failed, len(found.inputs) + len(found.unread))
 
@@ -104,13 +104,6 @@ def _cut(trained: Trained, tile: int | None, overlap: int | None) -> Trained:
     own = segmenter.inference
     own = replace(own, tile=tile or own.tile, overlap=own.overlap if overlap is None else overlap)
     return trained._replace(segmenter=replace(segmenter, inference=own))
-
-
-def _networks(keys: Predict) -> tuple[str, ...]:
-    """What the networks are called: ids of runs, a name in the registry, or a file."""
-    if keys.runs:
-        return tuple(keys.runs)
-    return (str(keys.run or keys.model or Path(str(keys.checkpoint)).absolute()),)
 
 
 @contextmanager
