@@ -87,9 +87,11 @@ def test_corrected_masks_train_in_one_command_and_the_manifest_says_which(
     done = processes.run(EVALUATE, f"run={run}", f"tracking.uri={uri}", *places, cwd=root)
     assert done.returncode == 0, done.stderr
     assert re.search(r"All \d+ scores are the run's own, to the last bit", " ".join(done.stdout.split()))
-    done = processes.run(COMPARE, f"runs=[{network},{run}]", f"tracking.uri={uri}", f"output={root}/reports", cwd=root)
+    done = processes.run(
+        COMPARE, f"runs=[{network},{run}]", f"tracking.uri={uri}", f"output={root}/of_corrected", cwd=root
+    )
     assert done.returncode == 0, done.stderr
-    table = next((root / "reports").rglob("table.csv")).read_text()
+    table = next((root / "of_corrected").rglob("table.csv")).read_text()
     assert re.search(r"unet.* corrected=none", table)
     assert re.search(r"unet.* corrected=2 masks, [0-9a-f]{8}", table)
     MlflowClient(uri).delete_run(run)  # other tests count the runs of this store
