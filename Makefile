@@ -31,7 +31,7 @@ test-gpu: .venv/developing ## every network on a GPU; minutes. Without one all i
 	$(BIN)/python -m pytest -m gpu tests/gpu
 
 test-ui: .venv/browsing ## MLflow's pages in a real browser; needs Chromium on the PATH
-	$(BIN)/python -m pytest -m ui
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ui
 
 docs: .venv/developing ## check the pages of docs/: links, files, commands
 	$(BIN)/python -m pytest tests/test_docs.py
