@@ -25,10 +25,9 @@ from lamella.export.served import Served
 from lamella.hardware import Hardware, Precision, has_bfloat16, resolve
 from lamella.inference import checkpoint
 from lamella.inference.arrays import pictures
-from lamella.inference.pictures import require_alike, require_as_learned
+from lamella.inference.pictures import objects_in, require_alike, require_as_learned
 from lamella.inference.segmenter import stream
 from lamella.inference.whole_images import computing
-from lamella.objects.regions import find
 
 Source = str | Path
 
@@ -112,14 +111,7 @@ class Model:
         numbers = np.zeros(ids.shape, np.uint32)
         for one, found in zip(ids.reshape(-1, *ids.shape[-2:]), numbers.reshape(-1, *ids.shape[-2:]), strict=True):
             with tempfile.TemporaryDirectory(prefix="lamella-") as folder:
-                found[:] = find(
-                    one,
-                    first.objects,
-                    smallest=first.smallest,
-                    neck=first.neck,
-                    folder=Path(folder),
-                    border=first.border,
-                ).labels
+                found[:] = objects_in(one, first, Path(folder)).labels
         return numbers
 
     def __getattr__(self, name: str) -> Any:

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,13 +13,14 @@ import torch
 from lamella.data.io.pieces.blocks import Block
 from lamella.data.io.pieces.inputs import network_blocks, percentiles_of
 from lamella.data.io.pieces.memory import require_memory
-from lamella.data.io.read import Pixels, header, image_blocks, scaled_size
+from lamella.data.io.read import Bytes, Pixels, header, image_blocks, scaled_size
 from lamella.data.types import ImageRef
 from lamella.errors import ConfigError, DataError
 from lamella.hardware import Hardware
 from lamella.inference.checkpoint import Trained
 from lamella.inference.segmenter import stream
 from lamella.inference.whole_images import computing
+from lamella.objects.regions import Found, find
 
 
 class Band(NamedTuple):
@@ -89,6 +91,24 @@ def predict_rows(trained: Sequence[Trained], ref: ImageRef, hardware: Hardware, 
         image = _taken(stored, top, top + found.shape[1])
         yield Band(top, wanted[0], image, found[:outputs], found[outputs] if len(found) > outputs else None)
         top += found.shape[1]
+
+
+def objects_in(classes: Bytes, trained: Trained, folder: Path) -> Found:
+    """The single objects of class ids (H, W), numbered as the network's own test numbered them.
+
+    Args:
+        classes: what the network, or an ensemble that it stands for, gave; may be mapped.
+        trained: the network.
+        folder: for what is found, see `lamella.objects.regions.find`, which also says what is raised.
+    """
+    return find(
+        classes,
+        trained.objects,
+        smallest=trained.smallest,
+        neck=trained.neck,
+        folder=folder,
+        border=trained.border,
+    )
 
 
 def require_alike(trained: Sequence[Trained]) -> None:

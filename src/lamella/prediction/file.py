@@ -18,12 +18,12 @@ from lamella.data.io.write.scratch import Scratch
 from lamella.data.io.write.tiff import write_tiff
 from lamella.data.predictions import values_hash
 from lamella.data.types import ImageRef
-from lamella.inference.pictures import Band, predict_rows
+from lamella.inference.pictures import Band, objects_in, predict_rows
 from lamella.novelty.collector import Collector
 from lamella.objects import geojson, rois
 from lamella.objects.geojson import Sheet
 from lamella.objects.measures import Block, measure
-from lamella.objects.regions import Found, find
+from lamella.objects.regions import Found
 from lamella.prediction import tables
 from lamella.prediction.inputs import Input
 from lamella.prediction.overview import Overview, colours
@@ -132,7 +132,7 @@ def predict(
                     classes.put((page,), part.top, found)
                     pixels += np.bincount(found.reshape(-1), minlength=count)
                     if sure is not None:
-                        here = _of_class(part.probability, found)
+                        here = certainty(part.probability, found)
                         trusted += float(here.sum(dtype=np.float64))
                         sure.put((page,), part.top, here)
                     if probability is not None:
@@ -208,7 +208,7 @@ def _between_membranes(membrane: Floats) -> Floats:
     return np.asarray(1 - membrane)
 
 
-def _of_class(probability: Floats, found: npt.NDArray[np.uint8]) -> Floats:
+def certainty(probability: Floats, found: npt.NDArray[np.uint8]) -> Floats:
     """The probability (h, W) of the class that each pixel was given."""
     if len(probability) == 1:
         return np.asarray(np.where(found == 1, probability[0], 1 - probability[0]))
@@ -228,14 +228,7 @@ def _objects(made: Predicted, predictor: Predictor) -> tuple[Callable[[], Iterat
         for page, ref in enumerate(made.refs):
             folder = work / "regions"
             folder.mkdir()
-            found = find(
-                made.classes[page],
-                first.objects,
-                smallest=first.smallest,
-                neck=first.neck,
-                folder=folder,
-                border=first.border,
-            )
+            found = objects_in(made.classes[page], first, folder)
             hashes = {"labels": values_hash(), "objects": values_hash()}
             for block in blocks_of(made.classes[page]):
                 hashes["labels"].update(np.ascontiguousarray(block.pixels).data)

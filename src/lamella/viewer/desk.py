@@ -21,11 +21,13 @@ from lamella.data.io.read import SUFFIXES, Pixels, foreign, header, read_image
 from lamella.data.io.write.like import Like, like
 from lamella.data.types import ImageRef
 from lamella.errors import DataError, LamellaError
-from lamella.inference.pictures import predict_rows
+from lamella.inference.pictures import objects_in, predict_rows
 from lamella.inference.tiling import classes
 from lamella.novelty.collector import Collector, Judgement
 from lamella.objects.measures import Block, Column, measure
-from lamella.objects.regions import Bytes, Found, find
+from lamella.objects.regions import Bytes, Found
+from lamella.prediction.file import certainty, pictures
+from lamella.prediction.inputs import Input
 from lamella.prediction.settings import Predictor
 
 MOST_PIXELS = 25_000_000  # of a picture that a browser shows and a slider moves at once
@@ -166,9 +168,8 @@ class Desk:
             DataError: it cannot be read, or is too large for a page.
         """
         with _named(path, name):
-            told = like(ImageRef(path, None, axes))
-            numbers = range(told.pictures) if told.pages else [None]
-            return self._opened([ImageRef(path, number, axes) for number in numbers], told, name, path.parent)
+            told, refs = pictures(Input(path, None, name), axes)
+            return self._opened(refs, told, name, path.parent)
 
     def example(self) -> Picture:
         """The next of the run's own test images. Raises LamellaError where they are not here."""
@@ -290,29 +291,13 @@ class Desk:
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
                 ids, how = self.classes(page, threshold), self.predictor
-                first = how.first
-                found = find(
-                    ids,
-                    first.objects,
-                    smallest=first.smallest,
-                    neck=first.neck,
-                    folder=folder,
-                    border=first.border,
-                )
+                found = objects_in(ids, how.first, folder)
                 assert page.image is not None  # it is predicted
-                block = Block(0, page.image, _sure(page, ids))
+                assert page.probability is not None
+                block = Block(0, page.image, certainty(page.probability, ids))
                 columns = measure(found, [block], picture.like.spacing_nm)
                 page.objects = threshold, Objects(ids, found, columns)
             return page.objects[1]
-
-
-def _sure(page: Page, ids: Bytes) -> Floats:
-    """The probability (H, W) of the class that each pixel was given."""
-    probability = np.asarray(page.probability)
-    if len(probability) == 1:
-        return np.asarray(np.where(ids == 1, probability[0], 1 - probability[0]), np.float32)
-    picked: Floats = np.take_along_axis(probability, ids[None].astype(np.intp), axis=0)[0]
-    return picked
 
 
 def _array(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
