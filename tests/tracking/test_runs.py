@@ -36,6 +36,7 @@ def begin(root, request):
         "run_name": "a run",
         "params": {},
         "tags": {},
+        "output": root / "outputs",
     }
     return lambda **changed: tracking.start(**arguments | changed)
 
@@ -291,7 +292,7 @@ from lamella import tracking
 print("ready", flush=True)
 while not pathlib.Path(sys.argv[2]).exists():
     time.sleep(0.001)
-with tracking.start(uri=sys.argv[1], artifacts=None, experiment="e", run_name="r", params={"a": 1}, tags={}) as run:
+with tracking.start(uri=sys.argv[1], artifacts=None, experiment="e", run_name="r", params={"a": 1}, tags={}, output=pathlib.Path("out")) as run:
     for step in range(20):
         run.log_metrics({"m": step}, step=step)
 """

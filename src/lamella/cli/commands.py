@@ -33,12 +33,15 @@ def _at_once() -> Iterator[None]:
 
 
 def train(cfg: "DictConfig") -> float:
+    from hydra.core.hydra_config import HydraConfig
+
     from lamella.cli.main import sweep_name
 
     with _at_once():
         from lamella.commands import train as experiment
 
-    return experiment.run(cfg, sweep=sweep_name())
+    overrides = HydraConfig.get().overrides.task
+    return experiment.run(cfg, sweep_name(), overrides).score
 
 
 def demo(cfg: "DictConfig") -> float:
@@ -96,6 +99,27 @@ def look(cfg: "DictConfig") -> None:
     looking.run(cfg)
 
 
+def reproduce(cfg: "DictConfig") -> None:
+    with _at_once():
+        from lamella.commands import reproduce as reproducing
+
+    reproducing.run(cfg)
+
+
+def sync(cfg: "DictConfig") -> None:
+    with _at_once():
+        from lamella.commands import sync as syncing
+
+    syncing.run(cfg)
+
+
+def tidy(cfg: "DictConfig") -> None:
+    with _at_once():
+        from lamella.commands import tidy as tidying
+
+    tidying.run(cfg)
+
+
 def prepare_data(cfg: "DictConfig") -> None:
     from lamella.commands import prepare_data as prepare
 
@@ -129,6 +153,9 @@ COMPOSED: dict[str, tuple[Callable[["DictConfig"], Any], str, str]] = {
     "predict": (predict, "predict", "new images segmented by what was trained: masks, objects, tables, outlines"),
     "export": (export, "export", "a trained network for other programs: ONNX, torch.export, bioimage.io"),
     "look": (look, "look", "a page on this machine to try a trained network on"),
+    "reproduce": (reproduce, "reproduce", "a finished run run again, and whether it came out the same"),
+    "sync": (sync, "sync", "what could not be sent to the store, sent now"),
+    "tidy": (tidy, "tidy", "what runs take on disk, and leftovers of dead ones removed"),
     "prepare_data": (prepare_data, "prepare_data", "a data set fetched, verified, unpacked and audited"),
     "tiff_to_png": (tiff_to_png, "tiff_to_png", "TIFF images and stacks as PNG files, without loss"),
     "demo": (demo, "train", "the first experiment, on images that the program makes; minutes, no download"),

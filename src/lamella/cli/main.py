@@ -30,7 +30,16 @@ from lamella.config.schema import SCHEMAS
 from lamella.config.words import hints_of, kind_and_key, plain_group, target_class
 from lamella.errors import LamellaError, report
 
-WITHOUT_CHOICES = ("compare", "review", "predict", "export", "look")  # commands that choose nothing by name
+WITHOUT_CHOICES = (
+    "compare",
+    "review",
+    "predict",
+    "export",
+    "look",
+    "reproduce",
+    "sync",
+    "tidy",
+)  # commands that choose nothing by name
 
 _sweep: str | None = None  # of the job that runs in this process
 

@@ -141,7 +141,13 @@ def make(
     }
     run_name, tags = f"comparison of {title.partition(': ')[2]}", {"lamella.kind": "comparison"}
     with tracking.start(
-        uri=uri, artifacts=None, experiment=experiment, run_name=run_name, params=params, tags=tags
+        uri=uri,
+        artifacts=None,
+        experiment=experiment,
+        run_name=run_name,
+        params=params,
+        tags=tags,
+        output=output,
     ) as kept:
         kept.log_folder(folder)
     out.print(f"report {page}", soft_wrap=True)

@@ -1,8 +1,9 @@
 """The command `train`: one run from start to end, from files to scores in MLflow."""
 
-import shutil
+from collections.abc import Sequence
 from math import isnan, nan
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from omegaconf import DictConfig
@@ -10,6 +11,7 @@ from rich.console import Console
 
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
 from lamella import hardware, tracking
+from lamella.commands import jobs, resuming
 from lamella.commands.setup import assemble, foreign, identity, load, made, test
 from lamella.commands.summary import print_scores, summary_line, title
 from lamella.config.check import as_yaml, check, flat, settle
@@ -36,21 +38,39 @@ import pytorch_lightning as pl  # isort: skip
 _EXAMPLE = 128  # largest side of the image that is kept as an example of what the model takes
 
 
-def run(composed: DictConfig, sweep: str | None = None) -> float:
-    """Runs one experiment as configured, from files to a finished MLflow run.
+class Outcome(NamedTuple):
+    """How an experiment ended.
+
+    Attributes:
+        run_id: of its run.
+        state: "finished"; of a job of a sweep also what `lamella.commands.jobs.Done` knows.
+        score: the mean test Dice; NaN where no test image has foreground.
+        remark: what is to be said of it; "" for nothing.
+    """
+
+    run_id: str
+    state: str
+    score: float
+    remark: str = ""
+
+
+def run(composed: DictConfig, sweep: str | None = None, typed: Sequence[str] = ()) -> Outcome:
+    """Runs one experiment as configured, from files to a finished MLflow run, or goes on with an interrupted one.
 
     Args:
         composed: by Hydra.
         sweep: the name shared by all jobs of a sweep; None outside one.
-
-    Returns:
-        The mean test Dice, for a sweeper that optimises.
+        typed: the overrides of the command line, or of the job.
 
     Raises:
         LamellaError: anything a user can mend; the data is checked before the run is opened.
     """
     out = console()
     checked = check(composed)
+    before: tracking.Unfinished | None = None
+    if checked.resume is not None:
+        before, composed = resuming.earlier(checked, composed, typed)
+        checked = check(composed)
     if checked.tracking.register is not None:
         tracking.require_name(checked.tracking.register)
     machine = hardware.resolve(checked.trainer.accelerator, checked.trainer.precision)
@@ -64,11 +84,25 @@ def run(composed: DictConfig, sweep: str | None = None) -> float:
             f"score.choose_threshold parts two classes; {card.name} has {len(card.class_names)}",
             "Set it to false: of more classes the likeliest is taken.",
         )
+    job = jobs.identity(cfg, data)
+    if sweep is not None and before is None and not cfg.fresh:
+        found = jobs.begun(cfg, job)
+        if isinstance(found, jobs.Done):
+            return Outcome(found.run_id, found.state, found.score, found.remark)
+        before = found
     with hardware.freed_memory_kept(machine.device), hardware.whole_float32(machine):
-        return _experiment(cfg, data, machine, sweep, out)
+        return _experiment(cfg, data, machine, sweep, before, job, out)
 
 
-def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, sweep: str | None, out: Console) -> float:
+def _experiment(
+    cfg: Config,
+    data: PreparedData,
+    machine: hardware.Hardware,
+    sweep: str | None,
+    before: tracking.Unfinished | None,
+    job: str,
+    out: Console,
+) -> Outcome:
     """Trains, scores and keeps one run. A function of its own: what it held is free when it returns."""
     card = data.dataset.card
     pl.seed_everything(cfg.seed, verbose=False)
@@ -85,12 +119,16 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
         experiment=cfg.tracking.experiment,
         run_name=cfg.tracking.run_name,
         params=flat(cfg),
-        tags=identity(cfg, data, machine, sweep),
+        tags=identity(cfg, data, machine, sweep) | {"lamella.job": job},
+        output=Path(cfg.paths.output),
+        offline=cfg.tracking.offline,
+        keep_last=cfg.tracking.keep_last,
+        before=before,
     ) as tracked:
         out.print(f"run {tracked.run_id}")
-        folder = Path(cfg.paths.output) / tracked.run_id
+        folder = tracked.folder
         describe(folder, as_yaml(cfg), data, foreign(cfg))
-        tracked.log_folder(folder)
+        tracked.log_folder()
         checkpoints = folder / "checkpoints"
         if isinstance(task.network, Classical):
             method = task.network
@@ -141,14 +179,13 @@ def _experiment(cfg: Config, data: PreparedData, machine: hardware.Hardware, swe
         novelty = reference.plain() if reference else None
         checkpoint.keep(checkpoints / "best.ckpt", operating_point, machine.precision, novelty)
         example = np.moveaxis(np.asarray(data.store.full_image(data.split.val[0])), 0, -1)[:_EXAMPLE, :_EXAMPLE]
-        tracked.log_model(folder / "model", checkpoints / "best.ckpt", scores, example)
-        tracked.log_folder(folder)
-        shutil.rmtree(folder)  # kept where anything above failed
+        tracked.log_model(checkpoints / "best.ckpt", scores, example)
+        tracked.log_folder()
     tested, name = data.split.test, cfg.tracking.experiment
     print_scores(out, scores, heading=heading, samples=tested, run_id=tracked.run_id, experiment=name)
     if cfg.tracking.register and tracked.kept:
         out.print(printable(tracking.register(cfg.tracking.uri, tracked.run_id, cfg.tracking.register)))
-    return scores.get("test/dice", nan)  # none of them may have foreground
+    return Outcome(tracked.run_id, "finished", scores.get("test/dice", nan))  # none of them may have foreground
 
 
 def seen(data: PreparedData, segmenter: Segmenter, machine: hardware.Hardware) -> dict[str, float]:

@@ -3,13 +3,14 @@
 `registry` has the models that runs are registered as.
 """
 
-from lamella.tracking.query import FinishedRun, checkpoint, finished, read
+from lamella.tracking.query import FinishedRun, Unfinished, checkpoint, finished, read, unfinished
 from lamella.tracking.registry import Version, register, registered, require_name
 from lamella.tracking.runs import Run, kill, refused_request, save_model, start
 
 __all__ = [
     "FinishedRun",
     "Run",
+    "Unfinished",
     "Version",
     "checkpoint",
     "finished",
@@ -21,4 +22,5 @@ __all__ = [
     "require_name",
     "save_model",
     "start",
+    "unfinished",
 ]

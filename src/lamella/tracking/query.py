@@ -61,6 +61,45 @@ class FinishedRun:
         return pd.DataFrame(whole).sort_index()
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """A run that can be gone on with: interrupted, failed, kept offline, or finished and to be extended.
+
+    Attributes:
+        run_id: in the store; of a run that was kept offline alone, the name of its folder.
+        name: of the run.
+        status: as the store has it; "OFFLINE" where only its folder knows of it.
+        tags: of the run.
+        folder: its working folder; None where that is gone or on another machine.
+        client: of its store; None offline.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    tags: Mapping[str, str]
+    folder: Path | None
+    client: MlflowClient | None
+
+    def fetch(self, name: str) -> Path:
+        """One of the run's files: of its working folder, else of the store. Raises StorageError."""
+        raise NotImplementedError
+
+
+def unfinished(uri: str, run_id: str, output: Path) -> Unfinished:
+    """The run of an id, whatever became of it; one whose process is gone is marked KILLED by the way.
+
+    Args:
+        uri: where runs are kept.
+        run_id: as it was printed.
+        output: the folder of working folders.
+
+    Raises:
+        StorageError: the store cannot be read, there is no such run, or a living process is at work on it.
+    """
+    raise NotImplementedError
+
+
 def finished(
     uri: str, *, sweep: str | None = None, experiment: str | None = None, where: str = ""
 ) -> list[FinishedRun]:

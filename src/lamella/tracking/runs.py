@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import tempfile
 import time
 import traceback
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from sqlalchemy.exc import SQLAlchemyError
 
 from lamella.errors import StorageError
+from lamella.tracking.query import Unfinished
 from lamella.tracking.store import first_line, open_store, reported, require_store, undisturbed
 
 import mlflow.models  # isort: skip - `store` says first how MLflow is to behave
@@ -59,10 +61,11 @@ _SIGNATURE = ModelSignature(
 class Run:
     """One MLflow run that is being written; without a client, one that only another process writes."""
 
-    def __init__(self, client: MlflowClient | None, run_id: str, experiment_id: str) -> None:
+    def __init__(self, client: MlflowClient | None, run_id: str, experiment_id: str, folder: Path) -> None:
         self._client = client
         self.run_id = run_id
         self.experiment_id = experiment_id
+        self.folder = folder
         self.kept = client is not None
 
     def log_metrics(self, values: Mapping[str, float], step: int = 0) -> None:
@@ -70,13 +73,10 @@ class Run:
         now = int(time.time() * 1000)
         self._log(metrics=[Metric(name, float(value), now, step) for name, value in values.items()])
 
-    def log_model(
-        self, folder: Path, checkpoint: Path, values: Mapping[str, float], example: npt.NDArray[Any] | None = None
-    ) -> None:
-        """Writes the run's MLflow model to `folder`, and keeps it as a LoggedModel that these metrics are of.
+    def log_model(self, checkpoint: Path, values: Mapping[str, float], example: npt.NDArray[Any] | None = None) -> None:
+        """Writes the run's MLflow model to `folder / "model"`, and keeps it as a LoggedModel that these metrics are of.
 
         Args:
-            folder: is made; see `save_model`.
             checkpoint: the network's.
             values: its scores, logged as the run's, too.
             example: an image (H, W, C).
@@ -94,8 +94,8 @@ class Run:
                 model_uuid=made.model_id,
                 model_id=made.model_id,
             )
-            save_model(folder, checkpoint, example, known)
-            self._client.log_model_artifacts(made.model_id, str(folder))
+            save_model(self.folder / "model", checkpoint, example, known)
+            self._client.log_model_artifacts(made.model_id, str(self.folder / "model"))
             self._client.log_outputs(self.run_id, [LoggedModelOutput(made.model_id, 0)])
             now = int(time.time() * 1000)
             self._log(metrics=[Metric(name, float(value), now, 0, made.model_id) for name, value in values.items()])
@@ -107,10 +107,10 @@ class Run:
         """Writes parameters, cut to what MLflow keeps of one."""
         self._log(params=[Param(name, str(value)[:_PARAM_LIMIT]) for name, value in values.items()])
 
-    def log_folder(self, folder: Path) -> None:
-        """Copies all files below `folder` to the run, under the same relative names."""
+    def log_folder(self, folder: Path | None = None) -> None:
+        """Keeps all files below a folder with the run, under the same relative names; None: its working folder."""
         if self._client:
-            self._client.log_artifacts(self.run_id, str(folder))
+            self._client.log_artifacts(self.run_id, str(folder or self.folder))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Writes tags; an existing one is overwritten."""
@@ -147,6 +147,10 @@ def start(
     run_name: str,
     params: Mapping[str, Any],
     tags: Mapping[str, str],
+    output: Path,
+    offline: bool = False,
+    keep_last: bool = False,
+    before: Unfinished | None = None,
 ) -> Iterator[Run]:
     """A new run, ended truthfully: FINISHED, FAILED with its traceback, or KILLED when interrupted.
 
@@ -159,12 +163,16 @@ def start(
         run_name: shown in the UI.
         params: flat configuration.
         tags: identity of code, configuration and data.
+        output: holds the working folders of runs, each called by its run's id.
+        offline: only the working folder is written; see `lamella.commands.sync`.
+        keep_last: `checkpoints/last.ckpt` stays with a finished run.
+        before: the run that is gone on with, instead of a new one.
 
     Raises:
         StorageError: the store cannot be opened or written.
     """
     if number := _process_number():
-        yield Run(None, f"process-{number}", "")
+        yield Run(None, f"process-{number}", "", output / f"process-{number}")
         return
     run = None
     try:
@@ -174,12 +182,14 @@ def start(
         ):
             client, experiment_id = open_store(uri, artifacts, experiment)
             with undisturbed():
-                run = Run(client, client.create_run(experiment_id, run_name=run_name).info.run_id, experiment_id)
+                run_id = client.create_run(experiment_id, run_name=run_name).info.run_id
+                run = Run(client, run_id, experiment_id, output / run_id)
         run.set_tags(tags)
         run.log_params(params)
         yield run
         with undisturbed():
             run.end("FINISHED")
+        shutil.rmtree(run.folder, ignore_errors=True)  # kept where anything above failed
     except BaseException as error:
         stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
         if run is not None:
