@@ -114,7 +114,7 @@ class Notebook(Run):
     """A run whose metrics are written down here."""
 
     def __init__(self):
-        super().__init__(None, "nobody's", "")
+        super().__init__(None, "nobody's", "", Path())
         self.logged = []
 
     def log_metrics(self, values, step=0):
