@@ -15,6 +15,7 @@ from lamella.commands import jobs, resuming
 from lamella.commands.setup import assemble, foreign, identity, load, made, test
 from lamella.commands.summary import print_scores, summary_line, title
 from lamella.config.check import as_yaml, check, flat, settle
+from lamella.config.paths import resumed
 from lamella.config.schema import Config
 from lamella.console import console
 from lamella.data.loaders.crops import whole
@@ -32,6 +33,7 @@ from lamella.plots import run as figures
 from lamella.tracking.provenance import describe
 from lamella.training.fit import FitSettings, fit, fit_classical
 from lamella.training.repeatable import refuse_unrepeatable
+from lamella.training.stopping import REQUEST
 
 import pytorch_lightning as pl  # isort: skip
 
@@ -126,6 +128,7 @@ def _experiment(
         before=before,
     ) as tracked:
         out.print(f"run {tracked.run_id}")
+        REQUEST.remedy = f"`{resumed(tracked.run_id, cfg.tracking.uri, cfg.paths.output)}` goes on with it."
         folder = tracked.folder
         describe(folder, as_yaml(cfg), data, foreign(cfg))
         tracked.log_folder()
@@ -181,6 +184,7 @@ def _experiment(
         example = np.moveaxis(np.asarray(data.store.full_image(data.split.val[0])), 0, -1)[:_EXAMPLE, :_EXAMPLE]
         tracked.log_model(checkpoints / "best.ckpt", scores, example)
         tracked.log_folder()
+    REQUEST.remedy = ""
     tested, name = data.split.test, cfg.tracking.experiment
     print_scores(out, scores, heading=heading, samples=tested, run_id=tracked.run_id, experiment=name)
     if cfg.tracking.register and tracked.kept:
