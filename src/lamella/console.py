@@ -45,9 +45,9 @@ class Log:
         if self._length > _MOST and not always:
             return
         self._length += len(lines)
+        if self._length > _MOST and not always:
+            lines = "... from here on there was more, which is not kept\n"
         self._waiting.append(_SECRET.sub("", _CODES.sub("", lines)))
-        if self._length > _MOST:
-            self._waiting.append("... what was printed after this is not kept\n")
         self._pass_on()
 
     @contextmanager
