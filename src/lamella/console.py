@@ -24,7 +24,6 @@ from lamella.data.download.unpack import Progress as Report
 from lamella.data.download.unpack import in_bytes
 from lamella.plaintext import printable
 
-
 _WIDTH = 160  # of what no terminal shows
 _MOST = 4_000_000  # characters of a log: of what prints without end the rest is left out
 _LINE = 10_000  # of one that never ends
