@@ -479,25 +479,6 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
-def kill(uri: str, sweep: str) -> None:
-    """Ends as KILLED the runs of a sweep that still say RUNNING, when their processes are gone.
-
-    Args:
-        uri: where the runs are kept.
-        sweep: the name that they share.
-
-    Raises:
-        StorageError: the store is not there, or cannot be written.
-    """
-    with reported(f"the tracking store {uri} cannot be used", "Check its disk or server."):
-        require_store(uri)
-        client = MlflowClient(uri)
-        experiments = [each.experiment_id for each in client.search_experiments()]
-        running = f"attributes.status = 'RUNNING' and tags.`lamella.sweep` = '{sweep}'"
-        for run in client.search_runs(experiments, running):
-            client.set_terminated(run.info.run_id, "KILLED")
-
-
 def save_model(
     folder: Path,
     checkpoint: Path,
