@@ -302,7 +302,7 @@ def test_processes_that_meet_a_missing_store_at_once_all_succeed(tmp_path):
     uri = f"sqlite:///{tmp_path}/new.db"
     script, go = tmp_path / "writer.py", tmp_path / "go"
     script.write_text(WRITER)
-    writers = [start(script, uri, str(go), cwd=tmp_path) for _ in range(3)]
+    writers = [start(script, uri, str(go), cwd=tmp_path) for _ in range(4)]
     for writer in writers:
         assert writer.stdout.readline() == "ready\n"
     go.touch()
@@ -311,7 +311,7 @@ def test_processes_that_meet_a_missing_store_at_once_all_succeed(tmp_path):
         assert done.returncode == 0, done.stderr
     client = MlflowClient(uri)
     runs = client.search_runs([client.get_experiment_by_name("e").experiment_id])
-    assert [run.info.status for run in runs] == ["FINISHED"] * 3
+    assert [run.info.status for run in runs] == ["FINISHED"] * 4
     assert all(len(client.get_metric_history(run.info.run_id, "m")) == 20 for run in runs)
 
 

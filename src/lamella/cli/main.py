@@ -22,7 +22,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from lamella.cli.command_line import read
 from lamella.cli.help import refuse_hidden, template
-from lamella.cli.messages import mistake, refusal
+from lamella.cli.messages import mistake, refusal, written
 from lamella.cli.sources import search
 from lamella.cli.sweep import RefusedJobError, Sweep, checked
 from lamella.config.paths import CONF, at_home, data, home, store_file
@@ -75,7 +75,7 @@ class Job:
         try:
             return self.__wrapped__(cfg)
         except Exception as error:
-            message = mistake(error)
+            message = mistake(error, written(cfg))
             if message is None and elsewhere:  # its traceback would not come back with it
                 traceback.print_exception(error)
                 raise ReportedError from error

@@ -13,7 +13,7 @@ from lamella.config.paths import typed
 from lamella.errors import StorageError
 from lamella.metrics.catalogue import lookup
 from lamella.plaintext import from_cell
-from lamella.tracking.store import first_line, reported, require_store
+from lamella.tracking.store import connect, fetch, first_line, reported
 
 from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
 from mlflow.exceptions import MlflowException  # isort: skip
@@ -38,7 +38,7 @@ class FinishedRun:
         place = Path(self.folder.name) / self.run_id
         with reported(f"run {self.run_id} has no {name} to be had", ""):
             place.mkdir(exist_ok=True)
-            return Path(self.client.download_artifacts(self.run_id, name, str(place)))
+            return fetch(self.client, self.run_id, name, place)
 
     def scores(self) -> pd.DataFrame:
         """`scores/test.csv`: one row an image, sorted by its id; NaN where one has no score. Raises StorageError."""
@@ -117,7 +117,7 @@ def finished(
     parts = ["attributes.status = 'FINISHED'", where, f"tags.`lamella.sweep` = '{sweep}'" if sweep else ""]
     matching = " and ".join(filter(None, parts))
     with _reading(uri):
-        client = MlflowClient(uri)
+        client = connect(uri)
         names = {each.experiment_id: each.name for each in client.search_experiments()}
         chosen = [id_ for id_, name in names.items() if experiment in (None, name)]
         if not chosen:
@@ -149,7 +149,7 @@ def read(uri: str, run_id: str) -> FinishedRun:
         StorageError: the store cannot be read, or has no such run, or it did not finish.
     """
     with _reading(uri):
-        client = MlflowClient(uri)
+        client = connect(uri)
         try:
             run = client.get_run(run_id)
         except MlflowException as error:
@@ -176,8 +176,7 @@ def checkpoint(uri: str, run_id: str) -> Path:
     name = "checkpoints/best.ckpt"
     remedy = f"`{typed('ui')}` lists the runs; `tracking.uri` says where they are kept."
     with reported(f"run {run_id} of {uri} has no {name} to be had", remedy):
-        require_store(uri)
-        return Path(MlflowClient(uri).download_artifacts(run_id, name))
+        return fetch(connect(uri), run_id, name)
 
 
 @contextmanager
@@ -185,5 +184,4 @@ def _reading(uri: str) -> Iterator[None]:
     """Turns what can go wrong while a store is read into StorageError."""
     remedy = "`tracking.uri` says where runs are kept; the first run makes the store."
     with reported(f"the tracking store {uri} cannot be read", remedy):
-        require_store(uri)
         yield

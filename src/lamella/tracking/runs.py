@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lamella.errors import StorageError
 from lamella.tracking.query import Unfinished
-from lamella.tracking.store import first_line, open_store, reported, require_store, undisturbed
+from lamella.tracking.store import connect, first_line, open_store, reported, undisturbed
 
 import mlflow.models  # isort: skip - `store` says first how MLflow is to behave
 import mlflow.pyfunc  # isort: skip
@@ -216,8 +216,7 @@ def kill(uri: str, sweep: str) -> None:
         StorageError: the store is not there, or cannot be written.
     """
     with reported(f"the tracking store {uri} cannot be used", "Check its disk or server."), undisturbed():
-        require_store(uri)
-        client = MlflowClient(uri)
+        client = connect(uri)
         experiments = [each.experiment_id for each in client.search_experiments()]
         running = f"attributes.status = 'RUNNING' and tags.`lamella.sweep` = '{sweep}'"
         for run in client.search_runs(experiments, running):
