@@ -45,7 +45,7 @@ def mistake(error: Exception, places: Sequence[Place] = ()) -> Message | None:
         return message
     if isinstance(error, LamellaError):
         return error.problem, error.remedy
-    if message := _full_memory(error) or _not_deterministic(error):
+    if message := _full_memory(error) or _dead_loader(error) or _not_deterministic(error):
         return message
     if isinstance(error, RuntimeError) and "inline_container" in str(error):  # torch.save hides what the system said
         error = next((each for each in disk.behind(error) if isinstance(each, OSError)), error)
@@ -118,6 +118,23 @@ def _full_memory(error: Exception) -> Message | None:
         "Set `data.batch_size` or `data.crop` lower; `trainer.precision=bf16-mixed` takes less than 32-true"
         + less
         + ".",
+    )
+
+
+def _dead_loader(error: Exception) -> Message | None:
+    """The message where a process that loads batches was killed; torch raises a RuntimeError wherever it notices."""
+    text = str(error)
+    if not (isinstance(error, RuntimeError) and re.match(r"DataLoader worker \(pid", text)):
+        return None
+    if "Bus error" in text:
+        return "shared memory (/dev/shm) is full", (
+            "Set `data.workers=0`, or `data.batch_size` or `data.crop` lower; in a container give it more: "
+            "`docker run --shm-size=1g`."
+        )
+    how = re.search(r"killed by signal: (\w+)", text)
+    return (
+        f"a process that loads batches was ended from outside{f' ({how[1]})' if how else ''}",
+        "Most often memory was full: set `data.workers` lower, 0 for none.",
     )
 
 
