@@ -35,7 +35,7 @@ from lamella.training.task import SegmentationTask, validation_scores
 
 import pytorch_lightning as pl  # isort: skip
 from pytorch_lightning.callbacks import EarlyStopping  # isort: skip
-from lightning_fabric.plugins.environments import LightningEnvironment  # isort: skip
+from lightning_fabric.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]  # isort: skip
 
 _REFRESH_S = 0.5
 
