@@ -94,8 +94,9 @@ def fit(
     divergence = Divergence(say)
     keeper = Keeper(checkpoints, tracked=tracked, averaged=averaged, divergence=divergence)
     if earlier is not None and earlier.over(settings.max_epochs, settings.patience):
-        keeper.load_state_dict(earlier.state)
-        keeper.tell()
+        keeper.take_up(earlier)
+        if settings.deterministic:
+            torch.use_deterministic_algorithms(True)  # as Lightning leaves it
     else:
         patient = (
             [] if settings.patience is None else [EarlyStopping("val/dice", patience=settings.patience, mode="max")]
@@ -104,7 +105,7 @@ def fit(
         known = [] if averaged is None else [averaged]
         datamodule.steps_done = earlier.steps if earlier is not None else 0
         saved = earlier and continued(earlier, task, settings, datamodule.steps)
-        with _quiet_lightning():
+        with quiet_lightning():
             trainer = pl.Trainer(
                 accelerator=hardware.accelerator,
                 devices=settings.devices,
@@ -274,7 +275,7 @@ class TrainingProgress(pl.Callback):
 
 
 @contextmanager
-def _quiet_lightning() -> Iterator[None]:
+def quiet_lightning() -> Iterator[None]:
     """Keeps Lightning's advice and banners off the screen, for as long as it trains."""
     logger = logging.getLogger("pytorch_lightning")
     level = logger.level

@@ -206,6 +206,12 @@ class Keeper(Checkpoint):
         trainer.save_checkpoint(self.folder / LAST)
         REQUEST.obey()
 
+    def take_up(self, earlier: Earlier) -> None:
+        """What is to be told, and what is drawn next, of a training of which nothing is left to be done."""
+        self.load_state_dict(earlier.state)
+        set_random_state(earlier.state["random"])
+        self.tell()
+
     def tell(self) -> None:
         """Tells MLflow of the epochs that it does not know of."""
         told = self.tracked.logged("val/dice") if len(self.rows) > self.told else {}
