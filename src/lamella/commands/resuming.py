@@ -245,7 +245,7 @@ def _require_same_data(before: Unfinished, data: PreparedData, tags: Mapping[str
     ]
     raise DataError(
         f"run {before.run_id} cannot go on with other data: {problems[0]}",
-        "Put the files back as they were, or start a run of its own. The run's data/manifest.json has names and SHA-256.",
+        "Put the files back as they were (the run's data/manifest.json has their SHA-256), or start another run.",
     )
 
 

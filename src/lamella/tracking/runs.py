@@ -145,13 +145,6 @@ class Run:
                 delivery.put(checkpoint, copy)
         self._journal.append(model=sorted(values))
 
-    def logged(self, name: str) -> dict[int, float]:
-        """The values of a metric that this run has told of so far, by step."""
-        return {}
-
-    def log_file(self, name: str) -> None:
-        """Keeps one file of the working folder with the run."""
-
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Tells of parameters, cut to what MLflow keeps of one. Raises MlflowException for a name."""
         params = as_params(values)
