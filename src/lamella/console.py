@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.control import Control
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.segment import Segment
 from rich.status import Status
@@ -35,6 +36,34 @@ class Plain(Console):
     def status(self, status: RenderableType, **options: Any) -> Status:
         """A line with a spinner, which takes even a plain console's text for markup."""
         return super().status(Text(status) if isinstance(status, str) else status, **options)
+
+
+class Held(Plain):
+    """A console whose text waits to be wanted; spinners turn at once.
+
+    Args:
+        out: where all is shown.
+        hold: whether text waits at all.
+    """
+
+    def __init__(self, out: Console, hold: bool) -> None:
+        super().__init__(file=out.file, width=None if out.is_terminal else out.width, soft_wrap=True)
+        self._hold = hold
+        self._said: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Prints, now or when it is wanted."""
+        if self._hold and not any(isinstance(each, Control) for each in objects):
+            self._said.append((objects, options))
+        else:
+            super().print(*objects, **options)
+
+    def tell(self) -> None:
+        """Prints what waits, and from now on at once."""
+        self._hold = False
+        while self._said:
+            objects, options = self._said.pop(0)
+            self.print(*objects, **options)
 
 
 def console() -> Console:

@@ -1,6 +1,6 @@
 """The command `train`: one run from start to end, from files to scores in MLflow."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isnan, nan
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from lamella.commands.setup import assemble, foreign, identity, load, made, test
 from lamella.commands.summary import print_scores, summary_line, title
 from lamella.config.check import as_yaml, check, flat, settle
 from lamella.config.schema import Config
-from lamella.console import console
+from lamella.console import Held, console
 from lamella.data.loaders.crops import whole
 from lamella.data.prepared import PreparedData
 from lamella.errors import ConfigError
@@ -54,13 +54,19 @@ class Outcome(NamedTuple):
     remark: str = ""
 
 
-def run(composed: DictConfig, sweep: str | None = None, typed: Sequence[str] = ()) -> Outcome:
+def run(
+    composed: DictConfig,
+    sweep: str | None = None,
+    typed: Sequence[str] = (),
+    opened: Callable[[str, bool], None] = lambda *_: None,
+) -> Outcome:
     """Runs one experiment as configured, from files to a finished MLflow run, or goes on with an interrupted one.
 
     Args:
         composed: by Hydra.
         sweep: the name shared by all jobs of a sweep; None outside one.
         typed: the overrides of the command line, or of the job.
+        opened: is told the run's id as soon as it has one, and whether it is an earlier one that is gone on with.
 
     Raises:
         LamellaError: anything a user can mend; the data is checked before the run is opened.
@@ -76,7 +82,13 @@ def run(composed: DictConfig, sweep: str | None = None, typed: Sequence[str] = (
     machine = hardware.resolve(checked.trainer.accelerator, checked.trainer.precision)
     if machine.remark:
         out.print(f"warning: {machine.remark}", style="yellow")
-    data = load(checked, out)
+    looked_for = sweep is not None and before is None and not checked.fresh
+    said = Held(out, looked_for)
+    try:
+        data = load(checked, said)
+    except Exception:
+        said.tell()
+        raise
     card = data.dataset.card
     cfg = check(settle(composed, channels=card.channels, classes=len(card.class_names)))
     if cfg.score.choose_threshold and len(card.class_names) > 2:
@@ -85,13 +97,14 @@ def run(composed: DictConfig, sweep: str | None = None, typed: Sequence[str] = (
             "Set it to false: of more classes the likeliest is taken.",
         )
     job = jobs.identity(cfg, data)
-    if sweep is not None and before is None and not cfg.fresh:
+    if looked_for:
         found = jobs.begun(cfg, job)
-        if isinstance(found, jobs.Done):
+        if isinstance(found, jobs.Done):  # the sweep says it in a line
             return Outcome(found.run_id, found.state, found.score, found.remark)
         before = found
+    said.tell()
     with hardware.freed_memory_kept(machine.device), hardware.whole_float32(machine):
-        return _experiment(cfg, data, machine, sweep, before, job, out)
+        return _experiment(cfg, data, machine, sweep, before, job, opened, out)
 
 
 def _experiment(
@@ -101,6 +114,7 @@ def _experiment(
     sweep: str | None,
     before: tracking.Unfinished | None,
     job: str,
+    opened: Callable[[str, bool], None],
     out: Console,
 ) -> Outcome:
     """Trains, scores and keeps one run. A function of its own: what it held is free when it returns."""
@@ -125,6 +139,7 @@ def _experiment(
         keep_last=cfg.tracking.keep_last,
         before=before,
     ) as tracked:
+        opened(tracked.run_id, before is not None)
         out.print(f"run {tracked.run_id}")
         folder = tracked.folder
         describe(folder, as_yaml(cfg), data, foreign(cfg))

@@ -3,19 +3,26 @@
 `registry` has the models that runs are registered as.
 """
 
+from lamella.tracking.jobs import Attempt, attempts, claim, let_go, only, ready
 from lamella.tracking.query import FinishedRun, Unfinished, checkpoint, finished, read, unfinished
 from lamella.tracking.registry import Version, register, registered, require_name
 from lamella.tracking.runs import Run, kill, refused_request, save_model, start
 
 __all__ = [
+    "Attempt",
     "FinishedRun",
     "Run",
     "Unfinished",
     "Version",
+    "attempts",
     "checkpoint",
+    "claim",
     "finished",
     "kill",
+    "let_go",
+    "only",
     "read",
+    "ready",
     "refused_request",
     "register",
     "registered",

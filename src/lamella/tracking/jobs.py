@@ -1,0 +1,108 @@
+"""The runs of a job of a sweep, whatever became of them: what an earlier launch of the same sweep left."""
+
+from collections.abc import Mapping, Sequence
+from math import nan
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock
+
+from lamella.tracking.store import open_store, reported, require_store
+
+from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
+
+_held: list[FileLock] = []  # by this process
+
+
+class Attempt(NamedTuple):
+    """A run of a job.
+
+    Attributes:
+        run_id: in the store.
+        status: as the store has it.
+        gone: whether it says RUNNING, and its process does not run any more.
+        score: its mean test Dice; NaN where it has none.
+        tags: of the run.
+    """
+
+    run_id: str
+    status: str
+    gone: bool
+    score: float
+    tags: Mapping[str, str]
+
+
+def attempts(uri: str, experiment: str, job: str, output: Path, *, offline: bool = False) -> list[Attempt]:
+    """The runs of a job in an experiment, the newest first; deleted ones do not count.
+
+    Args:
+        uri: where runs are kept.
+        experiment: by its name.
+        job: the tag `lamella.job` that they have.
+        output: the folder of working folders.
+        offline: the working folders are asked, and not the store.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    with reported(f"the tracking store {uri} cannot be read", "`tracking.uri` says where runs are kept."):
+        require_store(uri)
+        client = MlflowClient(uri)
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            return []
+        ours = f"tags.`lamella.job` = '{job}'"
+        runs = client.search_runs([found.experiment_id], ours, order_by=["attributes.start_time DESC"])
+    return [
+        Attempt(
+            run.info.run_id,
+            run.info.status,
+            run.info.status == "RUNNING",
+            run.data.metrics.get("test/dice", nan),
+            run.data.tags,
+        )
+        for run in runs
+    ]
+
+
+def ready(uri: str, artifacts: str | None, experiment: str) -> None:
+    """Makes a store where it is missing, with an experiment in it, before anything counts on it. Raises StorageError.
+
+    Args:
+        uri: tracking store.
+        artifacts: folder for the files of a SQLite store (None: beside it).
+        experiment: by its name.
+    """
+    remedy = "Set `tracking.uri` (and `tracking.artifacts`) to a store you can write to."
+    with reported(f"the tracking store {uri} cannot be used", remedy):
+        open_store(uri, artifacts, experiment)
+
+
+def only(run_ids: Sequence[str]) -> str:
+    """What MLflow's filter language says for these runs and no others."""
+    return f"attributes.run_id IN ({', '.join(repr(each) for each in run_ids)})"
+
+
+def claim(uri: str, output: Path, job: str) -> None:
+    """Waits until no other process of this machine is about to open a run of a job, and keeps them out meanwhile.
+
+    Until `let_go`, the next claim, or the end of this process, however it comes.
+
+    Args:
+        uri: where its runs are kept; the claim is a file beside a local store.
+        output: the folder of working folders, where the file lies of a server's.
+        job: the tag `lamella.job` that they have.
+    """
+    let_go()
+    store = uri.removeprefix("sqlite:///")
+    folder = (Path(store).parent if store != uri else output) / "jobs"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{job[:16]}.lock")
+    lock.acquire()
+    _held.append(lock)
+
+
+def let_go() -> None:
+    """Lets other processes ask about the job that this one claimed."""
+    while _held:
+        _held.pop().release()
