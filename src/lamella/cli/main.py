@@ -26,6 +26,7 @@ from lamella.config.paths import CONF, at_home, data, home, store_file
 from lamella.config.schema import SCHEMAS
 from lamella.config.words import hints_of, kind_and_key, plain_group, target_class
 from lamella.errors import report
+from lamella.training.stopping import REQUEST, Stopped
 
 WITHOUT_CHOICES = (
     "compare",
@@ -37,15 +38,6 @@ WITHOUT_CHOICES = (
     "sync",
     "tidy",
 )  # commands that choose nothing by name
-
-
-class Stopped(SystemExit):
-    """Raised where SIGINT or SIGTERM asks the program to end; no KeyboardInterrupt, which Lightning swallows."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)  # so that it can be sent from one process to another
-        self.number, self.code = number, 128 + number
-        self.problem = f"stopped by {signal.Signals(number).name}"
 
 
 class Job:
@@ -148,7 +140,7 @@ def stop_on_signals() -> None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         while again:
             again.pop().cancel()
-        raise Stopped(number)
+        REQUEST.hear(number)
 
     def swallowed(unraisable: "sys.UnraisableHookArgs") -> None:
         """Python drops what a finalizer raises, and a signal may be heard in one: it is sent once more."""
