@@ -98,7 +98,7 @@ class Jobs:
         said: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
         overrides = [str(each) for each in said]
         number = int(HydraConfig.get().job.num)
-        if cfg.get("fail_fast") and self.failed:
+        if OmegaConf.select(cfg, "fail_fast") and self.failed:
             return nan
         what = " ".join(each for each in overrides if each not in self.shared)
         _at_work = at_work = AtWork(self, Record(number, what, time.time()))

@@ -11,12 +11,12 @@ from lamella import hardware, tracking
 from lamella.commands.setup import foreign
 from lamella.config import plugins
 from lamella.config.check import plain, targets
+from lamella.config.paths import source
 from lamella.config.schema import Config
 from lamella.config.words import hints_of, kind_and_key
 from lamella.data.manifest import data_sha256, split_sha256
 from lamella.data.prepared import PreparedData
 from lamella.tracking import Unfinished
-from lamella.tracking.provenance import source
 
 # What changes no score: where things lie and are kept, what is shown, how a sweep goes on. Of `plugins` their source
 # counts, not how they were named.

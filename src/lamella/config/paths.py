@@ -3,8 +3,10 @@
 A wheel brings `conf/` along, inside the package; in a checkout it lies beside `src/`.
 """
 
+import hashlib
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -32,6 +34,18 @@ def home() -> Path:
 def store_file() -> Path:
     """The file that keeps the runs unless a key says otherwise: an SQLite store of MLflow."""
     return home() / "mlflow" / "lamella.db"
+
+
+@cache
+def source() -> str:
+    """One hash over the code and the choices of the Lamella that runs, in a checkout or out of a wheel."""
+    files = {f"lamella/{path.relative_to(_PACKAGE).as_posix()}": path for path in _PACKAGE.rglob("*.py")}
+    files |= {f"conf/{path.relative_to(CONF).as_posix()}": path for path in CONF.rglob("*.yaml")}
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        content = files[name].read_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
 
 
 def data() -> Path:

@@ -1,22 +1,19 @@
 """What a run says of where its scores come from: tags, and files that describe configuration, code and data."""
 
-import hashlib
 import json
 import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import lamella
 from lamella.config import plugins
-from lamella.config.paths import CHECKOUT, CONF
+from lamella.config.paths import CHECKOUT, source
 from lamella.data.audit.page import write_page
 from lamella.data.manifest import data_sha256, manifest, redrawn_sha256, split_ids, split_sha256, without_redrawn
 from lamella.data.prepared import PreparedData
@@ -148,19 +145,6 @@ def code(checkout: Path | None) -> tuple[str, str]:
     change = _git(checkout, "diff", "HEAD") if commit else ""
     new = _git(checkout, "ls-files", "--others", "--exclude-standard").splitlines()
     return commit, change + "".join(f"# new, not in git: {name}\n" for name in new)
-
-
-@cache
-def source() -> str:
-    """One hash over the code and the choices of the Lamella that runs, in a checkout or out of a wheel."""
-    package = Path(lamella.__file__).parent
-    files = {f"lamella/{path.relative_to(package).as_posix()}": path for path in package.rglob("*.py")}
-    files |= {f"conf/{path.relative_to(CONF).as_posix()}": path for path in CONF.rglob("*.yaml")}
-    digest = hashlib.sha256()
-    for name in sorted(files):
-        content = files[name].read_bytes()
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()
 
 
 def environment() -> str:
