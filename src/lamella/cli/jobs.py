@@ -20,10 +20,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lamella.cli import signals
 from lamella.cli.messages import mistake
 from lamella.config.paths import typed
 from lamella.console import clock, console
 from lamella.errors import report
+from lamella.training.stopping import Stopped
 
 _FAILED = ("failed", "failed before")
 
@@ -105,6 +107,9 @@ class Jobs:
         try:
             result = job(cfg)
         except Exception as error:
+            if signal := signals.asked():  # what it meets on its way out is no mistake
+                at_work.interrupted()
+                raise Stopped(signal) from error
             message = mistake(error)
             problem, remedy = message or (f"{type(error).__name__}: {error}".splitlines()[0], "")
             remedy = "\n  ".join(filter(None, (remedy, self.which(number, overrides))))
@@ -115,8 +120,7 @@ class Jobs:
             at_work.ended(at_work.record.run_id, "failed", nan, problem)
             return nan
         except BaseException:
-            at_work.record = replace(at_work.record, state="interrupted", seconds=time.time() - at_work.record.began)
-            self.write(at_work.record)
+            at_work.interrupted()
             raise
         else:
             if at_work.record.state == "running":  # of a command that has nothing to tell
@@ -237,6 +241,11 @@ class AtWork:
             seconds=time.time() - self.record.began if state in ("finished", "failed") else 0,
             message=message,
         )
+        self._jobs.write(self.record)
+
+    def interrupted(self) -> None:
+        """A signal ends it."""
+        self.record = replace(self.record, state="interrupted", seconds=time.time() - self.record.began)
         self._jobs.write(self.record)
 
 

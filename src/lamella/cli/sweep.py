@@ -1,6 +1,5 @@
 """A sweep: its jobs are checked before the first begins, and its finished runs compared after the last."""
 
-import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Sequence
@@ -34,13 +33,11 @@ class Sweep:
 
     Attributes:
         jobs: what all of them know, in whatever process they run.
-        elsewhere: whether they run in processes of their own.
         checked: the configuration of one of its jobs.
         one_store: whether all its runs are kept in one place.
     """
 
     jobs: Jobs
-    elsewhere: bool
     checked: Any
     one_store: bool
 
@@ -62,8 +59,6 @@ class Sweep:
             launch()
         except BaseException:
             self.jobs.table(console())
-            with contextlib.suppress(LamellaError):  # what ended it goes on
-                self._end()
             raise
         self._look_elsewhere()
         self.jobs.table(console())
@@ -77,13 +72,6 @@ class Sweep:
 
             keys = self.checked.tracking
             tracking.ready(keys.uri, keys.artifacts, keys.experiment)
-
-    def _end(self) -> None:
-        """Ends what still counts as running after all: a launcher that is stopped kills its processes outright."""
-        if self.elsewhere and isinstance(self.checked, Config):
-            from lamella import tracking
-
-            tracking.kill(self.checked.tracking.uri, self.jobs.sweep)
 
     def _look_elsewhere(self) -> None:
         """Looks once more at jobs that another process was at work on: it may have finished them meanwhile."""
@@ -155,7 +143,7 @@ def checked(command: str, typed: Typed) -> Sweep:
                 raise RefusedJobError(jobs.which(number, overrides), overrides) from error
             if isinstance(result, Config):
                 stores.add((result.tracking.uri, result.tracking.artifacts))
-    return Sweep(jobs, choices["hydra/launcher"] != "basic", result, len(stores) == 1)
+    return Sweep(jobs, result, len(stores) == 1)
 
 
 def _combinations(

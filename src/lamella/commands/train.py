@@ -1,6 +1,6 @@
 """The command `train`: one run from start to end, from files to scores in MLflow."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isnan, nan
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from lamella.commands import jobs, resuming
 from lamella.commands.setup import assemble, foreign, identity, load, made, test
 from lamella.commands.summary import print_scores, summary_line, title
 from lamella.config.check import as_yaml, check, flat, settle
+from lamella.config.paths import resumed
 from lamella.config.schema import Config
 from lamella.console import Held, console
 from lamella.data.loaders.crops import whole
@@ -32,6 +33,7 @@ from lamella.plots import run as figures
 from lamella.tracking.provenance import describe
 from lamella.training.fit import FitSettings, fit, fit_classical
 from lamella.training.repeatable import refuse_unrepeatable
+from lamella.training.stopping import REQUEST
 
 import pytorch_lightning as pl  # isort: skip
 
@@ -83,7 +85,9 @@ def run(
     if machine.remark:
         out.print(f"warning: {machine.remark}", style="yellow")
     looked_for = sweep is not None and before is None and not checked.fresh
-    said = Held(out, looked_for)
+    said = Held(out)
+    if not looked_for:
+        said.tell()
     try:
         data = load(checked, said)
     except Exception:
@@ -103,8 +107,35 @@ def run(
             return Outcome(found.run_id, found.state, found.score, found.remark)
         before = found
     said.tell()
+    own = {"lamella.job": job}
+    return experiment(cfg, data, machine, out, sweep=sweep, before=before, tags=own, opened=opened)
+
+
+def experiment(
+    cfg: Config,
+    data: PreparedData,
+    machine: hardware.Hardware,
+    out: Console,
+    *,
+    sweep: str | None = None,
+    before: tracking.Unfinished | None = None,
+    tags: Mapping[str, str],
+    opened: Callable[[str, bool], None] = lambda *_: None,
+) -> Outcome:
+    """Trains, scores and keeps one run.
+
+    Args:
+        cfg: settled: it says all that the data had to say.
+        data: read and found to be sound.
+        machine: what it runs on.
+        out: where it prints.
+        sweep: see `run`.
+        before: an interrupted run that is gone on with.
+        tags: of the run, beside those that say where its scores come from.
+        opened: see `run`.
+    """
     with hardware.freed_memory_kept(machine.device), hardware.whole_float32(machine):
-        return _experiment(cfg, data, machine, sweep, before, job, opened, out)
+        return _experiment(cfg, data, machine, sweep, before, tags, opened, out)
 
 
 def _experiment(
@@ -113,7 +144,7 @@ def _experiment(
     machine: hardware.Hardware,
     sweep: str | None,
     before: tracking.Unfinished | None,
-    job: str,
+    tags: Mapping[str, str],
     opened: Callable[[str, bool], None],
     out: Console,
 ) -> Outcome:
@@ -133,7 +164,7 @@ def _experiment(
         experiment=cfg.tracking.experiment,
         run_name=cfg.tracking.run_name,
         params=flat(cfg),
-        tags=identity(cfg, data, machine, sweep) | {"lamella.job": job},
+        tags=identity(cfg, data, machine, sweep) | dict(tags),
         output=Path(cfg.paths.output),
         offline=cfg.tracking.offline,
         keep_last=cfg.tracking.keep_last,
@@ -141,6 +172,7 @@ def _experiment(
     ) as tracked:
         opened(tracked.run_id, before is not None)
         out.print(f"run {tracked.run_id}")
+        REQUEST.remedy = f"`{resumed(tracked.run_id, cfg.tracking.uri, cfg.paths.output)}` goes on with it."
         folder = tracked.folder
         describe(folder, as_yaml(cfg), data, foreign(cfg))
         tracked.log_folder()
@@ -196,6 +228,7 @@ def _experiment(
         example = np.moveaxis(np.asarray(data.store.full_image(data.split.val[0])), 0, -1)[:_EXAMPLE, :_EXAMPLE]
         tracked.log_model(checkpoints / "best.ckpt", scores, example)
         tracked.log_folder()
+    REQUEST.remedy = ""
     tested, name = data.split.test, cfg.tracking.experiment
     print_scores(out, scores, heading=heading, samples=tested, run_id=tracked.run_id, experiment=name)
     if cfg.tracking.register and tracked.kept:

@@ -6,7 +6,7 @@
 from lamella.tracking.jobs import Attempt, attempts, claim, let_go, only, ready
 from lamella.tracking.query import FinishedRun, Unfinished, checkpoint, finished, read, unfinished
 from lamella.tracking.registry import Version, register, registered, require_name
-from lamella.tracking.runs import Run, kill, refused_request, save_model, start
+from lamella.tracking.runs import Run, refused_request, save_model, start
 
 __all__ = [
     "Attempt",
@@ -18,7 +18,6 @@ __all__ = [
     "checkpoint",
     "claim",
     "finished",
-    "kill",
     "let_go",
     "only",
     "read",

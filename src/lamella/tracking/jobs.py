@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
+from lamella.tracking.alive import is_gone
 from lamella.tracking.store import open_store, reported, require_store
 
 from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
@@ -57,7 +58,7 @@ def attempts(uri: str, experiment: str, job: str, output: Path, *, offline: bool
         Attempt(
             run.info.run_id,
             run.info.status,
-            run.info.status == "RUNNING",
+            run.info.status == "RUNNING" and is_gone(run.data.tags, begun=run.info.start_time / 1000),
             run.data.metrics.get("test/dice", nan),
             run.data.tags,
         )
