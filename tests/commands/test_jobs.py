@@ -45,7 +45,7 @@ def usual(identity):
         ("optimizer.lr=3e-3", "trainer.ema=0.90"),
         ("paths.data=/elsewhere", "data.workers=1", "trainer.progress=true", "debug=true"),
         ("tracking.experiment=other", "tracking.run_name=x", "tracking.figures=3", "tracking.keep_last=true"),
-        ("fresh=true", "retry_failed=true", "fail_fast=true", "literature={dataset: x}"),
+        ("fresh=true", "retry_failed=true", "fail_fast=true"),
         ("trainer.accelerator=auto", "dataset.allow=[leak]"),
     ],
 )
@@ -56,8 +56,8 @@ def test_what_changes_no_score_makes_no_other_job(identity, usual, more):
 
 
 @pytest.mark.parametrize(
-    "more", ["seed=1", "optimizer.lr=0.01", "model.decoder_channels=[32,8]", "inference.threshold=0.4", "trainer.max_epochs=3",
-             "trainer.precision=bf16-mixed", "score.tolerance=3", "augment=phantom_blood"]
+    "more", ["seed=1", "optimizer.lr=0.01", "model.decoder_channels=[32,8]", "inference.threshold=0.4",
+             "trainer.max_epochs=3", "trainer.precision=bf16-mixed", "score.tolerance=3", "augment=phantom_blood"]
 )  # fmt: skip
 def test_what_changes_a_score_does(identity, usual, more):
     rest = [each for each in (*TINY, *UNET) if each.partition("=")[0] != more.partition("=")[0]]

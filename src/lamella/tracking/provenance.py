@@ -92,10 +92,10 @@ def describe(folder: Path, config: str, data: PreparedData, modules: Iterable[st
     """
     (folder / "data").mkdir(parents=True)
     for module in modules:
-        for name, source in plugins.sources(module).items():
+        for name, text in plugins.sources(module).items():
             place = folder / "code" / name
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(source)
+            place.write_bytes(text)
     (folder / "config.yaml").write_text(config)
     (folder / "environment.txt").write_text(environment())
     (folder / "git.diff").write_text(code(CHECKOUT)[1])
