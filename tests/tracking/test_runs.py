@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 
 from lamella import tracking
 from lamella.errors import StorageError
+from lamella.tracking import runs
 from lamella.tracking.store import undisturbed
 from support.processes import end, start
 
@@ -110,7 +111,9 @@ def test_runs_whose_processes_are_gone_are_killed(begin, client, root):
         tracking.kill(f"sqlite:///{root}/nowhere.db", "mine")
 
 
-def test_an_error_outlives_artifacts_that_cannot_be_written(begin, client):
+def test_an_error_outlives_artifacts_that_cannot_be_written(begin, client, monkeypatch):
+    monkeypatch.setitem(runs._PATIENCE_S, "FAILED", 1)
+
     def work(run):
         folder = artifacts(client.get_run(run.run_id))
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -130,12 +133,72 @@ def test_what_the_store_itself_refuses_is_a_storage_error(begin, client):
     assert client.get_run(run.run_id).info.status == "FAILED"
 
 
-def test_params_that_the_store_refuses_leave_no_running_run(begin, client):
+def test_params_that_no_store_takes_make_no_run(begin, client):
     with pytest.raises(StorageError), begin(params={"bad@name": 1}):
         pytest.fail("the run began")
-    (experiment,) = [e for e in client.search_experiments() if e.name.startswith("test_params_that")]
-    (run,) = client.search_runs([experiment.experiment_id])
-    assert run.info.status == "FAILED"
+    assert not [each for each in client.search_experiments() if each.name.startswith("test_params_that")]
+
+
+def test_a_run_is_gone_on_with_under_its_own_id(begin, client, root):
+    output = root / "outputs"
+    uri = f"sqlite:///{root}/runs.db"
+    with pytest.raises(KeyboardInterrupt), begin(params={"epochs": 2, "lr": 0.1}, output=output) as run:
+        run.log_metrics({"m": 1.0}, 0)
+        (run.folder / "checkpoints").mkdir()
+        (run.folder / "checkpoints/last.ckpt").write_bytes(b"first")
+        raise KeyboardInterrupt
+    before = tracking.unfinished(uri, run.run_id, output)
+    assert (before.run_id, before.status, before.folder) == (run.run_id, "KILLED", output / run.run_id)
+    assert before.fetch("checkpoints/last.ckpt").read_bytes() == b"first"
+    assert (artifacts(client.get_run(run.run_id)) / "checkpoints/last.ckpt").read_bytes() == b"first"
+    with begin(params={"epochs": 3, "lr": 0.1, "new": 1}, before=before, output=output) as again:
+        assert again.run_id == run.run_id
+        assert client.get_run(run.run_id).info.status == "RUNNING"
+        assert again.logged("m") == {0: 1.0}
+        assert again.logged("unheard of") == {}
+        with pytest.raises(StorageError, match="a living process is at work"):
+            tracking.unfinished(uri, run.run_id, output)
+        again.log_metrics({"m": 1.0}, 0)
+        again.log_metrics({"m": 2.0}, 1)
+    kept = client.get_run(run.run_id)
+    assert kept.info.status == "FINISHED"
+    assert kept.data.params == {"epochs": "2", "lr": "0.1", "new": "1"}
+    assert kept.data.tags["lamella.extended"] == '{"epochs": "3"}'
+    assert [(m.step, m.value) for m in client.get_metric_history(run.run_id, "m")] == [(0, 1.0), (1, 2.0)]
+    assert not (artifacts(kept) / "checkpoints/last.ckpt").exists()  # nobody goes on with a finished run
+    assert not again.folder.exists()
+
+
+def test_a_finished_run_is_gone_on_with_from_its_store(begin, client, root):
+    output = root / "outputs"
+    with begin(output=output, keep_last=True, params={"a": 1}) as run:
+        run.log_metrics({"m": 1.0}, 0)
+        (run.folder / "checkpoints").mkdir()
+        (run.folder / "checkpoints/last.ckpt").write_bytes(b"last")
+        run.log_folder()
+    before = tracking.unfinished(f"sqlite:///{root}/runs.db", run.run_id, output)
+    assert (before.status, before.folder) == ("FINISHED", None)
+    assert before.fetch("checkpoints/last.ckpt").read_bytes() == b"last"
+    with begin(output=output, before=before, params={"a": 2}) as again:
+        assert again.logged("m") == {0: 1.0}
+        again.log_metrics({"m": 2.0}, 1)
+    kept = client.get_run(run.run_id)
+    assert (kept.info.status, kept.data.params) == ("FINISHED", {"a": "1"})
+    assert [m.step for m in client.get_metric_history(run.run_id, "m")] == [0, 1]
+
+
+def test_an_offline_run_touches_no_store(begin, tmp_path, capsys):
+    with begin(uri=f"sqlite:///{tmp_path}/none.db", offline=True, output=tmp_path / "out", params={"a": 1}) as run:
+        run.log_metrics({"m": 0.5}, step=3)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert run.folder == tmp_path / "out" / run.run_id
+    assert not run.kept
+    assert str(run.folder) in capsys.readouterr().out
+    before = tracking.unfinished("sqlite:///none.db", run.run_id, tmp_path / "out")
+    assert (before.status, before.folder, before.client) == ("OFFLINE", run.folder, None)
+    with begin(uri=f"sqlite:///{tmp_path}/none.db", before=before, output=tmp_path / "out") as again:
+        assert again.logged("m") == {3: 0.5}
+    assert again.run_id == run.run_id
 
 
 def test_a_signal_waits_until_the_run_is_closed():

@@ -60,8 +60,8 @@ def run(cfg: DictConfig) -> None:
 def after_sweep(uri: str, run_ids: Sequence[str], output: Path, name: str) -> None:
     """Compares the finished runs of a sweep's jobs, one report for each MLflow experiment they went to.
 
-    A sweep with a single finished run in an experiment has nothing to compare there. The same runs are compared once:
-    again, or where the comparison was interrupted, its run is gone on with.
+    A sweep with a single finished run in an experiment has nothing to compare there. One comparison of the same runs
+    is kept; where it was interrupted, its run is gone on with.
 
     Args:
         uri: where the runs are kept.
@@ -151,12 +151,13 @@ def make(
     if job is not None:
         tags |= {"lamella.job": job}
         tracking.claim(uri, output, job)
-        found_before = tracking.attempts(uri, experiment, job, output)
-        if found_before and found_before[0].status == "RUNNING" and not found_before[0].gone:
-            out.print(f"report {page}", soft_wrap=True)  # another process keeps the same
+        earlier = next(iter(tracking.attempts(uri, experiment, job, output)), None)
+        if earlier and (earlier.status == "FINISHED" or (earlier.status == "RUNNING" and not earlier.gone)):
+            tracking.let_go()
+            out.print(f"report {page}", soft_wrap=True)  # the store has it, or another process keeps it
             return
-        if found_before:
-            before = tracking.unfinished(uri, found_before[0].run_id, output)
+        if earlier:
+            before = tracking.unfinished(uri, earlier.run_id, output)
     with tracking.start(
         uri=uri,
         artifacts=None,

@@ -1,6 +1,7 @@
 """The command `train`: one run from start to end, from files to scores in MLflow."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import isnan, nan
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +32,9 @@ from lamella.novelty.reference import learn
 from lamella.plaintext import printable
 from lamella.plots import run as figures
 from lamella.tracking.provenance import describe
+from lamella.training.budget import measure
 from lamella.training.fit import FitSettings, fit, fit_classical
+from lamella.training.keeping import Earlier
 from lamella.training.repeatable import refuse_unrepeatable
 from lamella.training.stopping import REQUEST
 
@@ -150,6 +153,11 @@ def _experiment(
 ) -> Outcome:
     """Trains, scores and keeps one run. A function of its own: what it held is free when it returns."""
     card = data.dataset.card
+    earlier = None
+    if before is not None:
+        earlier = resuming.training(before, cfg, data, identity(cfg, data, machine, sweep), out)
+    if cfg.trainer.minutes is not None:
+        cfg, tags = _fixed(cfg, data, machine, earlier, tags, out)
     pl.seed_everything(cfg.seed, verbose=False)
     task, datamodule = assemble(cfg, data, machine)
     callbacks = [made(node, pl.Callback) for node in cfg.trainer.callbacks.values()]
@@ -158,6 +166,8 @@ def _experiment(
     heading = title(card, cfg.model.name, cfg.seed)
     parameters = sum(p.numel() for p in task.network.parameters())
     out.print(summary_line(heading, parameters, machine))
+    if earlier is not None and (words := resuming.extended(earlier, task, _settings(cfg), cfg.data.steps)):
+        out.print(words)
     with tracking.start(
         uri=cfg.tracking.uri,
         artifacts=cfg.tracking.artifacts,
@@ -174,8 +184,12 @@ def _experiment(
         out.print(f"run {tracked.run_id}")
         REQUEST.remedy = f"`{resumed(tracked.run_id, cfg.tracking.uri, cfg.paths.output)}` goes on with it."
         folder = tracked.folder
-        describe(folder, as_yaml(cfg), data, foreign(cfg))
-        tracked.log_folder()
+        if earlier is None:
+            describe(folder, as_yaml(cfg), data, foreign(cfg))
+            tracked.log_folder()
+        else:  # as it was made then; but it may go on for longer
+            (folder / "config.yaml").write_text(as_yaml(cfg))
+            tracked.log_file("config.yaml")
         checkpoints = folder / "checkpoints"
         if isinstance(task.network, Classical):
             method = task.network
@@ -187,18 +201,13 @@ def _experiment(
                 task,
                 datamodule,
                 machine,
-                FitSettings(
-                    max_epochs=cfg.trainer.max_epochs,
-                    patience=cfg.trainer.patience,
-                    gradient_clip=cfg.trainer.gradient_clip,
-                    ema=cfg.trainer.ema,
-                    deterministic=cfg.trainer.deterministic,
-                    devices=1,
-                ),
+                _settings(cfg),
                 callbacks=callbacks,
                 tracked=tracked,
                 checkpoints=checkpoints,
                 progress=out if cfg.trainer.progress else None,
+                earlier=earlier,
+                say=lambda warning: out.print(f"warning: {warning}", style="yellow"),
             )
             figures.curves(folder / "figures" / "curves.png", history, heading)
         segmenter = task.segmenter.on(machine.device)
@@ -234,6 +243,43 @@ def _experiment(
     if cfg.tracking.register and tracked.kept:
         out.print(printable(tracking.register(cfg.tracking.uri, tracked.run_id, cfg.tracking.register)))
     return Outcome(tracked.run_id, "finished", scores.get("test/dice", nan))  # none of them may have foreground
+
+
+def _settings(cfg: Config) -> FitSettings:
+    return FitSettings(
+        max_epochs=cfg.trainer.max_epochs,
+        patience=cfg.trainer.patience,
+        gradient_clip=cfg.trainer.gradient_clip,
+        ema=cfg.trainer.ema,
+        deterministic=cfg.trainer.deterministic,
+        devices=1,
+    )
+
+
+def _fixed(
+    cfg: Config,
+    data: PreparedData,
+    machine: hardware.Hardware,
+    earlier: Earlier | None,
+    tags: Mapping[str, str],
+    out: Console,
+) -> tuple[Config, dict[str, str]]:
+    """The configuration, and the tags, with `trainer.minutes` counted as epochs; the network is made for that alone."""
+    minutes, done = cfg.trainer.minutes, len(earlier.rows) if earlier is not None else 0
+    assert minutes is not None
+    pl.seed_everything(cfg.seed, verbose=False)
+    task, datamodule = assemble(cfg, data, machine)
+    epochs = cfg.trainer.max_epochs
+    if not isinstance(task.network, Classical):
+        with out.status("measuring how long an epoch takes"):
+            budget = measure(task, datamodule, machine, _settings(cfg))
+        epochs = done + budget.epochs(minutes)
+        out.print(
+            f"{minutes:g} minutes: {epochs - done} epochs of {cfg.data.steps} steps "
+            f"({budget.step_s:.3g} s a step, {budget.validation_s:.3g} s a validation)"
+        )
+    fixed = replace(cfg, trainer=replace(cfg.trainer, max_epochs=epochs, minutes=None))
+    return fixed, {**tags, "lamella.minutes": f"{minutes:g}"}
 
 
 def seen(data: PreparedData, segmenter: Segmenter, machine: hardware.Hardware) -> dict[str, float]:

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from math import nan
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from filelock import FileLock
 
 from lamella.tracking.alive import is_gone
+from lamella.tracking.outbox import RECORD, Hold, Record, entries_of, last_status
 from lamella.tracking.store import open_store, reported, require_store
 
 from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
@@ -24,6 +25,7 @@ class Attempt(NamedTuple):
         gone: whether it says RUNNING, and its process does not run any more.
         score: its mean test Dice; NaN where it has none.
         tags: of the run.
+        began: milliseconds since 1970.
     """
 
     run_id: str
@@ -31,6 +33,7 @@ class Attempt(NamedTuple):
     gone: bool
     score: float
     tags: Mapping[str, str]
+    began: int
 
 
 def attempts(uri: str, experiment: str, job: str, output: Path, *, offline: bool = False) -> list[Attempt]:
@@ -40,30 +43,50 @@ def attempts(uri: str, experiment: str, job: str, output: Path, *, offline: bool
         uri: where runs are kept.
         experiment: by its name.
         job: the tag `lamella.job` that they have.
-        output: the folder of working folders.
-        offline: the working folders are asked, and not the store.
+        output: the folder of working folders, among which are runs that no store knows yet.
+        offline: these are all that is asked for.
 
     Raises:
         StorageError: the store cannot be read.
     """
-    with reported(f"the tracking store {uri} cannot be read", "`tracking.uri` says where runs are kept."):
-        require_store(uri)
-        client = MlflowClient(uri)
-        found = client.get_experiment_by_name(experiment)
-        if found is None:
-            return []
-        ours = f"tags.`lamella.job` = '{job}'"
-        runs = client.search_runs([found.experiment_id], ours, order_by=["attributes.start_time DESC"])
-    return [
-        Attempt(
-            run.info.run_id,
-            run.info.status,
-            run.info.status == "RUNNING" and is_gone(run.data.tags, begun=run.info.start_time / 1000),
-            run.data.metrics.get("test/dice", nan),
-            run.data.tags,
-        )
-        for run in runs
+    found = [
+        attempt
+        for folder in (path.parent for path in output.glob(f"*/{RECORD}"))
+        if (attempt := _kept(folder, job, uri, experiment, offline))
     ]
+    if not offline:
+        with reported(f"the tracking store {uri} cannot be read", "`tracking.uri` says where runs are kept."):
+            require_store(uri)
+            client = MlflowClient(uri)
+            there = client.get_experiment_by_name(experiment)
+            ours = f"tags.`lamella.job` = '{job}'"
+            found += [_stored(run) for run in (client.search_runs([there.experiment_id], ours) if there else [])]
+    return sorted(found, key=lambda attempt: attempt.began, reverse=True)
+
+
+def _stored(run: Any) -> Attempt:
+    info, data = run.info, run.data
+    gone = info.status == "RUNNING" and is_gone(data.tags, begun=info.start_time / 1000)
+    return Attempt(info.run_id, info.status, gone, data.metrics.get("test/dice", nan), data.tags, info.start_time)
+
+
+def _kept(folder: Path, job: str, uri: str, experiment: str, offline: bool) -> Attempt | None:
+    """What a working folder has of a job; None if that is another's, or the store knows of it and can be asked."""
+    record = Record.read(folder)
+    if record is None or (record.uri, record.experiment) != (uri, experiment) or (record.run_id and not offline):
+        return None
+    entries = entries_of(folder)
+    tags = {name: text for entry in entries for name, text in entry.get("tags", {}).items()}
+    if tags.get("lamella.job") != job:
+        return None
+    scores = [entry["metrics"]["test/dice"] for entry in entries if "test/dice" in entry.get("metrics", {})]
+    try:
+        Hold(folder).release()
+        gone = True
+    except BlockingIOError:
+        gone = False
+    run_id, score = record.run_id or record.local_id, scores[-1] if scores else nan
+    return Attempt(run_id, last_status(entries), gone, score, tags, record.began)
 
 
 def ready(uri: str, artifacts: str | None, experiment: str) -> None:
