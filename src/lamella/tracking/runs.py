@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy.exc import SQLAlchemyError
 
-from lamella.errors import StorageError
+from lamella.console import log_file
+from lamella.errors import LamellaError, StorageError
 from lamella.tracking.query import Unfinished
 from lamella.tracking.store import first_line, open_store, reported, require_store, undisturbed
 
@@ -112,6 +113,12 @@ class Run:
         if self._client:
             self._client.log_artifacts(self.run_id, str(folder or self.folder))
 
+    def log_file(self, name: str) -> None:
+        """Keeps one file of the working folder with the run."""
+        if self._client:
+            above = Path(name).parent.as_posix()
+            self._client.log_artifact(self.run_id, str(self.folder / name), None if above == "." else above)
+
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Writes tags; an existing one is overwritten."""
         self._log(tags=[RunTag(name, value) for name, value in tags.items()])
@@ -186,7 +193,8 @@ def start(
                 run = Run(client, run_id, experiment_id, output / run_id)
         run.set_tags(tags)
         run.log_params(params)
-        yield run
+        with _log_kept(run, before):
+            yield run
         with undisturbed():
             run.end("FINISHED")
         shutil.rmtree(run.folder, ignore_errors=True)  # kept where anything above failed
@@ -203,6 +211,22 @@ def start(
                 f"the tracking store {uri} failed: {first_line(error)}", "Check its disk or server, then run again."
             ) from error
         raise
+
+
+@contextmanager
+def _log_kept(run: Run, before: Unfinished | None) -> Iterator[None]:
+    """Keeps what is printed meanwhile as the run's `train.log`, behind what it has of an interrupted one."""
+    path = run.folder / "train.log"
+    if before is not None and not path.exists():
+        with contextlib.suppress(LamellaError, OSError):  # it may have none
+            text = before.fetch(path.name).read_bytes()
+            path.write_bytes(text)
+    try:
+        with log_file(path):
+            yield
+    finally:
+        if path.exists():
+            run.log_file(path.name)
 
 
 def kill(uri: str, sweep: str) -> None:
