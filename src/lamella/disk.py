@@ -11,7 +11,8 @@ from typing import NamedTuple
 from lamella.errors import LamellaError, StorageError
 
 _FULL = {errno.ENOSPC: "is full", errno.EDQUOT: "is full: your quota there is used up"}
-_TEXTS = ("No space left on device", "database or disk is full", "Disk quota exceeded", "failed writing file")
+_TEXTS = ("No space left on device", "database or disk is full", "Disk quota exceeded")
+_TORN = ("iostream error", "unexpected pos", "failed writing file")  # torch.save, where it does not say why
 
 
 class Place(NamedTuple):
@@ -19,6 +20,10 @@ class Place(NamedTuple):
 
     key: str
     folder: Path
+
+    def shares_disk(self, other: "Place") -> bool:
+        """Whether both lie on one disk, as far as this system tells."""
+        return _device(self.folder) == _device(other.folder)
 
 
 def temporary() -> Place:
@@ -64,7 +69,10 @@ def full(error: BaseException, places: Sequence[Place]) -> tuple[str, str] | Non
         error: what was raised; what it was raised from counts, too.
         places: that were written to.
     """
-    found = next((each for each in behind(error) if _is_full(each)), None)
+    errors = list(behind(error))
+    found = next((each for each in errors if _is_full(each)), None)
+    if not found and not any(isinstance(each, OSError) for each in errors):
+        found = next((each for each in errors if any(text in str(each) for text in _TORN)), None)
     if found is None:
         return None
     target = getattr(found, "filename2", None) or getattr(found, "filename", None)

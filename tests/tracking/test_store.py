@@ -127,7 +127,7 @@ def test_who_is_killed_while_a_store_is_made_leaves_none(tmp_path: Path) -> None
     for half in halves:
         if half.stat().st_size:
             said = refused(old(half))
-            assert "no whole tracking store" in said.problem
+            assert "it is half made" in said.problem
             assert said.remedy.endswith(f"rm {half}")
     client, experiment = open_store(f"sqlite:///{file}", None, "e")
     assert client.get_experiment(experiment).name == "e"

@@ -167,7 +167,7 @@ def _require_whole(file: Path) -> None:
 
 def _judge(file: Path) -> None:
     """Raises what `_require_whole` does, of the file as it is now."""
-    problem = f"{file} is no whole tracking store"
+    problem = f"the tracking store {file} cannot be used"
     there = shlex.join(f"{file}{ending}" for ending in _BESIDE if Path(f"{file}{ending}").exists())
     anew = f"No run is in it. Delete it, and the next run makes it anew:\n  rm {there}"
     back = (
@@ -205,7 +205,9 @@ def _judge(file: Path) -> None:
     broken_off = not version or (version != latest and any(name.startswith("_alembic_tmp_") for name in names))
     if broken_off or (version != latest and not filled.get("experiments")):
         if not filled.get("runs"):
-            raise _UnfinishedError(f"{problem}: whoever made it was stopped, or its disk was full", anew)
+            raise _UnfinishedError(
+                f"{problem}: it is half made, for whoever made it was stopped, or the disk was full", anew
+            )
         raise StorageError(f"{problem}: its change to another version of MLflow was broken off", back)
     if version != latest:
         copy, address = shlex.join(["cp", str(file), f"{file}.before"]), shlex.quote(mlflow_address(_uri(file)))
