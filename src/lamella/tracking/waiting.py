@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lamella.errors import StorageError
-from lamella.tracking.outbox import ENDS, RECORD, Hold, Journal, Record, Sender, Sent, enter
+from lamella.tracking.outbox import ENDS, RECORD, RESUMED_FROM, Hold, Journal, Record, Sender, Sent, enter
 from lamella.tracking.store import STORE_ERRORS, first_line, open_store
 
-_LAST = "checkpoints/last.ckpt"
 _PATIENCE_S = 60
 
 
@@ -61,8 +60,8 @@ def deliver(folder: Path, uri: str | None = None) -> Delivered | None:
         if died:
             when = journal.entries[-1]["time"] if journal.entries else record.began
             journal.append(time=when, status="KILLED")
-            if (folder / _LAST).exists():
-                journal.append(files=[_LAST])
+            if left := [name for name in RESUMED_FROM if (folder / name).exists()]:
+                journal.append(files=left)
         if record.run_id is None and uri is not None:
             record.uri, record.artifacts = uri, None
         is_new = record.run_id is None
