@@ -102,6 +102,7 @@ def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
 # Made whole or not at all
 
 MAKER = """
+import sys
 from lamella.tracking.store import open_store
 print("ready", flush=True)
 open_store(sys.argv[1], None, "e")
@@ -115,8 +116,8 @@ def test_who_is_killed_while_a_store_is_made_leaves_none(tmp_path: Path) -> None
     halves = []
     for size in (1, 150_000, 400_000):
         maker = start(script, f"sqlite:///{file}", cwd=tmp_path)
-        while not (part.exists() and part.stat().st_size >= size):
-            assert maker.poll() is None
+        while not any(each.stat().st_size >= size for each in tmp_path.glob(part.name)):
+            assert maker.poll() is None, end(maker).stderr
             time.sleep(0.002)
         os.kill(maker.pid, signal.SIGKILL)
         end(maker)
@@ -155,7 +156,7 @@ def test_half_a_store_names_what_to_delete(tmp_path: Path) -> None:
     file = changed(tmp_path / "my runs.db", "CREATE TABLE _alembic_tmp_experiments (a)", "DELETE FROM alembic_version")
     (tmp_path / "my runs.db-journal").touch()
     said = refused(file)
-    assert "was stopped, or its disk was full" in said.problem
+    assert "was stopped, or the disk was full" in said.problem
     assert said.remedy.endswith(f"rm {shlex.quote(str(file))} {shlex.quote(f'{file}-journal')}")
     subprocess.run(said.remedy.splitlines()[-1], shell=True, check=True)
     assert not file.exists()
