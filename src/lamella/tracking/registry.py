@@ -5,7 +5,7 @@ import re
 from typing import Any, NamedTuple
 
 from lamella.errors import ConfigError, StorageError
-from lamella.tracking.store import connect, reported, undisturbed
+from lamella.tracking.store import connect, reported
 
 from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
 from mlflow.exceptions import MlflowException  # isort: skip
@@ -87,7 +87,7 @@ def register(uri: str, run_id: str, name: str) -> str:
         StorageError: the store cannot be written, or the run has no model.
     """
     problem, remedy = f"run {run_id} cannot be registered as {name}", "It is finished and kept all the same."
-    with reported(problem, remedy), undisturbed():
+    with reported(problem, remedy):
         client = connect(uri)
         run = client.get_run(run_id)
         outputs = run.outputs.model_outputs if run.outputs else []

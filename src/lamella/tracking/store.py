@@ -21,6 +21,10 @@ from urllib.request import url2pathname
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# MLflow alone tries for many minutes; what must not be lost is sent again by `lamella.tracking.outbox`.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 
 import mlflow.store.db_migrations
 import requests
@@ -39,6 +43,7 @@ from lamella.errors import StorageError, without_secrets
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its errors are raised, too
 
 STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 """What MLflow raises where a store cannot be used."""
@@ -200,7 +205,9 @@ def _judge(file: Path) -> None:
     broken_off = not version or (version != latest and any(name.startswith("_alembic_tmp_") for name in names))
     if broken_off or (version != latest and not filled.get("experiments")):
         if not filled.get("runs"):
-            raise _UnfinishedError(f"{problem}: it is half made, for whoever made it was stopped, or the disk was full", anew)
+            raise _UnfinishedError(
+                f"{problem}: it is half made, for whoever made it was stopped, or the disk was full", anew
+            )
         raise StorageError(f"{problem}: its change to another version of MLflow was broken off", back)
     if version != latest:
         copy, address = shlex.join(["cp", str(file), f"{file}.before"]), shlex.quote(mlflow_address(_uri(file)))
@@ -248,7 +255,7 @@ def _require_server(uri: str) -> None:
                     "/api/2.0/mlflow/experiments/search",
                     "GET",
                     params={"max_results": 1},
-                    max_retries=0,
+                    max_retries=2,
                     timeout=_PATIENCE_S,
                     raise_on_status=False,
                 )
