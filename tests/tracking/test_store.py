@@ -437,3 +437,26 @@ def test_addresses_without_secrets_are_none_to_refuse(uri: str) -> None:
     from lamella.config.paths import refuse_secrets
 
     refuse_secrets(uri)
+
+
+def test_a_full_disk_of_files_is_named_at_the_end_of_a_run_and_nothing_torn_is_there(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = empty_store(tmp_path / "runs.db")
+    with tracking.start(
+        uri=uri,
+        artifacts=str(small / "files"),
+        experiment="e",
+        run_name="r",
+        params={},
+        tags={},
+        output=tmp_path / "out",
+    ) as run:
+        (run.folder / "checkpoints").mkdir()
+        (run.folder / "checkpoints/best.ckpt").write_bytes(b"\0" * 200_000)
+        run.log_file("checkpoints/best.ckpt")
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert f"the disk of {small}/files/" in said
+    assert "(tracking.artifacts) is full" in said
+    assert list(small.rglob("*.ckpt")) == []
+    assert (run.folder / "checkpoints/best.ckpt").stat().st_size == 200_000
