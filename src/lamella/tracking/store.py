@@ -205,7 +205,9 @@ def _judge(file: Path) -> None:
     broken_off = not version or (version != latest and any(name.startswith("_alembic_tmp_") for name in names))
     if broken_off or (version != latest and not filled.get("experiments")):
         if not filled.get("runs"):
-            raise _UnfinishedError(f"{problem}: it is half made, for whoever made it was stopped, or the disk was full", anew)
+            raise _UnfinishedError(
+                f"{problem}: it is half made, for whoever made it was stopped, or the disk was full", anew
+            )
         raise StorageError(f"{problem}: its change to another version of MLflow was broken off", back)
     if version != latest:
         copy, address = shlex.join(["cp", str(file), f"{file}.before"]), shlex.quote(mlflow_address(_uri(file)))
