@@ -1,6 +1,7 @@
 """The command `train`: one run from start to end, from files to scores in MLflow."""
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import isnan, nan
 from pathlib import Path
@@ -15,10 +16,11 @@ from lamella import hardware, tracking
 from lamella.commands import jobs, resuming, space
 from lamella.commands.setup import assemble, foreign, identity, load, made, test
 from lamella.commands.summary import print_scores, summary_line, title
+from lamella.config import paths
 from lamella.config.check import as_yaml, check, flat, settle
 from lamella.config.paths import resumed
 from lamella.config.schema import Config
-from lamella.console import console
+from lamella.console import Held, console, logged
 from lamella.data.loaders.crops import whole
 from lamella.data.prepared import PreparedData
 from lamella.errors import ConfigError
@@ -59,18 +61,30 @@ class Outcome(NamedTuple):
     remark: str = ""
 
 
-def run(composed: DictConfig, sweep: str | None = None, typed: Sequence[str] = ()) -> Outcome:
+def run(
+    composed: DictConfig,
+    sweep: str | None = None,
+    typed: Sequence[str] = (),
+    opened: Callable[[str, bool], None] = lambda *_: None,
+) -> Outcome:
     """Runs one experiment as configured, from files to a finished MLflow run, or goes on with an interrupted one.
 
     Args:
         composed: by Hydra.
         sweep: the name shared by all jobs of a sweep; None outside one.
         typed: the overrides of the command line, or of the job.
+        opened: is told the run's id as soon as it has one, and whether it is an earlier one that is gone on with.
 
     Raises:
         LamellaError: anything a user can mend; the data is checked before the run is opened.
     """
-    out = console()
+    with logged(shlex.join([*paths.typed("train").split(), *typed])):
+        return _run(composed, sweep, typed, opened, console())
+
+
+def _run(
+    composed: DictConfig, sweep: str | None, typed: Sequence[str], opened: Callable[[str, bool], None], out: Console
+) -> Outcome:
     checked = check(composed)
     before: tracking.Unfinished | None = None
     if checked.resume is not None:
@@ -81,7 +95,15 @@ def run(composed: DictConfig, sweep: str | None = None, typed: Sequence[str] = (
     machine = hardware.resolve(checked.trainer.accelerator, checked.trainer.precision)
     if machine.remark:
         out.print(f"warning: {machine.remark}", style="yellow")
-    data = load(checked, out)
+    looked_for = sweep is not None and before is None and not checked.fresh
+    said = Held(out)
+    if not looked_for:
+        said.tell()
+    try:
+        data = load(checked, said)
+    except Exception:
+        said.tell()
+        raise
     card = data.dataset.card
     cfg = check(settle(composed, channels=card.channels, classes=len(card.class_names)))
     if cfg.score.choose_threshold and len(card.class_names) > 2:
@@ -90,12 +112,14 @@ def run(composed: DictConfig, sweep: str | None = None, typed: Sequence[str] = (
             "Set it to false: of more classes the likeliest is taken.",
         )
     job = jobs.identity(cfg, data)
-    if sweep is not None and before is None and not cfg.fresh:
+    if looked_for:
         found = jobs.begun(cfg, job)
-        if isinstance(found, jobs.Done):
+        if isinstance(found, jobs.Done):  # the sweep says it in a line
             return Outcome(found.run_id, found.state, found.score, found.remark)
         before = found
-    return experiment(cfg, data, machine, out, sweep=sweep, before=before, tags={"lamella.job": job})
+    said.tell()
+    own = {"lamella.job": job}
+    return experiment(cfg, data, machine, out, sweep=sweep, before=before, tags=own, opened=opened)
 
 
 def experiment(
@@ -107,6 +131,7 @@ def experiment(
     sweep: str | None = None,
     before: tracking.Unfinished | None = None,
     tags: Mapping[str, str],
+    opened: Callable[[str, bool], None] = lambda *_: None,
 ) -> Outcome:
     """Trains, scores and keeps one run.
 
@@ -118,9 +143,10 @@ def experiment(
         sweep: see `run`.
         before: an interrupted run that is gone on with.
         tags: of the run, beside those that say where its scores come from.
+        opened: see `run`.
     """
     with hardware.freed_memory_kept(machine.device), hardware.whole_float32(machine):
-        return _experiment(cfg, data, machine, sweep, before, tags, out)
+        return _experiment(cfg, data, machine, sweep, before, tags, opened, out)
 
 
 def _experiment(
@@ -130,6 +156,7 @@ def _experiment(
     sweep: str | None,
     before: tracking.Unfinished | None,
     tags: Mapping[str, str],
+    opened: Callable[[str, bool], None],
     out: Console,
 ) -> Outcome:
     """Trains, scores and keeps one run. A function of its own: what it held is free when it returns."""
@@ -162,6 +189,7 @@ def _experiment(
         keep_last=cfg.tracking.keep_last,
         before=before,
     ) as tracked:
+        opened(tracked.run_id, before is not None)
         out.print(f"run {tracked.run_id}")
         REQUEST.remedy = f"`{resumed(tracked.run_id, cfg.tracking.uri, cfg.paths.output)}` goes on with it."
         folder = tracked.folder
@@ -218,9 +246,9 @@ def _experiment(
         example = np.moveaxis(np.asarray(data.store.full_image(data.split.val[0])), 0, -1)[:_EXAMPLE, :_EXAMPLE]
         tracked.log_model(checkpoints / "best.ckpt", scores, example)
         tracked.log_folder()
+        tested, name = data.split.test, cfg.tracking.experiment
+        print_scores(out, scores, heading=heading, samples=tested, run_id=tracked.run_id, experiment=name)
     REQUEST.remedy = ""
-    tested, name = data.split.test, cfg.tracking.experiment
-    print_scores(out, scores, heading=heading, samples=tested, run_id=tracked.run_id, experiment=name)
     if cfg.tracking.register and tracked.kept:
         out.print(printable(tracking.register(cfg.tracking.uri, tracked.run_id, cfg.tracking.register)))
     return Outcome(tracked.run_id, "finished", scores.get("test/dice", nan))  # none of them may have foreground

@@ -3,10 +3,12 @@
 A wheel brings `conf/` along, inside the package; in a checkout it lies beside `src/`.
 """
 
+import hashlib
 import os
 import re
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 from lamella.errors import ConfigError
@@ -97,6 +99,18 @@ def refuse_secrets(uri: str, key: str = "tracking.uri") -> None:
         "Leave it out of the address, and say it where no run keeps it: for PostgreSQL in PGPASSWORD or ~/.pgpass, "
         "for MySQL in a file that ?read_default_file=FILE names.",
     )
+
+
+@cache
+def source() -> str:
+    """One hash over the code and the choices of the Lamella that runs, in a checkout or out of a wheel."""
+    files = {f"lamella/{path.relative_to(_PACKAGE).as_posix()}": path for path in _PACKAGE.rglob("*.py")}
+    files |= {f"conf/{path.relative_to(CONF).as_posix()}": path for path in CONF.rglob("*.yaml")}
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        content = files[name].read_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
 
 
 def data() -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from lamella.config import plugins
-from lamella.config.paths import CHECKOUT
+from lamella.config.paths import CHECKOUT, source
 from lamella.data.audit.page import write_page
 from lamella.data.manifest import data_sha256, manifest, redrawn_sha256, split_ids, split_sha256, without_redrawn
 from lamella.data.prepared import PreparedData
@@ -62,6 +62,7 @@ def identity(
         "lamella.version": __version__,
         "lamella.git_commit": commit or "none",
         "lamella.git_dirty": str(bool(change)).lower(),
+        "lamella.source": source(),
         "lamella.config_sha256": config_sha256,
         "lamella.data_sha256": protocol["data"],
         "lamella.split_sha256": protocol["split"],
@@ -91,10 +92,10 @@ def describe(folder: Path, config: str, data: PreparedData, modules: Iterable[st
     """
     (folder / "data").mkdir(parents=True, exist_ok=True)  # a run may have been killed here
     for module in modules:
-        for name, source in plugins.sources(module).items():
+        for name, text in plugins.sources(module).items():
             place = folder / "code" / name
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(source)
+            place.write_bytes(text)
     (folder / "config.yaml").write_text(config)
     (folder / "environment.txt").write_text(environment())
     (folder / "git.diff").write_text(code(CHECKOUT)[1])
@@ -173,11 +174,16 @@ def source_differences(now: Mapping[str, str], then: Mapping[str, str], packages
         change: the run's `git.diff`.
     """
     said = []
-    source = ("lamella.version", "lamella.source", "lamella.git_commit", "lamella.git_dirty")
-    if other := [name for name in source if name in now and name in then and now[name] != then[name]]:
-        named = "; ".join(f"{name.removeprefix('lamella.')} {now[name]}, then {then[name]}" for name in other)
+    hashes = now.get("lamella.source"), then.get("lamella.source")  # earlier versions kept none
+    known = None not in hashes
+    names = ["lamella.version", "lamella.git_commit", "lamella.git_dirty"]
+    if known and hashes[0] != hashes[1]:
+        names.append("lamella.source")
+    other = [name for name in names if now.get(name) != then.get(name)]
+    if other and not (known and hashes[0] == hashes[1]):  # the same files, whatever git calls them
+        named = "; ".join(f"{name.removeprefix('lamella.')} {now.get(name)}, then {then.get(name)}" for name in other)
         said.append(f"Lamella itself is another: {named}")
-    elif change != code(CHECKOUT)[1]:
+    elif not known and change != code(CHECKOUT)[1]:
         said.append("Lamella itself is another: what was changed after its last commit differs from git.diff")
     heads, versions = zip(*map(_read_environment, (packages, environment())), strict=True)
     machine = [(name, value, heads[1].get(name, "none")) for name, value in heads[0].items()]
