@@ -62,7 +62,7 @@ class Place:
         def ask():
             while True:
                 time.sleep(0.01)
-                (run,) = [each for each in {*self.runs()} - known] or [None]
+                run = next(iter({*self.runs()} - known), None)
                 if run and REQUEST.active and len(self.histories(run, "val/dice")) >= epochs:
                     break
             REQUEST.hear(signal.SIGTERM)
@@ -185,9 +185,10 @@ def test_a_run_that_was_killed_in_its_test_is_tested_again(place, undisturbed, m
         raise Stopped(signal.SIGTERM)
 
     known = {*place.runs()}
-    with monkeypatch.context() as patched, pytest.raises(Stopped):
-        patched.setattr(train, "test", stop)
+    monkeypatch.setattr(train, "test", stop)
+    with pytest.raises(Stopped):
         place.run(*TINY)
+    monkeypatch.undo()
     (run_id,) = {*place.runs()} - known
     place.run(f"resume={run_id}")
     assert "all epochs are done; what follows them is done now" in capsys.readouterr().out
@@ -259,9 +260,10 @@ def test_a_method_without_training_is_gone_on_with_too(place, monkeypatch):
         raise Stopped(signal.SIGTERM)
 
     known = {*place.runs()}
-    with monkeypatch.context() as patched, pytest.raises(Stopped):
-        patched.setattr(train, "test", stop)
+    monkeypatch.setattr(train, "test", stop)
+    with pytest.raises(Stopped):
         place.run(*TINY[:5], "model=otsu", "tracking.figures=0", "trainer=cpu")
+    monkeypatch.undo()
     (run_id,) = {*place.runs()} - known
     place.run(f"resume={run_id}")
     assert place.status(run_id) == "FINISHED"
