@@ -43,7 +43,10 @@ class Loader(DataLoader[Batch]):
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         for batch in super().__iter__():
             if isinstance(batch, _Failure):
-                raise batch.error from _InWorkerError(batch.told)
+                try:
+                    raise batch.error from _InWorkerError(batch.told)
+                finally:
+                    del batch  # or the error would hold this frame, and this frame the error
             yield batch
 
 
