@@ -104,7 +104,8 @@ def reproduce(cfg: "DictConfig") -> None:
     with _at_once():
         from lamella.commands import reproduce as reproducing
 
-    reproducing.run(cfg)
+    if not reproducing.run(cfg):
+        sys.exit(1)
 
 
 def sync(cfg: "DictConfig") -> None:

@@ -1,6 +1,7 @@
 """The command `train`: one run from start to end, from files to scores in MLflow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isnan, nan
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from rich.console import Console
 
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
 from lamella import hardware, tracking
-from lamella.commands import jobs, resuming
+from lamella.commands import jobs, resuming, space
 from lamella.commands.setup import assemble, foreign, identity, load, made, test
 from lamella.commands.summary import print_scores, summary_line, title
 from lamella.config.check import as_yaml, check, flat, settle
@@ -31,7 +32,9 @@ from lamella.novelty.reference import learn
 from lamella.plaintext import printable
 from lamella.plots import run as figures
 from lamella.tracking.provenance import describe
+from lamella.training.budget import measure
 from lamella.training.fit import FitSettings, fit, fit_classical
+from lamella.training.keeping import Earlier
 from lamella.training.repeatable import refuse_unrepeatable
 from lamella.training.stopping import REQUEST
 
@@ -92,8 +95,32 @@ def run(composed: DictConfig, sweep: str | None = None, typed: Sequence[str] = (
         if isinstance(found, jobs.Done):
             return Outcome(found.run_id, found.state, found.score, found.remark)
         before = found
+    return experiment(cfg, data, machine, out, sweep=sweep, before=before, tags={"lamella.job": job})
+
+
+def experiment(
+    cfg: Config,
+    data: PreparedData,
+    machine: hardware.Hardware,
+    out: Console,
+    *,
+    sweep: str | None = None,
+    before: tracking.Unfinished | None = None,
+    tags: Mapping[str, str],
+) -> Outcome:
+    """Trains, scores and keeps one run.
+
+    Args:
+        cfg: settled: it says all that the data had to say.
+        data: read and found to be sound.
+        machine: what it runs on.
+        out: where it prints.
+        sweep: see `run`.
+        before: an interrupted run that is gone on with.
+        tags: of the run, beside those that say where its scores come from.
+    """
     with hardware.freed_memory_kept(machine.device), hardware.whole_float32(machine):
-        return _experiment(cfg, data, machine, sweep, before, job, out)
+        return _experiment(cfg, data, machine, sweep, before, tags, out)
 
 
 def _experiment(
@@ -102,11 +129,16 @@ def _experiment(
     machine: hardware.Hardware,
     sweep: str | None,
     before: tracking.Unfinished | None,
-    job: str,
+    tags: Mapping[str, str],
     out: Console,
 ) -> Outcome:
     """Trains, scores and keeps one run. A function of its own: what it held is free when it returns."""
     card = data.dataset.card
+    earlier = None
+    if before is not None:
+        earlier = resuming.training(before, cfg, data, identity(cfg, data, machine, sweep), out)
+    if cfg.trainer.minutes is not None:
+        cfg, tags = _fixed(cfg, data, machine, earlier, tags, out)
     pl.seed_everything(cfg.seed, verbose=False)
     task, datamodule = assemble(cfg, data, machine)
     callbacks = [made(node, pl.Callback) for node in cfg.trainer.callbacks.values()]
@@ -115,13 +147,16 @@ def _experiment(
     heading = title(card, cfg.model.name, cfg.seed)
     parameters = sum(p.numel() for p in task.network.parameters())
     out.print(summary_line(heading, parameters, machine))
+    space.require(cfg, task.network)
+    if earlier is not None and (words := resuming.extended(earlier, task, _settings(cfg), cfg.data.steps)):
+        out.print(words)
     with tracking.start(
         uri=cfg.tracking.uri,
         artifacts=cfg.tracking.artifacts,
         experiment=cfg.tracking.experiment,
         run_name=cfg.tracking.run_name,
         params=flat(cfg),
-        tags=identity(cfg, data, machine, sweep) | {"lamella.job": job},
+        tags=identity(cfg, data, machine, sweep) | dict(tags),
         output=Path(cfg.paths.output),
         offline=cfg.tracking.offline,
         keep_last=cfg.tracking.keep_last,
@@ -130,8 +165,12 @@ def _experiment(
         out.print(f"run {tracked.run_id}")
         REQUEST.remedy = f"`{resumed(tracked.run_id, cfg.tracking.uri, cfg.paths.output)}` goes on with it."
         folder = tracked.folder
-        describe(folder, as_yaml(cfg), data, foreign(cfg))
-        tracked.log_folder()
+        if earlier is None:
+            describe(folder, as_yaml(cfg), data, foreign(cfg))
+            tracked.log_folder()
+        else:  # as it was made then; but it may go on for longer
+            (folder / "config.yaml").write_text(as_yaml(cfg))
+            tracked.log_file("config.yaml")
         checkpoints = folder / "checkpoints"
         if isinstance(task.network, Classical):
             method = task.network
@@ -143,18 +182,13 @@ def _experiment(
                 task,
                 datamodule,
                 machine,
-                FitSettings(
-                    max_epochs=cfg.trainer.max_epochs,
-                    patience=cfg.trainer.patience,
-                    gradient_clip=cfg.trainer.gradient_clip,
-                    ema=cfg.trainer.ema,
-                    deterministic=cfg.trainer.deterministic,
-                    devices=1,
-                ),
+                _settings(cfg),
                 callbacks=callbacks,
                 tracked=tracked,
                 checkpoints=checkpoints,
                 progress=out if cfg.trainer.progress else None,
+                earlier=earlier,
+                say=lambda warning: out.print(f"warning: {warning}", style="yellow"),
             )
             figures.curves(folder / "figures" / "curves.png", history, heading)
         segmenter = task.segmenter.on(machine.device)
@@ -190,6 +224,43 @@ def _experiment(
     if cfg.tracking.register and tracked.kept:
         out.print(printable(tracking.register(cfg.tracking.uri, tracked.run_id, cfg.tracking.register)))
     return Outcome(tracked.run_id, "finished", scores.get("test/dice", nan))  # none of them may have foreground
+
+
+def _settings(cfg: Config) -> FitSettings:
+    return FitSettings(
+        max_epochs=cfg.trainer.max_epochs,
+        patience=cfg.trainer.patience,
+        gradient_clip=cfg.trainer.gradient_clip,
+        ema=cfg.trainer.ema,
+        deterministic=cfg.trainer.deterministic,
+        devices=1,
+    )
+
+
+def _fixed(
+    cfg: Config,
+    data: PreparedData,
+    machine: hardware.Hardware,
+    earlier: Earlier | None,
+    tags: Mapping[str, str],
+    out: Console,
+) -> tuple[Config, dict[str, str]]:
+    """The configuration, and the tags, with `trainer.minutes` counted as epochs; the network is made for that alone."""
+    minutes, done = cfg.trainer.minutes, len(earlier.rows) if earlier is not None else 0
+    assert minutes is not None
+    pl.seed_everything(cfg.seed, verbose=False)
+    task, datamodule = assemble(cfg, data, machine)
+    epochs = cfg.trainer.max_epochs
+    if not isinstance(task.network, Classical):
+        with out.status("measuring how long an epoch takes"):
+            budget = measure(task, datamodule, machine, _settings(cfg))
+        epochs = done + budget.epochs(minutes)
+        out.print(
+            f"{minutes:g} minutes: {epochs - done} epochs of {cfg.data.steps} steps "
+            f"({budget.step_s:.3g} s a step, {budget.validation_s:.3g} s a validation)"
+        )
+    fixed = replace(cfg, trainer=replace(cfg.trainer, max_epochs=epochs, minutes=None))
+    return fixed, {**tags, "lamella.minutes": f"{minutes:g}"}
 
 
 def seen(data: PreparedData, segmenter: Segmenter, machine: hardware.Hardware) -> dict[str, float]:

@@ -6,13 +6,16 @@
 from lamella.tracking.query import FinishedRun, Unfinished, checkpoint, finished, read, unfinished
 from lamella.tracking.registry import Version, register, registered, require_name
 from lamella.tracking.runs import Run, refused_request, save_model, start
+from lamella.tracking.waiting import Delivered, deliver, waiting
 
 __all__ = [
+    "Delivered",
     "FinishedRun",
     "Run",
     "Unfinished",
     "Version",
     "checkpoint",
+    "deliver",
     "finished",
     "read",
     "refused_request",
@@ -22,4 +25,5 @@ __all__ = [
     "save_model",
     "start",
     "unfinished",
+    "waiting",
 ]
