@@ -148,7 +148,7 @@ def test_several_may_bury_at_once(store, processes):
     runs = {running(client, experiment, **{PROCESS: processes["dead"]}) for _ in range(6)}
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: bury(MlflowClient(uri), [experiment]), range(4)))
-    assert {each.run_id for each in sum(found, [])} == runs
+    assert {each.run_id for one in found for each in one} == runs
     assert {client.get_run(run).info.status for run in runs} == {"KILLED"}
     assert {client.get_run(run).info.end_time - client.get_run(run).info.start_time for run in runs} == {0}
 

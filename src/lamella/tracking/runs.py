@@ -316,6 +316,7 @@ class _Opened:
         known: Mapping[str, str] = {}
         if not (offline or (before is not None and before.client is None)):
             client, experiment_id = _opened(uri, artifacts, experiment)
+            _answer(uri, partial(alive.tell, uri, client))
             record.uri, record.artifacts = uri, artifacts
             if before is not None:
                 known = _reopen(client, before.run_id, record)
@@ -412,6 +413,8 @@ def _reopen(client: MlflowClient, run_id: str, record: Record) -> Mapping[str, s
     """The parameters of a run of the store, which says RUNNING from now on; the record says where it is."""
 
     def ask() -> Any:
+        # Before it says RUNNING: nobody must take it for that of a dead process.
+        client.set_tag(run_id, alive.PROCESS, record.process)
         client.update_run(run_id, "RUNNING")
         return client.get_run(run_id)
 
