@@ -344,6 +344,7 @@ class _Opened:
         known: Mapping[str, str] = {}
         if not (offline or (before is not None and before.client is None)):
             client, experiment_id = _opened(uri, artifacts, experiment)
+            _answer(uri, partial(alive.tell, uri, client))
             record.uri, record.artifacts = uri, artifacts
             if before is not None:
                 known = _reopen(client, before.run_id, record)

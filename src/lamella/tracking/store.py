@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import shlex
-import signal
 import sqlite3
 import tempfile
 import threading
@@ -390,29 +389,6 @@ def _local(location: str) -> Path | None:
     if place.scheme == "file":
         return Path(url2pathname(place.path))
     return Path(location) if place.scheme == "" else None
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Holds SIGINT and SIGTERM back until its end, or until `lamella.cli.signals` ends the process, which it does."""
-    if threading.current_thread() is not threading.main_thread():  # signals only ever reach the main one
-        yield
-        return
-    held: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, _: held.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)  # None: not set from Python
-        handler = before[signal.Signals(held[0])] if held else None
-        if callable(handler):
-            handler(held[0], None)
-        elif held:
-            signal.raise_signal(held[0])
 
 
 @contextmanager
