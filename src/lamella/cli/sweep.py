@@ -24,7 +24,7 @@ from lamella.config.check import check
 from lamella.config.schema import SCHEMAS, Config
 from lamella.config.words import suggestion
 from lamella.console import console
-from lamella.errors import ConfigError, LamellaError
+from lamella.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,18 @@ class Sweep:
                     self.jobs.write(replace(each, state="finished elsewhere", score=scores[each.run_id]))
 
     def _compare(self) -> None:
-        """Compares the finished runs of a sweep of experiments; other commands have nothing to compare."""
-        if isinstance(self.checked, Config) and not self.checked.tracking.offline:
+        """Compares the finished runs of a sweep of experiments; other commands have nothing to compare.
+
+        Where another process is at work on a job of it, that is left to who ends last.
+        """
+        if not isinstance(self.checked, Config) or self.checked.tracking.offline:
+            return
+        records = self.jobs.records()
+        if all(each.state != "running elsewhere" for each in records):
             from lamella.commands import compare as comparing
 
             output = Path(self.checked.paths.output) / "reports"
-            run_ids = [each.run_id for each in self.jobs.records() if each.state.startswith("finished")]
+            run_ids = [each.run_id for each in records if each.state.startswith("finished")]
             comparing.after_sweep(self.checked.tracking.uri, run_ids, output, self.jobs.sweep)
 
 
