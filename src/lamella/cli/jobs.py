@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lamella.cli import signals
-from lamella.cli.messages import mistake
+from lamella.cli.messages import mistake, written
 from lamella.config.paths import typed
 from lamella.console import clock, console
 from lamella.errors import report
@@ -110,7 +110,7 @@ class Jobs:
             if signal := signals.asked():  # what it meets on its way out is no mistake
                 at_work.interrupted()
                 raise Stopped(signal) from error
-            message = mistake(error)
+            message = mistake(error, written(cfg))
             problem, remedy = message or (f"{type(error).__name__}: {error}".splitlines()[0], "")
             remedy = "\n  ".join(filter(None, (remedy, self.which(number, overrides))))
             shown = message is None or debug

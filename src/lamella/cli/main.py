@@ -18,7 +18,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from lamella.cli import signals
 from lamella.cli.command_line import read
 from lamella.cli.help import refuse_hidden, template
-from lamella.cli.messages import mistake, refusal
+from lamella.cli.messages import mistake, refusal, written
 from lamella.cli.sources import search
 from lamella.cli.sweep import RefusedJobError, Sweep, checked
 from lamella.config.paths import CONF, at_home, data, home, store_file
@@ -61,7 +61,7 @@ class Job:
         except Exception as error:
             if number := signals.asked():  # what it meets on its way out is no mistake
                 raise Stopped(number) from error
-            message = mistake(error)
+            message = mistake(error, written(cfg))
             if message is None:
                 self.bugs.append(error)
                 raise

@@ -12,7 +12,7 @@ from rich.console import Console
 
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
 from lamella import hardware, tracking
-from lamella.commands import jobs, resuming
+from lamella.commands import jobs, resuming, space
 from lamella.commands.setup import assemble, foreign, identity, load, made, test
 from lamella.commands.summary import print_scores, summary_line, title
 from lamella.config.check import as_yaml, check, flat, settle
@@ -166,6 +166,7 @@ def _experiment(
     heading = title(card, cfg.model.name, cfg.seed)
     parameters = sum(p.numel() for p in task.network.parameters())
     out.print(summary_line(heading, parameters, machine))
+    space.require(cfg, task.network)
     if earlier is not None and (words := resuming.extended(earlier, task, _settings(cfg), cfg.data.steps)):
         out.print(words)
     with tracking.start(

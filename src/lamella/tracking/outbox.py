@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lamella.errors import StorageError
+from lamella.tracking import alive
 from lamella.tracking.delivery import Place
 from lamella.tracking.store import first_line
 
@@ -209,6 +210,7 @@ class Sent:
         models: how many of the journal's models are there.
         dropped: how many of its `drop`s are done.
         refused: what the store said of what it will never take.
+        complete: whether that is all there was to send.
     """
 
     entries: int = 0
@@ -216,6 +218,15 @@ class Sent:
     models: int = 0
     dropped: int = 0
     refused: list[str] = field(default_factory=list)
+    complete: bool = False
+
+    @classmethod
+    def read(cls, folder: Path) -> "Sent":
+        """That of a working folder."""
+        try:
+            return cls(**json.loads((folder / SENT).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return cls()
 
 
 class Sender:
@@ -234,10 +245,7 @@ class Sender:
         self._client, self._record, self._journal, self._folder = client, record, journal, folder
         self._run_id = record.run_id
         self._place = Place(record.location, record.uri)
-        try:
-            self._sent = Sent(**json.loads((folder / SENT).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            self._sent = Sent()
+        self._sent = Sent.read(folder)
         self._read = 0  # entries whose files are known of
         self._owed: dict[str, None] = {}
         self._models: list[dict[str, Any]] = []
@@ -245,9 +253,14 @@ class Sender:
         self._stop = threading.Event()
         self._beaten = time.monotonic()
         self._stuck_after = 0.0
-        self.error: Exception | None = None
+        self._error: Exception | None = None
         self.arrived = time.monotonic()
         self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
+
+    @property
+    def error(self) -> Exception | None:
+        """Why the last try failed; None where it did not."""
+        return self._error
 
     def start(self) -> None:
         """Begins to send."""
@@ -304,11 +317,6 @@ class Sender:
                 self._journal.news.wait(0.2)
         return self.done
 
-    def send(self) -> bool:
-        """Whether all has arrived after one try, in this thread; `error` says why not."""
-        self._round()
-        return self.done
-
     def _work(self) -> None:
         wait = _SHORTEST_S
         while not self._stop.is_set():
@@ -325,31 +333,29 @@ class Sender:
 
     def _round(self) -> bool:
         """Sends all that can be sent; whether nothing failed."""
-        self.error = None
-        before = self._sent.entries
+        self._error = None
+        before = self.arrived
         # One kind that cannot be sent does not hold up the others; a run is FINISHED when all is there.
         for part in (self._send_entries, self._send_models, self._send_files, self._send_drops, self._send_entries):
             try:
                 part()
             except Exception as error:
-                self.error = self.error or error
+                self._error = self._error or error
             self._stuck_after = 0
         if self._beat_due():
             self._beaten = time.monotonic()
             with contextlib.suppress(Exception):
-                self._client.set_tag(self._run_id, "lamella.heartbeat", str(int(time.time())))
-        if before != self._sent.entries or self.error is None:
-            self._note()
+                self._client.set_tag(self._run_id, alive.HEARTBEAT, str(int(time.time())))
+        if self.arrived != before or self.done != self._sent.complete:
+            self._sent.complete = self.done
+            with contextlib.suppress(OSError):  # then it is sent again
+                write_whole(self._folder / SENT, asdict(self._sent))
         with self._journal.news:
             self._journal.news.notify_all()
-        return self.error is None
+        return self._error is None
 
     def _beat_due(self) -> bool:
         return self._journal.last == "RUNNING" and time.monotonic() - self._beaten > _HEARTBEAT_S
-
-    def _note(self) -> None:
-        with contextlib.suppress(OSError):  # then it is sent again
-            write_whole(self._folder / SENT, asdict(self._sent))
 
     def _arrived(self) -> None:
         self.arrived = time.monotonic()

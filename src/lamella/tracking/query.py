@@ -2,7 +2,6 @@
 
 import errno
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,12 +16,10 @@ from lamella.metrics.catalogue import lookup
 from lamella.plaintext import from_cell
 from lamella.tracking import alive
 from lamella.tracking.outbox import RECORD, Hold, Record, entries_of
-from lamella.tracking.store import first_line, reported, require_store
+from lamella.tracking.store import connect, fetch, first_line, reported
 
 from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
 from mlflow.exceptions import MlflowException  # isort: skip
-
-_ALIVE_S = 180  # since a run on another machine has last been heard of
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class FinishedRun:
         place = Path(self.folder.name) / self.run_id
         with reported(f"run {self.run_id} has no {name} to be had", ""):
             place.mkdir(exist_ok=True)
-            return Path(self.client.download_artifacts(self.run_id, name, str(place)))
+            return fetch(self.client, self.run_id, name, place)
 
     def scores(self) -> pd.DataFrame:
         """`scores/test.csv`: one row an image, sorted by its id; NaN where one has no score. Raises StorageError."""
@@ -99,7 +96,7 @@ class Unfinished:
             if self.client is None:
                 raise FileNotFoundError(errno.ENOENT, "there is no such file", str(self.folder and self.folder / name))
             place = self.folder or Path(self._fetched.name)
-            return Path(self.client.download_artifacts(self.run_id, name, str(place)))
+            return fetch(self.client, self.run_id, name, place)
 
 
 def unfinished(uri: str, run_id: str, output: Path) -> Unfinished:
@@ -126,31 +123,35 @@ def unfinished(uri: str, run_id: str, output: Path) -> Unfinished:
             return Unfinished(record.local_id, record.name, "OFFLINE", tags, folder, None)
         run_id = record.run_id
     with _reading(uri):
-        client = MlflowClient(uri)
-        try:
-            run = client.get_run(run_id)
-        except MlflowException as error:
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise
-            experiments = [each.experiment_id for each in client.search_experiments()]
-            found = (
-                client.search_runs(experiments, f"tags.`lamella.offline_id` = '{run_id}'") if run_id.isalnum() else []
-            )
-            if not found:
-                raise StorageError(
-                    f"there is no run {run_id!r} in {uri}", f"`{typed('ui')}` lists the runs."
-                ) from error
-            run = found[0]
+        client = connect(uri)
+        run = _known(client, run_id)
+        if run is None:
+            raise StorageError(f"there is no run {run_id!r} in {uri}", f"`{typed('ui')}` lists the runs.")
         if run.info.status == "RUNNING":
-            if folder is None and time.time() - float(run.data.tags.get("lamella.heartbeat", 0)) < _ALIVE_S:
+            # Nobody holds its folder; without one only its tags can tell.
+            if folder is None and not alive.is_gone(run.data.tags, begun=run.info.start_time / 1000):
+                process = run.data.tags.get(alive.PROCESS, "not known which")
                 raise StorageError(
-                    f"a living process is at work on run {run_id}: {run.data.tags.get('lamella.process')}",
+                    f"a living process is at work on run {run_id}: {process}",
                     "Wait for its end, or end it.",
                 )
             client.set_terminated(run.info.run_id, "KILLED")
             run = client.get_run(run.info.run_id)
     info = run.info
     return Unfinished(info.run_id, info.run_name, info.status, run.data.tags, folder, client)
+
+
+def _known(client: MlflowClient, run_id: str) -> Any:
+    """The run of an id, the store's or the one that it had offline; None where there is none."""
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+    if not run_id.isalnum():
+        return None
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    return next(iter(client.search_runs(experiments, f"tags.`lamella.offline_id` = '{run_id}'")), None)
 
 
 def _working_folder(output: Path, run_id: str) -> tuple[Path | None, Record | None]:
@@ -179,7 +180,7 @@ def finished(
     parts = ["attributes.status = 'FINISHED'", where, f"tags.`lamella.sweep` = '{sweep}'" if sweep else ""]
     matching = " and ".join(filter(None, parts))
     with _reading(uri):
-        client = MlflowClient(uri)
+        client = connect(uri)
         alive.tell(uri, client)
         names = {each.experiment_id: each.name for each in client.search_experiments()}
         chosen = [id_ for id_, name in names.items() if experiment in (None, name)]
@@ -212,7 +213,7 @@ def read(uri: str, run_id: str) -> FinishedRun:
         StorageError: the store cannot be read, or has no such run, or it did not finish.
     """
     with _reading(uri):
-        client = MlflowClient(uri)
+        client = connect(uri)
         alive.tell(uri, client)
         try:
             run = client.get_run(run_id)
@@ -240,8 +241,7 @@ def checkpoint(uri: str, run_id: str) -> Path:
     name = "checkpoints/best.ckpt"
     remedy = f"`{typed('ui')}` lists the runs; `tracking.uri` says where they are kept."
     with reported(f"run {run_id} of {uri} has no {name} to be had", remedy):
-        require_store(uri)
-        return Path(MlflowClient(uri).download_artifacts(run_id, name))
+        return fetch(connect(uri), run_id, name)
 
 
 @contextmanager
@@ -249,5 +249,4 @@ def _reading(uri: str) -> Iterator[None]:
     """Turns what can go wrong while a store is read into StorageError."""
     remedy = "`tracking.uri` says where runs are kept; the first run makes the store."
     with reported(f"the tracking store {uri} cannot be read", remedy):
-        require_store(uri)
         yield

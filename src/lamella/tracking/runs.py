@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import tempfile
 import threading
 import time
@@ -26,10 +25,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from lamella.config.paths import typed
 from lamella.console import console
 from lamella.errors import StorageError
-from lamella.tracking import delivery
+from lamella.tracking import alive, delivery
 from lamella.tracking.outbox import ENDS, Hold, Journal, Record, Sender, enter, files_below
 from lamella.tracking.query import Unfinished
-from lamella.tracking.store import first_line, open_store, reported, require_store
+from lamella.tracking.store import first_line, open_store, reported
 
 import mlflow.models  # isort: skip - `store` says first how MLflow is to behave
 import mlflow.pyfunc  # isort: skip
@@ -42,7 +41,6 @@ from mlflow.utils.validation import _validate_metric_name, _validate_param, _val
 
 _PARAM_LIMIT, _TAG_LIMIT = 6000, 5000  # characters that MLflow takes
 _LAST = "checkpoints/last.ckpt"
-_START_S = 10  # in which a server must answer
 _OFTEN_S = 600  # between two checkpoints that go to a server
 _PATIENCE_S = {"FINISHED": 60.0, "FAILED": 10.0, "KILLED": 3.0}  # for a store that takes nothing, at the end
 _Answer = TypeVar("_Answer")
@@ -303,8 +301,8 @@ class _Opened:
         before: Unfinished | None,
     ) -> None:
         params = as_params(params)
-        process = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
-        tags = {**tags, "lamella.process": process, "lamella.heartbeat": str(int(time.time()))}
+        process = alive.process_tag()
+        tags = {**tags, alive.PROCESS: process, alive.HEARTBEAT: str(int(time.time()))}
         for name, value in tags.items():
             _validate_tag(name, value)
         self.uri = uri
@@ -407,12 +405,6 @@ class _Opened:
 def _opened(uri: str, artifacts: str | None, experiment: str) -> tuple[MlflowClient, str]:
     """The client of a store that is there, and the id of the experiment."""
 
-    def look() -> None:
-        require_store(uri)
-        MlflowClient(uri).search_experiments(max_results=1)
-
-    if _is_server(uri):
-        _answer(uri, look, _START_S)
     return _answer(uri, lambda: open_store(uri, artifacts, experiment))
 
 
