@@ -307,7 +307,7 @@ def test_a_folder_or_another_file_is_no_store_and_is_refused_at_once(begin, tmp_
     (tmp_path / "text.db").write_text("no database " * 100)
     began = time.monotonic()
     for path in (tmp_path, tmp_path / "text.db"):
-        with pytest.raises(StorageError, match="cannot be used|is no whole"), begin(uri=f"sqlite:///{path}"):
+        with pytest.raises(StorageError, match=r"cannot be used|is no whole"), begin(uri=f"sqlite:///{path}"):
             pytest.fail("the run began")
     assert time.monotonic() - began < 10  # MLflow alone would try for an hour
     assert (tmp_path / "text.db").read_text().startswith("no database")
