@@ -1,5 +1,6 @@
 """A sweep: its jobs are checked before the first begins, and its finished runs compared after the last."""
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Sequence
@@ -58,7 +59,9 @@ class Sweep:
         try:
             launch()
         except BaseException:
-            self.jobs.table(console())
+            if self.jobs.records():
+                with contextlib.suppress(OSError):  # nobody reads any more: what ended it goes on
+                    self.jobs.table(console())
             raise
         self._look_elsewhere()
         self.jobs.table(console())
