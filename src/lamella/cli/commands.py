@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from lamella.cli.signals import heard
 from lamella.config.paths import typed
 from lamella.errors import LamellaError, report
 from lamella.version import __version__
@@ -172,12 +173,13 @@ PLAIN: dict[str, tuple[Callable[[list[str]], int], str]] = {
 
 def run(command: str) -> None:
     """Runs a command with the arguments of this process, and exits where it failed."""
-    if command in PLAIN:
-        sys.exit(_plain(PLAIN[command][0], sys.argv[1:]))
-    from lamella.cli.main import main
+    with heard():
+        if command in PLAIN:
+            sys.exit(_plain(PLAIN[command][0], sys.argv[1:]))
+        from lamella.cli.main import main
 
-    job, config_name, _ = COMPOSED[command]
-    main(config_name, job)
+        job, config_name, _ = COMPOSED[command]
+        main(config_name, job)
 
 
 def _plain(job: Callable[[list[str]], int], arguments: list[str]) -> int:

@@ -33,7 +33,7 @@ def mistake(error: Exception) -> Message | None:
     """The message for an error that a user can mend; None for all else, which is a bug and keeps its traceback."""
     if isinstance(error, LamellaError):
         return error.problem, error.remedy
-    if message := _full_memory(error) or _not_deterministic(error):
+    if message := _full_memory(error) or _dead_loader(error) or _not_deterministic(error):
         return message
     if isinstance(error, OSError) and not isinstance(error, (MissingConfigException, BrokenPipeError)):
         place = f"{error.filename}: " if error.filename else ""
@@ -67,6 +67,23 @@ def _full_memory(error: Exception) -> Message | None:
     if "lamella.commands.predict" in at_work:
         return problem, "Set `tile` lower, such as tile=512, or `accelerator=cpu`."
     return problem, "Set `inference.tile` lower: an image that is larger is predicted in tiles of that side."
+
+
+def _dead_loader(error: Exception) -> Message | None:
+    """The message where a process that loads batches was killed; torch raises a RuntimeError wherever it notices."""
+    text = str(error)
+    if not (isinstance(error, RuntimeError) and re.match(r"DataLoader worker \(pid", text)):
+        return None
+    if "Bus error" in text:
+        return "shared memory (/dev/shm) is full", (
+            "Set `data.workers=0`, or `data.batch_size` or `data.crop` lower; in a container give it more: "
+            "`docker run --shm-size=1g`."
+        )
+    how = re.search(r"killed by signal: (\w+)", text)
+    return (
+        f"a process that loads batches was ended from outside{f' ({how[1]})' if how else ''}",
+        "Most often memory was full: set `data.workers` lower, 0 for none.",
+    )
 
 
 def _not_deterministic(error: Exception) -> Message | None:

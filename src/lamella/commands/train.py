@@ -17,6 +17,7 @@ from lamella.commands.setup import assemble, foreign, identity, load, made, test
 from lamella.commands.summary import print_scores, summary_line, title
 from lamella.config import paths
 from lamella.config.check import as_yaml, check, flat, settle
+from lamella.config.paths import resumed
 from lamella.config.schema import Config
 from lamella.console import console, logged
 from lamella.data.loaders.crops import whole
@@ -34,6 +35,7 @@ from lamella.plots import run as figures
 from lamella.tracking.provenance import describe
 from lamella.training.fit import FitSettings, fit, fit_classical
 from lamella.training.repeatable import refuse_unrepeatable
+from lamella.training.stopping import REQUEST
 
 import pytorch_lightning as pl  # isort: skip
 
@@ -156,6 +158,7 @@ def _experiment(
         before=before,
     ) as tracked:
         out.print(f"run {tracked.run_id}")
+        REQUEST.remedy = f"`{resumed(tracked.run_id, cfg.tracking.uri, cfg.paths.output)}` goes on with it."
         folder = tracked.folder
         describe(folder, as_yaml(cfg), data, foreign(cfg))
         tracked.log_folder()
@@ -213,6 +216,7 @@ def _experiment(
         tracked.log_folder()
         tested, name = data.split.test, cfg.tracking.experiment
         print_scores(out, scores, heading=heading, samples=tested, run_id=tracked.run_id, experiment=name)
+    REQUEST.remedy = ""
     if cfg.tracking.register and tracked.kept:
         out.print(printable(tracking.register(cfg.tracking.uri, tracked.run_id, cfg.tracking.register)))
     return Outcome(tracked.run_id, "finished", scores.get("test/dice", nan))  # none of them may have foreground

@@ -3,10 +3,11 @@
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -15,7 +16,8 @@ from lamella.config.words import suggestion
 from lamella.errors import ConfigError
 
 _HOST = "127.0.0.1"
-_PATIENCE_S = 10  # for what the server still does when it is asked to end
+_PATIENCE_S = 6  # for what the server still does when it is asked to end
+_RUNNING = """select count(*) from runs natural join tags where status = 'RUNNING' and key = 'lamella.process'"""
 
 
 def run(arguments: list[str]) -> int:
@@ -32,7 +34,17 @@ def run(arguments: list[str]) -> int:
         f"Open http://{_HOST}:{port}, choose 'Model training' at the top left, then an experiment. Ctrl-C stops.\n"
     )
     sys.stdout.flush()
+    _bury(store)
     return _serve(port, store)
+
+
+def _bury(store: Path) -> None:
+    """Marks the runs of processes that are gone, where there may be any: MLflow takes seconds to come."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(store)) as connection:
+        if store.stat().st_size and connection.execute(_RUNNING).fetchone()[0]:
+            from lamella.tracking.alive import tell
+
+            tell(f"sqlite:///{store}")
 
 
 def _options(arguments: list[str]) -> tuple[int, Path]:
@@ -107,6 +119,7 @@ def _serve(port: int, store: Path) -> int:
 
     # A group of its own, which is ended as a whole: MLflow does not pass on what its first process is told.
     server = subprocess.Popen(command, env=os.environ | quiet, process_group=0)
+    _end_after_this(server.pid)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     code = server.wait()
@@ -117,3 +130,18 @@ def _serve(port: int, store: Path) -> int:
             time.sleep(0.1)
         os.killpg(server.pid, signal.SIGKILL)
     return 0 if stopped else code
+
+
+def _end_after_this(group: int) -> None:
+    """Leaves a process behind that ends a group of processes when this one is gone, however it went."""
+    read, write = os.pipe()  # only this process has the end for writing, until it is gone
+    if os.fork():
+        os.close(read)
+        return
+    os.close(write)
+    os.read(read, 1)
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGTERM)
+        time.sleep(_PATIENCE_S)
+        os.killpg(group, signal.SIGKILL)
+    os._exit(0)

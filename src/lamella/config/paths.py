@@ -4,6 +4,7 @@ A wheel brings `conf/` along, inside the package; in a checkout it lies beside `
 """
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -53,3 +54,19 @@ def typed(command: str) -> str:
     if command in ("demo", "ui"):
         return f"make {command}"
     return "python train.py" if command == "train" else f"python scripts/{command}.py"
+
+
+def resumed(run_id: str, uri: str, output: str | None = None) -> str:
+    """The command that goes on with a run, as it is typed; it says where runs are kept if that is not the usual place.
+
+    Args:
+        run_id: of the run.
+        uri: where it is kept.
+        output: the folder of working folders; None: not known.
+    """
+    words = [f"resume={run_id}"]
+    if uri != f"sqlite:///{store_file()}":
+        words.append(f"tracking.uri={uri}")
+    if output is not None and Path(output) != home() / "outputs":
+        words.append(f"paths.output={output}")
+    return " ".join([typed("train"), *map(shlex.quote, words)])

@@ -5,7 +5,7 @@
 
 from lamella.tracking.query import FinishedRun, Unfinished, checkpoint, finished, read, unfinished
 from lamella.tracking.registry import Version, register, registered, require_name
-from lamella.tracking.runs import Run, kill, refused_request, save_model, start
+from lamella.tracking.runs import Run, refused_request, save_model, start
 
 __all__ = [
     "FinishedRun",
@@ -14,7 +14,6 @@ __all__ = [
     "Version",
     "checkpoint",
     "finished",
-    "kill",
     "read",
     "refused_request",
     "register",

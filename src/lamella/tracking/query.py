@@ -13,6 +13,7 @@ from lamella.config.paths import typed
 from lamella.errors import StorageError
 from lamella.metrics.catalogue import lookup
 from lamella.plaintext import from_cell
+from lamella.tracking import alive
 from lamella.tracking.store import first_line, reported, require_store
 
 from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
@@ -118,6 +119,7 @@ def finished(
     matching = " and ".join(filter(None, parts))
     with _reading(uri):
         client = MlflowClient(uri)
+        alive.tell(uri, client)
         names = {each.experiment_id: each.name for each in client.search_experiments()}
         chosen = [id_ for id_, name in names.items() if experiment in (None, name)]
         if not chosen:
@@ -150,6 +152,7 @@ def read(uri: str, run_id: str) -> FinishedRun:
     """
     with _reading(uri):
         client = MlflowClient(uri)
+        alive.tell(uri, client)
         try:
             run = client.get_run(run_id)
         except MlflowException as error:

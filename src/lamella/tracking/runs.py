@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lamella.console import log_file
 from lamella.errors import LamellaError, StorageError
 from lamella.tracking.query import Unfinished
-from lamella.tracking.store import first_line, open_store, reported, require_store, undisturbed
+from lamella.tracking.store import first_line, open_store, reported, undisturbed
 
 import mlflow.models  # isort: skip - `store` says first how MLflow is to behave
 import mlflow.pyfunc  # isort: skip
@@ -227,25 +227,6 @@ def _log_kept(run: Run, before: Unfinished | None) -> Iterator[None]:
     finally:
         if path.exists():
             run.log_file(path.name)
-
-
-def kill(uri: str, sweep: str) -> None:
-    """Ends as KILLED the runs of a sweep that still say RUNNING, when their processes are gone.
-
-    Args:
-        uri: where the runs are kept.
-        sweep: the name that they share.
-
-    Raises:
-        StorageError: the store is not there, or cannot be written.
-    """
-    with reported(f"the tracking store {uri} cannot be used", "Check its disk or server."), undisturbed():
-        require_store(uri)
-        client = MlflowClient(uri)
-        experiments = [each.experiment_id for each in client.search_experiments()]
-        running = f"attributes.status = 'RUNNING' and tags.`lamella.sweep` = '{sweep}'"
-        for run in client.search_runs(experiments, running):
-            client.set_terminated(run.info.run_id, "KILLED")
 
 
 def save_model(

@@ -109,7 +109,7 @@ def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Holds SIGINT and SIGTERM back until its end: an impatient second Ctrl-C must not leave a run RUNNING."""
+    """Holds SIGINT and SIGTERM back until its end, or until `lamella.cli.signals` ends the process, which it does."""
     if threading.current_thread() is not threading.main_thread():  # signals only ever reach the main one
         yield
         return
@@ -123,7 +123,10 @@ def undisturbed() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)  # None: not set from Python
-        if held:
+        handler = before[signal.Signals(held[0])] if held else None
+        if callable(handler):
+            handler(held[0], None)
+        elif held:
             signal.raise_signal(held[0])
 
 

@@ -23,11 +23,13 @@ class StopRequest:
     Attributes:
         active: a network trains, which looks here after every batch.
         requested: the number of the signal; None: nobody asked.
+        remedy: how to go on with what is being done, for who has stopped it; "" for nothing.
     """
 
     def __init__(self) -> None:
         self.active = False
         self.requested: int | None = None
+        self.remedy = ""
 
     def hear(self, number: int) -> None:
         """What a signal's handler calls: notes the signal where a network trains, else raises `Stopped`."""

@@ -5,9 +5,10 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
+from torch.utils.data import Dataset, Sampler, SequentialSampler
 
 from lamella.data.cache.arrays import Store
+from lamella.data.loaders.workers import Loader
 from lamella.data.types import IGNORE, Batch, Sample
 from lamella.errors import ConfigError
 
@@ -111,12 +112,6 @@ class Draws(Sampler[int]):
         return iter(range(self.epoch * self.per_epoch, (self.epoch + 1) * self.per_epoch))
 
 
-def collate(batches: list[Batch]) -> Batch:
-    """One batch of samples of equal size, joined along a new first dimension."""
-    images, masks, valid, ids = zip(*batches, strict=True)
-    return Batch(torch.stack(images), torch.stack(masks), torch.stack(valid), [name for each in ids for name in each])
-
-
 @dataclass(eq=False)
 class Share(Sampler[int]):
     """One process's share of what a sampler draws: every `processes`-th number.
@@ -147,9 +142,7 @@ class Share(Sampler[int]):
         return (numbers[i % len(numbers)] for i in range(self.rank, len(self) * self.processes, self.processes))
 
 
-def whole(
-    samples: Sequence[Sample], store: Store, *, ahead: bool = False, rank: int = 0, processes: int = 1
-) -> DataLoader[Batch]:
+def whole(samples: Sequence[Sample], store: Store, *, ahead: bool = False, rank: int = 0, processes: int = 1) -> Loader:
     """A loader of whole images, one a batch, in the samples' order; of several processes each loads its share.
 
     Args:
@@ -161,12 +154,5 @@ def whole(
         processes: how many share the images.
     """
     images = WholeImages(samples, store)
-    return DataLoader(
-        images,
-        sampler=Share(SequentialSampler(images), rank, processes),
-        collate_fn=collate,
-        num_workers=int(ahead),
-        persistent_workers=ahead,
-        pin_memory=ahead,
-        generator=torch.Generator(),  # of its own, or what a network draws would depend on the number of workers
-    )
+    sampler = Share(SequentialSampler(images), rank, processes)
+    return Loader(images, workers=int(ahead), sampler=sampler, pin_memory=ahead)
