@@ -14,7 +14,7 @@ from lamella.config.schema import Tidy
 from lamella.console import console
 from lamella.data.download.unpack import in_bytes
 from lamella.errors import StorageError
-from lamella.tracking import usage
+from lamella.tracking import alive, usage
 
 
 def run(cfg: DictConfig) -> None:
@@ -26,6 +26,7 @@ def run(cfg: DictConfig) -> None:
     wanted = check(cfg, Tidy)
     out = console()
     uri, output, cache = wanted.tracking.uri, Path(wanted.paths.output), Path(wanted.paths.cache)
+    alive.tell(uri)
     with out.status("looking through the runs"):
         found = usage.survey(uri, output, cache)
     _show_runs(found.runs, out)
