@@ -185,7 +185,9 @@ def test_a_model_is_found_by_file_folder_and_run(model, tmp_path):
     path = kept(folder / "checkpoints" / "best.ckpt", "32-true")
     tracking.save_model(folder / "model", path)
     store = empty_store(tmp_path / "runs.db")
-    with tracking.start(uri=store, artifacts=None, experiment="e", run_name="r", params={}, tags={}) as run:
+    with tracking.start(
+        uri=store, artifacts=None, experiment="e", run_name="r", params={}, tags={}, output=folder / "outputs"
+    ) as run:
         run.log_folder(folder)
     for source in (path, str(path), folder, folder / "checkpoints", folder / "model"):
         assert np.array_equal(lamella.load(source).predict(IMAGE), model.predict(IMAGE))

@@ -1,12 +1,20 @@
-"""The console; while bytes move, a bar with speed and time left on a terminal, a line now and then in a log file."""
+"""The console, and a copy of all that a command prints; while bytes move, a bar with speed and time left on a
+terminal, a line now and then in a log file."""
 
+import contextlib
+import io
+import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO, cast
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, NewLine, RenderableType
+from rich.control import Control
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.segment import Segment
 from rich.status import Status
@@ -16,12 +24,139 @@ from lamella.data.download.unpack import Progress as Report
 from lamella.data.download.unpack import in_bytes
 from lamella.plaintext import printable
 
+_WIDTH = 160  # of what no terminal shows
+_MOST = 4_000_000  # characters of a log: of what prints without end the rest is left out
+_LINE = 10_000  # of one that never ends
+_CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")  # a terminal's own
+_SECRET = re.compile(r"(?<=://)[^/\s@]+@")  # user and password in front of a server's name
+
+
+class Log:
+    """What a command has printed: in memory until it is told a file, from then on there, without a terminal's codes."""
+
+    def __init__(self, command: str) -> None:
+        self._waiting = [f"# {datetime.now():%Y-%m-%d %H:%M:%S}  {_SECRET.sub('', command)}\n"]
+        self._length = 0
+        self._file: TextIO | None = None
+
+    def write(self, lines: str, *, always: bool = False) -> None:
+        """Adds whole lines, also where there are too many of them already (`always`)."""
+        if self._length > _MOST and not always:
+            return
+        self._length += len(lines)
+        if self._length > _MOST and not always:
+            lines = "... from here on there was more, which is not kept\n"
+        self._waiting.append(_SECRET.sub("", _CODES.sub("", lines)))
+        self._pass_on()
+
+    @contextmanager
+    def into(self, path: Path) -> Iterator[None]:
+        """Appends all that was printed, and is printed meanwhile, to a file, and what ends the block with an error.
+
+        A file that cannot be written is done without: it must not end what it tells of.
+        """
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
+        self._pass_on()
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit) as stop:
+            self.write(f"{getattr(stop, 'problem', 'stopped')}\n", always=True)
+            raise
+        except BaseException as error:
+            self.write("".join(traceback.format_exception(error)), always=True)
+            raise
+        finally:
+            if self._file is not None:
+                with contextlib.suppress(OSError):
+                    self._file.close()
+            self._file = None
+
+    def _pass_on(self) -> None:
+        if self._file is not None:
+            text = "".join(self._waiting)
+            self._waiting.clear()
+            with contextlib.suppress(OSError, ValueError):
+                self._file.write(text)
+                self._file.flush()
+
+
+_log: Log | None = None  # of the command, or the job of a sweep, that runs
+
+
+@contextmanager
+def logged(command: str) -> Iterator[None]:
+    """Keeps all that is printed meanwhile, to stdout or stderr by whatever part of this process, for `log_file`.
+
+    Args:
+        command: stands above it, with the time.
+    """
+    global _log
+    before = _log, sys.stdout, sys.stderr
+    _log = Log(command)
+    sys.stdout, sys.stderr = (cast(TextIO, _Copied(_own(stream), _log)) for stream in (sys.stdout, sys.stderr))
+    try:
+        yield
+    finally:
+        _log, sys.stdout, sys.stderr = before
+
+
+@contextmanager
+def log_file(path: Path) -> Iterator[None]:
+    """Appends to a file what was printed since `logged` began, and what is printed meanwhile; see `Log.into`."""
+    with _log.into(path) if _log is not None else contextlib.nullcontext():
+        yield
+
+
+class _Copied:
+    """A stream whose lines a log gets, too: of one that was overwritten, as by a bar of progress, what stood last."""
+
+    def __init__(self, stream: TextIO, log: Log) -> None:
+        self.stream, self._kept, self._line = stream, log, ""
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the stream's own: whether it is a terminal, its encoding."""
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        written = self.stream.write(text)
+        ended, newline, self._line = (self._line + text).rpartition("\n")
+        if newline:
+            self._kept.write("".join(f"{_last(line)}\n" for line in ended.split("\n")))
+        if len(self._line) > _LINE:
+            self._line = _last(self._line)[-_LINE:]
+        return written
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+
+def _last(line: str) -> str:
+    """What is to be seen of a line that was written over."""
+    return line.rstrip("\r").rpartition("\r")[2]
+
+
+def _own(stream: TextIO) -> TextIO:
+    """A stream without the copy that `logged` has made of it."""
+    return stream.stream if isinstance(stream, _Copied) else stream
+
 
 class Plain(Console):
     """A console to which text is text: no [markup], :emoji: or control character is obeyed. Style is given beside."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, log: Log | None = None, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
+        self._log = log
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Prints, and gives the log what a file would have got: no bar of progress, no colour."""
+        super().print(*objects, **options)
+        if self._log is not None and not (objects and all(isinstance(each, Control | NewLine) for each in objects)):
+            copy = Plain(file=io.StringIO(), width=_WIDTH, color_system=None, soft_wrap=self.soft_wrap)
+            copy.print(*objects, **options)
+            self._log.write(copy.file.getvalue())  # type: ignore[attr-defined]
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """The pieces of anything that is shown; all that is printed passes here."""
@@ -39,7 +174,7 @@ class Plain(Console):
 
 def console() -> Console:
     """Standard output; as wide as a log file needs where it is no terminal."""
-    return Plain(file=sys.stdout, width=None if sys.stdout.isatty() else 160, soft_wrap=True)
+    return Plain(_log, file=_own(sys.stdout), width=None if sys.stdout.isatty() else _WIDTH, soft_wrap=True)
 
 
 def clock(seconds: float) -> str:

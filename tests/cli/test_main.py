@@ -475,6 +475,7 @@ def test_an_unforeseen_error_fails_the_run_and_shows_its_traceback(broken):
 FINALIZER = """
 import os, signal, sys, time, weakref
 from lamella.cli.main import main
+from lamella.cli.signals import heard
 
 class Thing:
     pass
@@ -492,7 +493,8 @@ def job(cfg):
         time.sleep(0.3)
         print("closed", flush=True)
 
-main("tiff_to_png", job)
+with heard():
+    main("tiff_to_png", job)
 """
 
 

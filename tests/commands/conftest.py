@@ -42,6 +42,8 @@ def composed(root):
         "score": [f"paths.cache={root}/cache", f"paths.output={root}/outputs", f"tracking.artifacts={root}/artifacts"],
         "review": [f"paths.cache={root}/cache", f"paths.output={root}/outputs"],
         "compare": [f"output={root}/reports"],
+        "reproduce": [f"paths.cache={root}/cache", f"paths.output={root}/outputs"],
+        "tidy": [f"paths.cache={root}/cache", f"paths.output={root}/outputs"],
         "predict": [f"paths.cache={root}/cache", "accelerator=cpu"],
     }
 

@@ -187,7 +187,7 @@ def test_a_checkpoint_is_the_trained_task(configured, root, tmp_path, overrides)
     data = loading.load(cfg, console())
     task, datamodule = loading.assemble(cfg, data, machine)
     where = {"uri": cfg.tracking.uri, "artifacts": cfg.tracking.artifacts, "experiment": "checkpoints"}
-    with tracking.start(**where, run_name="", params={}, tags={}) as tracked:
+    with tracking.start(**where, run_name="", params={}, tags={}, output=root) as tracked:
         settings = FitSettings(
             max_epochs=1, patience=1, gradient_clip=1.0, ema=cfg.trainer.ema, deterministic=False, devices=1
         )

@@ -30,7 +30,12 @@ class Store:
             "lamella.phantom": "false",
         }
         params = {"model.name": model, "seed": seed, "dataset.name": "blood", "optimizer.lr": 1, "paths.data": seed}
-        where = {"uri": self.uri, "artifacts": str(self.root / "files"), "experiment": self.experiment}
+        where = {
+            "uri": self.uri,
+            "artifacts": str(self.root / "files"),
+            "experiment": self.experiment,
+            "output": self.root / "outputs",
+        }
         said = {"params": params | (extra or {}), "tags": kept | (tags or {})}
         with tracking.start(**where, run_name=f"{model} {seed}", **said) as begun:
             folder = self.root / begun.run_id

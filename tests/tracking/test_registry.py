@@ -25,13 +25,12 @@ def trained(store, dice, *, data="d", split="s", checkpoint=True):
     folder, uri = store
     tags = {"lamella.data_sha256": data, "lamella.split_sha256": split}
     with tracking.start(
-        uri=uri, artifacts=str(folder / "artifacts"), experiment="e", run_name="r", params={}, tags=tags
+        uri=uri, artifacts=str(folder / "artifacts"), experiment="e", run_name="r", params={}, tags=tags, output=folder
     ) as run:
         for step, value in enumerate((dice - 0.1, dice, dice - 0.2)):
             run.log_metrics({"val/dice": value}, step)
         if checkpoint:
-            made = folder / run.run_id
-            run.log_model(made, folder / "best.ckpt", {"test/dice": dice / 2, "test/iou": 0.25}, IMAGE)
+            run.log_model(folder / "best.ckpt", {"test/dice": dice / 2, "test/iou": 0.25}, IMAGE)
     return run.run_id
 
 

@@ -1,5 +1,7 @@
 """Averaged weights: computed by hand, kept as the best, given back."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -37,7 +39,7 @@ class Watched:
         )
 
     def fit(self):
-        loaders, nobody = datamodule(self.data, steps=3), Run(None, "nobody's", "")
+        loaders, nobody = datamodule(self.data, steps=3), Run(None, "nobody's", "", Path())
         return fit(self.task, loaders, CPU, self.settings, tracked=nobody, checkpoints=self.folder, progress=None)
 
     def kept(self, name):

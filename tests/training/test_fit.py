@@ -3,6 +3,7 @@
 import io
 import re
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from lamella.tracking import Run
 from lamella.training.fit import FitSettings, fit, fit_classical
 from support.tiny import CPU, datamodule, prepared, task
 
-NOBODY = Run(None, "nobody's", "")  # keeps nothing
+NOBODY = Run(None, "nobody's", "", Path())  # keeps nothing
 LINE = re.compile(
     r"epoch +(\d+)/2  loss (\d+\.\d{4})  val loss (\d+\.\d{4})  Dice (\d\.\d{4})  IoU (\d\.\d{4})  "
     r"accuracy (\d\.\d{4})  spent \d+:\d\d  left \d+:\d\d"
@@ -113,7 +114,7 @@ class Notebook(Run):
     """A run whose metrics are written down here."""
 
     def __init__(self):
-        super().__init__(None, "nobody's", "")
+        super().__init__(None, "nobody's", "", Path())
         self.logged = []
 
     def log_metrics(self, values, step=0):

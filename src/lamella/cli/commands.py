@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from lamella.cli.signals import heard
 from lamella.config.paths import typed
 from lamella.errors import LamellaError, report
 from lamella.version import __version__
@@ -33,12 +34,15 @@ def _at_once() -> Iterator[None]:
 
 
 def train(cfg: "DictConfig") -> float:
+    from hydra.core.hydra_config import HydraConfig
+
     from lamella.cli.main import sweep_name
 
     with _at_once():
         from lamella.commands import train as experiment
 
-    return experiment.run(cfg, sweep=sweep_name())
+    overrides = HydraConfig.get().overrides.task
+    return experiment.run(cfg, sweep_name(), overrides).score
 
 
 def demo(cfg: "DictConfig") -> float:
@@ -96,6 +100,28 @@ def look(cfg: "DictConfig") -> None:
     looking.run(cfg)
 
 
+def reproduce(cfg: "DictConfig") -> None:
+    with _at_once():
+        from lamella.commands import reproduce as reproducing
+
+    if not reproducing.run(cfg):
+        sys.exit(1)
+
+
+def sync(cfg: "DictConfig") -> None:
+    with _at_once():
+        from lamella.commands import sync as syncing
+
+    syncing.run(cfg)
+
+
+def tidy(cfg: "DictConfig") -> None:
+    with _at_once():
+        from lamella.commands import tidy as tidying
+
+    tidying.run(cfg)
+
+
 def prepare_data(cfg: "DictConfig") -> None:
     from lamella.commands import prepare_data as prepare
 
@@ -129,6 +155,9 @@ COMPOSED: dict[str, tuple[Callable[["DictConfig"], Any], str, str]] = {
     "predict": (predict, "predict", "new images segmented by what was trained: masks, objects, tables, outlines"),
     "export": (export, "export", "a trained network for other programs: ONNX, torch.export, bioimage.io"),
     "look": (look, "look", "a page on this machine to try a trained network on"),
+    "reproduce": (reproduce, "reproduce", "a finished run run again, and whether it came out the same"),
+    "sync": (sync, "sync", "what could not be sent to the store, sent now"),
+    "tidy": (tidy, "tidy", "what runs take on disk, and leftovers of dead ones removed"),
     "prepare_data": (prepare_data, "prepare_data", "a data set fetched, verified, unpacked and audited"),
     "tiff_to_png": (tiff_to_png, "tiff_to_png", "TIFF images and stacks as PNG files, without loss"),
     "demo": (demo, "train", "the first experiment, on images that the program makes; minutes, no download"),
@@ -144,12 +173,13 @@ PLAIN: dict[str, tuple[Callable[[list[str]], int], str]] = {
 
 def run(command: str) -> None:
     """Runs a command with the arguments of this process, and exits where it failed."""
-    if command in PLAIN:
-        sys.exit(_plain(PLAIN[command][0], sys.argv[1:]))
-    from lamella.cli.main import main
+    with heard():
+        if command in PLAIN:
+            sys.exit(_plain(PLAIN[command][0], sys.argv[1:]))
+        from lamella.cli.main import main
 
-    job, config_name, _ = COMPOSED[command]
-    main(config_name, job)
+        job, config_name, _ = COMPOSED[command]
+        main(config_name, job)
 
 
 def _plain(job: Callable[[list[str]], int], arguments: list[str]) -> int:

@@ -55,6 +55,18 @@ _USAGE = {
 
   {typed} run=ID
   {typed} checkpoint=best.ckpt port=8000""",
+    "reproduce": """Lamella: run a finished run again, and say whether it came out the same.
+
+  {typed} run=ID
+  {typed} run=ID tolerance=0.01             differences up to it count as the same""",
+    "sync": """Lamella: send to the tracking store what could not be sent, or was kept offline.
+
+  {typed}
+  {typed} run=ID""",
+    "tidy": """Lamella: what runs take on disk, and what dead ones left.
+
+  {typed}                                   list
+  {typed} remove=true                       and remove leftovers""",
     "prepare_data": """Lamella: fetch, verify, unpack and audit a data set.
 
   {typed} dataset=em                        fetch, unpack, audit

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import os
 import re
-import signal
 import sys
 import threading
 import traceback
@@ -12,7 +11,6 @@ import typing
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import hydra
@@ -20,32 +18,34 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from lamella.cli import signals
 from lamella.cli.command_line import read
 from lamella.cli.help import refuse_hidden, template
-from lamella.cli.messages import mistake, refusal
+from lamella.cli.messages import mistake, refusal, written
 from lamella.cli.sources import search
 from lamella.cli.sweep import RefusedJobError, Sweep, checked
 from lamella.config.paths import CONF, at_home, data, home, store_file
 from lamella.config.schema import SCHEMAS
 from lamella.config.words import hints_of, kind_and_key, plain_group, target_class
 from lamella.errors import LamellaError, report
+from lamella.training.stopping import Stopped
 
-WITHOUT_CHOICES = ("compare", "review", "predict", "export", "look")  # commands that choose nothing by name
+WITHOUT_CHOICES = (
+    "compare",
+    "review",
+    "predict",
+    "export",
+    "look",
+    "reproduce",
+    "sync",
+    "tidy",
+)  # commands that choose nothing by name
 
 _sweep: str | None = None  # of the job that runs in this process
 
 
 class ReportedError(Exception):
     """A job of a sweep failed and its message is on the screen; Hydra raises this when all jobs are done."""
-
-
-class Stopped(SystemExit):
-    """Raised where SIGINT or SIGTERM asks the program to end; no KeyboardInterrupt, which Lightning swallows."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)  # so that it can be sent from one process to another
-        self.number, self.code = number, 128 + number
-        self.problem = f"stopped by {signal.Signals(number).name}"
 
 
 class Job:
@@ -62,11 +62,16 @@ class Job:
         _sweep = self._sweep
         elsewhere = os.getpid() != self._process
         if elsewhere and threading.current_thread() is threading.main_thread():
-            stop_on_signals()
+            from lamella.data.loaders.workers import die_with_parent  # late: it takes seconds
+
+            die_with_parent()
+            signals.listen()
         try:
             return self.__wrapped__(cfg)
         except Exception as error:
-            message = mistake(error)
+            if number := signals.asked():  # what it meets on its way out is no mistake
+                raise Stopped(number) from error
+            message = mistake(error, written(cfg))
             if message is None and elsewhere:  # its traceback would not come back with it
                 traceback.print_exception(error)
                 raise ReportedError from error
@@ -82,8 +87,11 @@ class Job:
 
 
 def main(command: str, job: Callable[[DictConfig], Any]) -> None:
-    """Runs `job` on the configuration that `conf/{command}.yaml` and the command line give, and exits."""
-    stop_on_signals()
+    """Runs `job` on the configuration that `conf/{command}.yaml` and the command line give, and exits.
+
+    Raises:
+        Stopped: a signal asked for the end; see `lamella.cli.signals.heard`.
+    """
     debug = any(re.fullmatch(r"\++debug=(true|1|yes|on)", "+" + argument, re.IGNORECASE) for argument in sys.argv[1:])
     bugs: list[Exception] = []
     sweep = None
@@ -104,19 +112,10 @@ def main(command: str, job: Callable[[DictConfig], Any]) -> None:
         except Exception:
             with contextlib.suppress(LamellaError):  # what was done before a job failed; the failure itself goes on
                 if sweep:
-                    sweep.end()
                     sweep.compare()
             raise
         if sweep:
             sweep.compare()
-    except Stopped as stop:
-        for number in (signal.SIGINT, signal.SIGTERM):  # an impatient second one must not disturb Python's own end
-            signal.signal(number, signal.SIG_IGN)
-        report((stop.problem, ""), None)
-        with contextlib.suppress(LamellaError):
-            if sweep:
-                sweep.end()
-        raise
     except ReportedError:
         sys.exit(1)
     except BrokenPipeError:  # `--help | head`
@@ -129,6 +128,8 @@ def main(command: str, job: Callable[[DictConfig], Any]) -> None:
         message = problem, "\n  ".join(filter(None, (remedy, _which(job.number, job.overrides))))
         sys.exit(report(message, cause if debug else None))
     except Exception as error:
+        if number := signals.asked():
+            raise Stopped(number) from error
         if any(error is bug for bug in bugs):
             raise
         sys.exit(report(mistake(error) or refusal(error, command, sys.argv[1:]), error if debug else None))
@@ -153,46 +154,6 @@ def register() -> None:
     OmegaConf.register_new_resolver("lamella.started", lambda: started, replace=True)
     OmegaConf.register_new_resolver("lamella.data", lambda: str(data()), replace=True)
     OmegaConf.register_new_resolver("lamella.absolute", lambda path: str(Path(at_home(path)).absolute()), replace=True)
-
-
-def stop_on_signals() -> None:
-    """Makes SIGINT and SIGTERM raise `Stopped` from now on, so that a run can be marked KILLED and closed."""
-    process = os.getpid()
-    again: list[threading.Timer] = []
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        if os.getpid() != process:  # a loader, which has inherited this: its parent ends it, with SIGTERM
-            if number == signal.SIGTERM:
-                os._exit(128 + number)
-            return
-        if hasattr(signal, "SIGCHLD"):  # torch raises where a loader ends; from now on that is as it should be
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        while again:
-            again.pop().cancel()
-        raise Stopped(number)
-
-    def swallowed(unraisable: "sys.UnraisableHookArgs") -> None:
-        """Python drops what a finalizer raises, and a signal may be heard in one: it is sent once more."""
-        if not isinstance(unraisable.exc_value, Stopped):
-            sys.__unraisablehook__(unraisable)
-            return
-        again.append(threading.Timer(0.05, _to_main_thread, [unraisable.exc_value.number]))
-        again[-1].daemon = True
-        again[-1].start()
-
-    sys.unraisablehook = swallowed
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # a shell's background job is deaf to Ctrl-C, and stays so
-            signal.signal(number, stop)
-
-
-def _to_main_thread(number: int) -> None:
-    """Sends a signal to the thread that hears signals, so that it wakes where it waits."""
-    main_thread = threading.main_thread().ident
-    if hasattr(signal, "pthread_kill") and main_thread is not None:
-        signal.pthread_kill(main_thread, number)
-    else:  # Windows
-        signal.raise_signal(number)
 
 
 def sweep_name() -> str | None:

@@ -31,24 +31,11 @@ class Sweep:
 
     Attributes:
         name: what all its runs share as the tag `lamella.sweep`, in whatever process they are made.
-        elsewhere: whether its jobs run in processes of their own.
         checked: the configuration of one of its jobs.
     """
 
     name: str
-    elsewhere: bool
     checked: Any
-
-    def end(self) -> None:
-        """Ends what still counts as running after all: a launcher that is stopped kills its processes outright.
-
-        Raises:
-            LamellaError: there is no store, or it cannot be written.
-        """
-        if self.elsewhere and isinstance(self.checked, Config):
-            from lamella import tracking  # late: it takes seconds
-
-            tracking.kill(self.checked.tracking.uri, self.name)
 
     def compare(self) -> None:
         """Compares the finished runs of a sweep of experiments; other commands have nothing to compare.
@@ -102,7 +89,7 @@ def checked(command: str, typed: Typed) -> Sweep:
                 result: Any = check(task, SCHEMAS[command])
             except Exception as error:
                 raise RefusedJobError(number, chosen) from error
-    return Sweep(name, whole.hydra.runtime.choices["hydra/launcher"] != "basic", result)
+    return Sweep(name, result)
 
 
 def _combinations(

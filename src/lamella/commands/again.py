@@ -7,7 +7,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from lamella.config.paths import CONF, typed
+from lamella.config.kept import file_of, loaded
+from lamella.config.paths import typed
 
 # What a run is told anew, or finds out.
 _LEFT = {"corrected", "accepted", "init_from", "init_part", "encoder_weights", "in_channels", "num_classes", "split"}
@@ -24,41 +25,24 @@ def again(config: Mapping[str, Any], network: str, folder: Path) -> str:
         folder: of the predictions.
     """
     dataset, model = config["dataset"], config["model"]
-    home, split = _file("dataset", dataset), dataset.get("split", {"_target_": ""})
-    words = [f"dataset={home.stem}", *_differing("dataset", dataset, _loaded(home))]
-    usual = _loaded(home.parent / "split" / f"{_said(home).get('split')}.yaml")
+    home, split = file_of("dataset", dataset), dataset.get("split", {"_target_": ""})
+    words = [f"dataset={home.stem}", *_differing("dataset", dataset, loaded(home))]
+    usual = loaded(home.parent / "split" / f"{_said(home).get('split')}.yaml")
     if split["_target_"] != usual.get("_target_"):
-        chosen = _file("dataset/split", split)
-        usual = _loaded(chosen)
+        chosen = file_of("dataset/split", split)
+        usual = loaded(chosen)
         words.append(f"dataset/split={chosen.stem}")
     words += _differing("dataset.split", split, usual)
-    home = _file("model", model)
-    words += [f"model={home.stem}", *_differing("model", model, _loaded(home))]
+    home = file_of("model", model)
+    words += [f"model={home.stem}", *_differing("model", model, loaded(home))]
     words += [f"dataset.corrected={folder}", f"model.init_from={network}"]
     return " ".join([typed("train"), *map(shlex.quote, words)])
-
-
-def _file(group: str, node: Mapping[str, Any]) -> Path:
-    """The file that chooses what a node names; of a user's own, what it would be called."""
-    return CONF / group / f"{str(node['_target_']).rpartition('.')[2]}.yaml"
 
 
 def _said(file: Path) -> dict[str, str]:
     """The choices that a file makes of groups below its own."""
     said: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False) if file.is_file() else {}
     return {group: name for each in said.get("defaults", []) if isinstance(each, dict) for group, name in each.items()}
-
-
-def _loaded(file: Path) -> dict[str, Any]:
-    """What a file of `conf/` says, upon what its defaults in the same folder say; nothing where there is none."""
-    if not file.is_file():
-        return {}
-    said: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    found: dict[str, Any] = {}
-    for name in said.pop("defaults", []):
-        if isinstance(name, str) and name != "_self_":
-            found |= _loaded(file.with_name(f"{name}.yaml"))
-    return {**found, **said}
 
 
 def _differing(path: str, node: Mapping[str, Any], usual: Mapping[str, Any]) -> list[str]:

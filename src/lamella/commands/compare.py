@@ -17,7 +17,7 @@ from lamella.config.targets import translated
 from lamella.console import console
 from lamella.errors import ConfigError, StorageError
 from lamella.metrics.catalogue import lookup
-from lamella.reporting.cohorts import MASKS, data_differences, differences
+from lamella.reporting.cohorts import APART, MASKS, data_differences, differences
 from lamella.reporting.failures import FAILED
 from lamella.reporting.summary import counted
 from lamella.reporting.tables import show, show_beside, show_pairs
@@ -48,7 +48,7 @@ def run(cfg: DictConfig) -> None:
         found = tracking.finished(uri, experiment=checked.experiment, where=checked.filter or "")
     else:
         found = [tracking.read(uri, run_id) for run_id in checked.runs]
-    found = [run for run in found if run.tags.get("lamella.kind") != "comparison"]
+    found = [run for run in found if run.tags.get("lamella.kind") not in APART]
     if not found:
         raise StorageError("no finished run matches", f"`{typed('ui')}` lists the runs and their states.")
     now = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
@@ -141,7 +141,13 @@ def make(
     }
     run_name, tags = f"comparison of {title.partition(': ')[2]}", {"lamella.kind": "comparison"}
     with tracking.start(
-        uri=uri, artifacts=None, experiment=experiment, run_name=run_name, params=params, tags=tags
+        uri=uri,
+        artifacts=None,
+        experiment=experiment,
+        run_name=run_name,
+        params=params,
+        tags=tags,
+        output=output,
     ) as kept:
         kept.log_folder(folder)
     out.print(f"report {page}", soft_wrap=True)

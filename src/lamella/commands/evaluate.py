@@ -2,7 +2,6 @@
 
 import copy
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -69,14 +68,19 @@ def run(cfg: DictConfig) -> None:
     }
     name, experiment = f"{parent.name} on {own.dataset.name}", parent.experiment
     with tracking.start(
-        uri=uri, artifacts=None, experiment=experiment, run_name=name, params=flat(own), tags=tags
+        uri=uri,
+        artifacts=None,
+        experiment=experiment,
+        run_name=name,
+        params=flat(own),
+        tags=tags,
+        output=Path(wanted.paths.output),
     ) as tracked:
-        folder = Path(wanted.paths.output) / tracked.run_id
+        folder = tracked.folder
         describe(folder, as_yaml(own), data, foreign(own))
         scores = test(own, data, segmenter, trained.operating_point, machine, folder, heading, out)
         tracked.log_metrics(scores)
-        tracked.log_folder(folder)
-        shutil.rmtree(folder)  # kept where anything above failed
+        tracked.log_folder()
     tested, name = data.split.test, own.tracking.experiment
     print_scores(out, scores, heading=heading, samples=tested, run_id=tracked.run_id, experiment=name)
     out.print(_against(parent, scores, json.loads(tags["lamella.protocol"])))

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +65,9 @@ def run(cfg: DictConfig) -> None:
         run_name=own.name,
         params=params,
         tags=tags | {"lamella.kind": MASKS},
+        output=Path(own.paths.output),
     ) as tracked:
-        folder = Path(own.paths.output) / tracked.run_id
+        folder = tracked.folder
         describe(folder, as_yaml(own), data, foreign(own))
         (folder / "data" / "masks.json").write_text(json.dumps(_files(found, data), indent=1))
         batches = whole(split.test, data.store)
@@ -85,8 +85,7 @@ def run(cfg: DictConfig) -> None:
                 progress=say,
             )
         tracked.log_metrics(scores)
-        tracked.log_folder(folder)
-        shutil.rmtree(folder)  # kept where anything above failed
+        tracked.log_folder()
     tested, run_id = split.test, tracked.run_id
     print_scores(out, scores, heading=heading, samples=tested, run_id=run_id, experiment=experiment)
 

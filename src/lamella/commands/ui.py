@@ -3,10 +3,11 @@
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -15,7 +16,8 @@ from lamella.config.words import suggestion
 from lamella.errors import ConfigError
 
 _HOST = "127.0.0.1"
-_PATIENCE_S = 10  # for what the server still does when it is asked to end
+_PATIENCE_S = 6  # for what the server still does when it is asked to end
+_RUNNING = """select count(*) from runs natural join tags where status = 'RUNNING' and key = 'lamella.process'"""
 
 
 def run(arguments: list[str]) -> int:
@@ -26,13 +28,27 @@ def run(arguments: list[str]) -> int:
     port, store = _options(arguments)
     _require_free(port)
     empty = "" if store.exists() else f" (none yet: `{paths.typed('demo')}` makes one)"
-    store.parent.mkdir(parents=True, exist_ok=True)
+    from lamella.tracking.store import make_store, reported, require_store  # late: MLflow takes seconds
+
+    with reported(f"the tracking store {store} cannot be used", "Choose another: `tracking.uri=sqlite:///FILE.db`."):
+        make_store(f"sqlite:///{store}")
+        require_store(f"sqlite:///{store}")
     sys.stdout.write(
         f"The runs of {store}{empty}\n"
         f"Open http://{_HOST}:{port}, choose 'Model training' at the top left, then an experiment. Ctrl-C stops.\n"
     )
     sys.stdout.flush()
+    _bury(store)
     return _serve(port, store)
+
+
+def _bury(store: Path) -> None:
+    """Marks the runs of processes that are gone, where there may be any: MLflow takes seconds to come."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(store)) as connection:
+        if store.stat().st_size and connection.execute(_RUNNING).fetchone()[0]:
+            from lamella.tracking.alive import tell
+
+            tell(f"sqlite:///{store}")
 
 
 def _options(arguments: list[str]) -> tuple[int, Path]:
@@ -45,11 +61,12 @@ def _options(arguments: list[str]) -> tuple[int, Path]:
             raise ConfigError(f"there is no key {key!r}", suggestion(key, known))
         known[key] = paths.at_home(value)
     uri = known["tracking.uri"]
+    paths.refuse_secrets(uri)
     if uri.startswith(("http://", "https://")):
         raise ConfigError(f"{uri} is a server, which shows its runs itself", "Open that address in a browser.")
     if not (known["port"].isdecimal() and 0 < int(known["port"]) < 2**16):
         raise ConfigError(f"port must be a whole number, at least 1 and at most 65535; got {known['port']!r}")
-    store = Path(uri.removeprefix("sqlite:///")).absolute() if uri else paths.store_file()
+    store = (paths.sqlite_file(uri) or Path(uri).absolute()) if uri else paths.store_file()
     if uri and not store.is_file():
         raise ConfigError(f"there is no store {store}", "Write tracking.uri=sqlite:///FILE.db, as for other commands.")
     return int(known["port"]), store
@@ -89,7 +106,7 @@ def _serve(port: int, store: Path) -> int:
     """Runs MLflow's server until it ends or a signal comes; returns the exit code."""
     # One worker and no job runner: 2 processes where MLflow would start 15.
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", _HOST, "--port", str(port),
-               "--backend-store-uri", f"sqlite:///{store}"]  # fmt: skip
+               "--backend-store-uri", paths.mlflow_address(f"sqlite:///{store}")]  # fmt: skip
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     if os.name != "posix":  # a console tells all its programs of Ctrl-C
         server = subprocess.Popen(command, env=os.environ | quiet)
@@ -107,6 +124,7 @@ def _serve(port: int, store: Path) -> int:
 
     # A group of its own, which is ended as a whole: MLflow does not pass on what its first process is told.
     server = subprocess.Popen(command, env=os.environ | quiet, process_group=0)
+    _end_after_this(server.pid)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     code = server.wait()
@@ -117,3 +135,18 @@ def _serve(port: int, store: Path) -> int:
             time.sleep(0.1)
         os.killpg(server.pid, signal.SIGKILL)
     return 0 if stopped else code
+
+
+def _end_after_this(group: int) -> None:
+    """Leaves a process behind that ends a group of processes when this one is gone, however it went."""
+    read, write = os.pipe()  # only this process has the end for writing, until it is gone
+    if os.fork():
+        os.close(read)
+        return
+    os.close(write)
+    os.read(read, 1)
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGTERM)
+        time.sleep(_PATIENCE_S)
+        os.killpg(group, signal.SIGKILL)
+    os._exit(0)

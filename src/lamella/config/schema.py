@@ -149,6 +149,10 @@ class TrainerKeys:
     accelerator: Annotated[Accelerator, Key("auto: a GPU where one works")]
     precision: Annotated[Precision, Key("auto: bfloat16 where the hardware has it")]
     max_epochs: Annotated[int, Key("epochs at most", least=1)]
+    minutes: Annotated[
+        float | None,
+        Key("or as many epochs as fit into these minutes, counted when a run starts; null: max_epochs", above=0),
+    ]
     patience: Annotated[int | None, Key("epochs without a better val/dice before stopping; null: never", least=1)]
     gradient_clip: Annotated[float, Key("largest norm of the gradient; 0: no clipping", least=0)]
     ema: Annotated[float, Key("decay a step of the averaged weights that are scored; 0: none", least=0, most=0.99999)]
@@ -168,10 +172,14 @@ class StoreKeys:
 class TrackingKeys(StoreKeys):
     """`tracking`, for training: where a run is kept, under which names, with how many pictures."""
 
-    artifacts: Annotated[str | None, Key("folder of a local store's files; null: the server decides", path=True)]
+    artifacts: Annotated[
+        str | None, Key("folder of a local store's files; null: where the experiment has them", path=True)
+    ]
     experiment: Annotated[str, Key("MLflow experiment")]
     run_name: Annotated[str, Key("name of the run")]
     register: Annotated[str | None, Key("registered model that the run becomes a version of; null: none")]
+    offline: Annotated[bool, Key("keep the run on disk alone; `sync` sends it")]
+    keep_last: Annotated[bool, Key("keep the last checkpoint of a finished run, with the optimizer's state, too")]
     figures: Annotated[int, Key("test images shown as figures", least=0)]
 
 
@@ -227,6 +235,10 @@ class Config:
     score: ScoreKeys
     paths: PathsKeys
     seed: Annotated[int, Key("decides weights, crops and augmentation", least=0, most=2**32 - 1)]
+    resume: Annotated[str | None, Key("an interrupted run that is gone on with, or a finished one with more epochs")]
+    fresh: Annotated[bool, Key("of a sweep: run every job anew, also those that are finished")]
+    retry_failed: Annotated[bool, Key("of a sweep: run those jobs again that failed")]
+    fail_fast: Annotated[bool, Key("of a sweep: begin no other job after one failed")]
     literature: Annotated[dict[str, Any] | None, Key("what a comparison shows beside: dataset, scores by model, notes")]
     plugins: Plugins
     debug: Annotated[bool, Key("show tracebacks")]
@@ -286,7 +298,9 @@ class Evaluate:
 class MasksTrackingKeys(StoreKeys):
     """`tracking`, for masks that were made elsewhere: where their run is kept."""
 
-    artifacts: Annotated[str | None, Key("folder of a local store's files; null: the server decides", path=True)]
+    artifacts: Annotated[
+        str | None, Key("folder of a local store's files; null: where the experiment has them", path=True)
+    ]
     experiment: Annotated[str | None, Key("MLflow experiment; null: that of `run`, or the data set's name")]
     figures: Annotated[int, Key("test images shown as figures", least=0)]
 
@@ -409,6 +423,42 @@ class Look(TrainedKeys):
     upload_mb: Annotated[int, Key("largest image that is taken, in MB", least=1, most=10_000)]
 
 
+@dataclass(frozen=True)
+class Reproduce:
+    """All keys of `reproduce`, which runs a finished run again and says whether it came out the same."""
+
+    run: Annotated[str, Key("the finished MLflow run that is run again")]
+    accelerator: Annotated[Accelerator | None, Key("null: as the run")]
+    tolerance: Annotated[
+        float | None,
+        Key("largest difference of a score that counts as the same; null: 0 on the CPU, 0.005 on a GPU", least=0),
+    ]
+    plugins: Plugins
+    tracking: StoreKeys
+    paths: PathsKeys
+    debug: Annotated[bool, Key("show tracebacks")]
+
+
+@dataclass(frozen=True)
+class Sync:
+    """All keys of `sync`, which sends to the store what could not be sent while it was away."""
+
+    run: Annotated[str | None, Key("only this run; null: all that wait below paths.output")]
+    tracking: StoreKeys
+    paths: PathsKeys
+    debug: Annotated[bool, Key("show tracebacks")]
+
+
+@dataclass(frozen=True)
+class Tidy:
+    """All keys of `tidy`, which says what runs take on disk and removes what dead ones left."""
+
+    remove: Annotated[bool, Key("remove the leftovers that are listed; false: only list them")]
+    tracking: StoreKeys
+    paths: PathsKeys
+    debug: Annotated[bool, Key("show tracebacks")]
+
+
 SCHEMAS: dict[str, type] = {
     "train": Config,
     "evaluate": Evaluate,
@@ -418,6 +468,9 @@ SCHEMAS: dict[str, type] = {
     "predict": Predict,
     "export": Export,
     "look": Look,
+    "reproduce": Reproduce,
+    "sync": Sync,
+    "tidy": Tidy,
     "prepare_data": PrepareData,
     "tiff_to_png": TiffToPng,
 }

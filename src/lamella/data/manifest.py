@@ -59,13 +59,41 @@ class Changes(NamedTuple):
 
 def changes(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> Changes:
     """What differs from one manifest to another, by the content of files: neither names nor parts matter."""
+    found = differing(before, after)
+    images, masks = (tuple(id_ for id_, which, *_ in found.content if which == what) for what in ("image", "mask"))
+    return Changes(images, masks, tuple(found.added), tuple(found.removed))
+
+
+class Differing(NamedTuple):
+    """Which files differ from one manifest to another.
+
+    Attributes:
+        content: an image's id, "image" or "mask", and the SHA-256 of its file in the first and in the second; the file
+            itself where what is meant in it, such as a page, differs.
+        added: ids that only the second one has.
+        removed: ids that only the first one has.
+    """
+
+    content: list[tuple[str, str, str, str]]
+    added: list[str]
+    removed: list[str]
+
+
+def differing(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> Differing:
+    """Which files differ from one manifest to another, by content as in `changes`, one by one."""
     old, new = ({row["id"]: row for row in rows} for rows in (before, after))
+    content = [
+        (id_, what, _told(old[id_][what]), _told(new[id_][what]))
+        for id_ in new
+        if id_ in old
+        for what in ("image", "mask")
+        if _content(old[id_][what]) != _content(new[id_][what])
+    ]
+    return Differing(content, [id_ for id_ in new if id_ not in old], [id_ for id_ in old if id_ not in new])
 
-    def differing(what: str) -> tuple[str, ...]:
-        return tuple(id_ for id_ in old if id_ in new and _content(old[id_][what]) != _content(new[id_][what]))
 
-    added, removed = ([id_ for id_ in some if id_ not in others] for some, others in ((new, old), (old, new)))
-    return Changes(differing("image"), differing("mask"), tuple(added), tuple(removed))
+def _told(file: Mapping[str, Any]) -> str:
+    return " ".join([file["sha256"], *(other["sha256"] for other in file.get("others", ()))])
 
 
 def data_sha256(dataset: Dataset, store: Store) -> str:

@@ -43,6 +43,12 @@ OLDER = "older rules"
 MASKS = "masks"
 """The kind of a run that scores masks which were made elsewhere: no network, so no device, precision or threshold."""
 
+REPRODUCTION = "reproduction"
+"""The kind of a run that was run to see whether another comes out the same: no seed of its own."""
+
+APART = ("comparison", REPRODUCTION)
+"""Kinds of runs that no comparison counts."""
+
 # A protocol's entries that a reader would not understand by their names.
 _ENTRIES = {
     "resized": "soft scores, resized to pixels",
@@ -175,7 +181,7 @@ def cohorts(found: Sequence[FinishedRun]) -> tuple[list[Cohort], list[str]]:
     """
     notes: list[str] = []
     result = []
-    by_protocol = _by_protocol([run for run in found if run.tags.get("lamella.kind") != "comparison"])
+    by_protocol = _by_protocol([run for run in found if run.tags.get("lamella.kind") not in APART])
     for protocol, some in by_protocol.items():
         own = {run.run_id for run in some}
         runs = [run for run in some if run.tags.get("lamella.evaluates") not in own]

@@ -3,17 +3,20 @@
 `registry` has the models that runs are registered as.
 """
 
-from lamella.tracking.query import FinishedRun, checkpoint, finished, read
+from lamella.tracking.query import FinishedRun, Unfinished, checkpoint, finished, read, unfinished
 from lamella.tracking.registry import Version, register, registered, require_name
-from lamella.tracking.runs import Run, kill, refused_request, save_model, start
+from lamella.tracking.runs import Run, refused_request, save_model, start
+from lamella.tracking.waiting import Delivered, deliver, waiting
 
 __all__ = [
+    "Delivered",
     "FinishedRun",
     "Run",
+    "Unfinished",
     "Version",
     "checkpoint",
+    "deliver",
     "finished",
-    "kill",
     "read",
     "refused_request",
     "register",
@@ -21,4 +24,6 @@ __all__ = [
     "require_name",
     "save_model",
     "start",
+    "unfinished",
+    "waiting",
 ]

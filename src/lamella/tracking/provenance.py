@@ -21,6 +21,13 @@ from lamella.data.types import Sample, Split
 from lamella.hardware import Hardware
 from lamella.version import __version__
 
+# Packages that take part in what is computed, the most telling first.
+_DECISIVE = (
+    *("torch", "numpy", "pytorch-lightning", "segmentation-models-pytorch", "timm", "torchvision", "torchmetrics"),
+    *("scipy", "scikit-image", "scikit-learn", "pandas", "pillow", "tifffile", "imagecodecs", "safetensors"),
+)
+_LISTED = 5  # other packages by name
+
 
 def identity(
     data: PreparedData,
@@ -154,6 +161,47 @@ def environment() -> str:
         head.append(f"gpu {torch.cuda.get_device_name()} (CUDA {torch.version.cuda})")
     packages = sorted({f"{d.name}=={d.version}" for d in metadata.distributions()}, key=str.lower)
     return "\n".join(["# " + line for line in head] + packages) + "\n"
+
+
+def source_differences(now: Mapping[str, str], then: Mapping[str, str], packages: str, change: str) -> list[str]:
+    """In what the source, the packages and the machine differ from those of a run, a sentence each.
+
+    Args:
+        now: today's tags.
+        then: the run's.
+        packages: the run's `environment.txt`.
+        change: the run's `git.diff`.
+    """
+    said = []
+    source = ("lamella.version", "lamella.source", "lamella.git_commit", "lamella.git_dirty")
+    if other := [name for name in source if name in now and name in then and now[name] != then[name]]:
+        named = "; ".join(f"{name.removeprefix('lamella.')} {now[name]}, then {then[name]}" for name in other)
+        said.append(f"Lamella itself is another: {named}")
+    elif change != code(CHECKOUT)[1]:
+        said.append("Lamella itself is another: what was changed after its last commit differs from git.diff")
+    heads, versions = zip(*map(_read_environment, (packages, environment())), strict=True)
+    machine = [(name, value, heads[1].get(name, "none")) for name, value in heads[0].items()]
+    said += [f"another {name}: {today}, then {value}" for name, value, today in machine if value != today]
+    names = [name for name in {**versions[0], **versions[1]} if versions[0].get(name) != versions[1].get(name)]
+    words = [
+        f"{name} {versions[1].get(name, 'not there')}, then {versions[0].get(name, 'not there')}" for name in names
+    ]
+    of = dict(zip(names, words, strict=True))
+    if first := [of[name] for name in _DECISIVE if name in of]:
+        said.append(f"packages that compute are others: {'; '.join(first)}")
+    if rest := [of[name] for name in sorted(of) if name not in _DECISIVE]:
+        more = f"; and {len(rest) - _LISTED} more" if len(rest) > _LISTED else ""
+        said.append(f"other packages differ, too: {'; '.join(rest[:_LISTED])}{more}")
+    return said
+
+
+def _read_environment(text: str) -> tuple[dict[str, str], dict[str, str]]:
+    """What `environment` wrote: of Python and the machine, and the version of each package by its name."""
+    lines = text.splitlines()
+    heads = [line.removeprefix("# ").partition(" ") for line in lines if line.startswith("# ")]
+    packages = [line.partition("==") for line in lines if not line.startswith("#")]
+    names = {name.lower().replace("_", "-"): version for name, _, version in packages if name.lower() != "lamella"}
+    return {name: value for name, _, value in heads}, names
 
 
 def _processor() -> str:

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
-from lamella.data.loaders.crops import Draws, RandomWindows, WholeImages, collate
+from lamella.data.loaders.crops import Draws, RandomWindows, WholeImages
 from lamella.data.loaders.datamodule import SegmentationDataModule, helpers
+from lamella.data.loaders.workers import collate
 from lamella.data.types import IGNORE, Batch, DatasetCard, ImageRef, Sample, Split
 from lamella.errors import ConfigError
 

@@ -5,9 +5,10 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
+from torch.utils.data import Dataset, Sampler, SequentialSampler
 
 from lamella.data.cache.arrays import Store
+from lamella.data.loaders.workers import Loader
 from lamella.data.types import IGNORE, Batch, Sample
 from lamella.errors import ConfigError
 
@@ -95,10 +96,16 @@ class WholeImages(Dataset[Batch]):
 class Draws(Sampler[int]):
     """A sampler that numbers the windows on through all epochs: 0..n-1 in epoch 0, n..2n-1 in epoch 1, and so on.
 
-    Lightning calls `set_epoch` before each epoch, a resumed one included.
+    Lightning calls `set_epoch` before each epoch; but workers ask for the first numbers before that.
+
+    Attributes:
+        per_epoch: n.
+        drawn: how many were drawn before, by a training that is gone on with: these never come again.
+        epoch: the one that is drawn next.
     """
 
     per_epoch: int
+    drawn: int = 0
     epoch: int = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -108,13 +115,8 @@ class Draws(Sampler[int]):
         return self.per_epoch
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.epoch * self.per_epoch, (self.epoch + 1) * self.per_epoch))
-
-
-def collate(batches: list[Batch]) -> Batch:
-    """One batch of samples of equal size, joined along a new first dimension."""
-    images, masks, valid, ids = zip(*batches, strict=True)
-    return Batch(torch.stack(images), torch.stack(masks), torch.stack(valid), [name for each in ids for name in each])
+        epoch = max(self.epoch, self.drawn // self.per_epoch)
+        return iter(range(max(epoch * self.per_epoch, self.drawn), (epoch + 1) * self.per_epoch))
 
 
 @dataclass(eq=False)
@@ -144,12 +146,11 @@ class Share(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         numbers = list(self.drawn)
-        return (numbers[i % len(numbers)] for i in range(self.rank, len(self) * self.processes, self.processes))
+        all_get = -(-len(numbers) // self.processes) * self.processes
+        return (numbers[i % len(numbers)] for i in range(self.rank, all_get, self.processes))
 
 
-def whole(
-    samples: Sequence[Sample], store: Store, *, ahead: bool = False, rank: int = 0, processes: int = 1
-) -> DataLoader[Batch]:
+def whole(samples: Sequence[Sample], store: Store, *, ahead: bool = False, rank: int = 0, processes: int = 1) -> Loader:
     """A loader of whole images, one a batch, in the samples' order; of several processes each loads its share.
 
     Args:
@@ -161,12 +162,5 @@ def whole(
         processes: how many share the images.
     """
     images = WholeImages(samples, store)
-    return DataLoader(
-        images,
-        sampler=Share(SequentialSampler(images), rank, processes),
-        collate_fn=collate,
-        num_workers=int(ahead),
-        persistent_workers=ahead,
-        pin_memory=ahead,
-        generator=torch.Generator(),  # of its own, or what a network draws would depend on the number of workers
-    )
+    sampler = Share(SequentialSampler(images), rank, processes)
+    return Loader(images, workers=int(ahead), sampler=sampler, pin_memory=ahead)

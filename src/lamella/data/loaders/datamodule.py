@@ -1,11 +1,9 @@
 """The LightningDataModule: the loaders of training and validation, each process's share of them."""
 
-import torch
-from torch.utils.data import DataLoader
-
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
-from lamella.data.loaders.crops import Draws, RandomWindows, Share, collate, whole
-from lamella.data.types import Batch, Split
+from lamella.data.loaders.crops import Draws, RandomWindows, Share, whole
+from lamella.data.loaders.workers import Loader, require_shared_memory
+from lamella.data.types import Split
 from lamella.hardware import processors
 
 import pytorch_lightning as pl  # isort: skip
@@ -21,6 +19,12 @@ class SegmentationDataModule(pl.LightningDataModule):
         steps: steps an epoch.
         workers: processes that cut windows; 0 cuts them between steps; None: by the processors at hand.
         cuda: batches go to a GPU.
+
+    Attributes:
+        steps_done: by a training that is gone on with; its windows do not come again.
+
+    Raises:
+        StorageError: the memory through which processes hand over batches is too small.
     """
 
     def __init__(
@@ -34,23 +38,28 @@ class SegmentationDataModule(pl.LightningDataModule):
         self.steps = steps
         self.workers = helpers(cuda) if workers is None else workers
         self.cuda = cuda
+        self.steps_done = 0
+        if self.workers or cuda:
+            self._require_shared_memory()
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> Loader:
         rank, processes = self._place()
-        return DataLoader(
-            self.windows,
-            batch_size=self.batch_size,
-            sampler=Share(Draws(self.steps * self.batch_size * processes), rank, processes),
-            collate_fn=collate,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-            pin_memory=self.cuda,
-            generator=torch.Generator(),  # of its own, or what a network draws would depend on the number of workers
+        a_step = self.batch_size * processes
+        sampler = Share(Draws(self.steps * a_step, self.steps_done * a_step), rank, processes)
+        return Loader(
+            self.windows, workers=self.workers, batch_size=self.batch_size, sampler=sampler, pin_memory=self.cuda
         )
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> Loader:
         rank, processes = self._place()
         return whole(self.split.val, self.store, ahead=self.cuda, rank=rank, processes=processes)
+
+    def _require_shared_memory(self) -> None:
+        channels, *_ = (levels := self.store.image(self.split.train[0])).shape
+        pixel = channels * levels.itemsize + 2  # with class ids, and which of them count
+        whole = [*self.split.val, *self.split.test] if self.cuda else []
+        images = max((self.store.image(each).nbytes + 2 * self.store.truth(each).size for each in whole), default=0)
+        require_shared_memory(self.batch_size * self.windows.window**2 * pixel, workers=self.workers, images=images)
 
     def _place(self) -> tuple[int, int]:
         """This process's number and how many train together; one alone where no trainer is at work."""
