@@ -1,15 +1,24 @@
 """Signals that ask a command to end: real processes. Those here import little; below are whole trainings (slow)."""
 
+import contextlib
 import os
+import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
+from lamella import tracking
 from lamella.cli.signals import ASKING
+from lamella.config.paths import CHECKOUT, resumed
+from support import processes
 from support.processes import ENVIRONMENT
+from support.stores import empty_store
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
 
@@ -125,14 +134,14 @@ def test_a_second_signal_ends_it_at_once(tmp_path, mode):
 def test_nothing_holds_it_longer_than_ten_seconds(tmp_path):
     """10 s long, all at once: what swallows every exception, a lock, a step without end, a pipe that nobody reads."""
     modes = ["deaf", "held by a lock", "trains in steps without end", "full pipe"]
-    processes = {mode: begin(tmp_path, mode) for mode in modes}
+    begun = {mode: begin(tmp_path, mode) for mode in modes}
     started = time.monotonic()
-    for process in processes.values():
+    for process in begun.values():
         os.kill(process.pid, signal.SIGTERM)
-    while time.monotonic() < started + 10 and any(process.poll() is None for process in processes.values()):
+    while time.monotonic() < started + 10 and any(process.poll() is None for process in begun.values()):
         time.sleep(0.05)
-    assert {mode: process.poll() for mode, process in processes.items()} == dict.fromkeys(modes, 143)
-    told = {mode: process.communicate() for mode, process in processes.items()}
+    assert {mode: process.poll() for mode, process in begun.items()} == dict.fromkeys(modes, 143)
+    told = {mode: process.communicate() for mode, process in begun.items()}
     late = line(signal.SIGTERM, ", and after 9 s still at work")
     assert told["deaf"] == told["held by a lock"] == ("", late)
     assert told["trains in steps without end"] == ("closed\n", line(signal.SIGTERM))  # the run could be closed
@@ -180,3 +189,112 @@ def test_a_background_job_of_a_shell_stays_deaf_to_ctrl_c(tmp_path):
     assert process.poll() is None
     os.kill(process.pid, signal.SIGTERM)
     assert ended(process, time.monotonic())[0] == 143
+
+
+# Whole trainings, at every moment of a run
+
+TRAIN = CHECKOUT / "train.py"
+SMALL = [
+    *("dataset.train=12", "dataset.test=6", "dataset.height=64", "dataset.width=96", "data.crop=32", "data.steps=4"),
+    *("data.workers=1", "trainer=cpu", "trainer.max_epochs=1", "model=unet", "model.decoder_channels=[16,8]"),
+]
+ENDLESS = ["trainer.max_epochs=100000", "trainer.patience=null"]
+MANY = ["dataset.height=512", "dataset.width=512"]  # pictures that take their time
+# moment -> (signals, what is typed beside)
+MOMENTS = {
+    "import": ([signal.SIGTERM, signal.SIGINT, signal.SIGUSR1], []),
+    "audit": ([signal.SIGTERM, signal.SIGINT], [*MANY, "dataset.train=200"]),
+    "waiting for a locked store, at the start": ([signal.SIGTERM, signal.SIGINT], []),
+    "training": ([*ASKING], ENDLESS),
+    "validation": ([signal.SIGTERM, signal.SIGINT], [*ENDLESS, *MANY, "dataset.train=60", "data.steps=1"]),
+    "waiting for a locked store, in training": ([signal.SIGTERM, signal.SIGUSR2], ENDLESS),
+    "test": ([signal.SIGTERM, signal.SIGINT], [*MANY, "dataset.test=60"]),
+    "copying": ([signal.SIGTERM, signal.SIGINT], []),
+}
+
+
+def of_session(leader):
+    """The processes of a session that still run."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, session, *_ = stat.read_text().rpartition(")")[2].split()
+            if int(session) == leader and state not in "ZX":
+                found.append(int(stat.parent.name))
+    return found
+
+
+def wait_for(process, is_there):
+    deadline = time.monotonic() + 300
+    while not is_there():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.mark.slow  # two minutes: 20 trainings
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+@pytest.mark.parametrize(
+    ("moment", "number"), [(moment, number) for moment, (numbers, _) in MOMENTS.items() for number in numbers]
+)
+def test_a_training_ends_at_every_moment(tmp_path, moment, number):
+    uri = empty_store(tmp_path / "runs.db")
+    out = tmp_path / "outputs"
+    typed = {key.partition("=")[0]: key for key in (*SMALL, *MOMENTS[moment][1])}
+    places = [f"paths.cache={tmp_path}/cache", f"paths.output={out}", f"tracking.artifacts={tmp_path}/artifacts"]
+    with contextlib.closing(sqlite3.connect(tmp_path / "runs.db", isolation_level=None)) as other:
+        if moment.endswith("at the start"):
+            other.execute("BEGIN IMMEDIATE")
+        process = processes.start(
+            TRAIN, *typed.values(), *places, f"tracking.uri={uri}", cwd=tmp_path, fresh=moment == "import"
+        )
+        match moment:
+            case "import":
+                time.sleep(random.uniform(0.2, 5))
+            case "audit":
+                wait_for(process, lambda: any((tmp_path / "cache").rglob("*.npy")))
+            case "waiting for a locked store, at the start":
+                until(process, "parameters, on cpu")
+                time.sleep(1)
+            case "training" | "validation" | "waiting for a locked store, in training":
+                until(process, "epoch ")
+                if moment.endswith("in training"):
+                    other.execute("BEGIN IMMEDIATE")
+                    time.sleep(1)
+                time.sleep(random.uniform(0, 0.5))
+            case "test":
+                wait_for(process, lambda: any(out.glob("*/figures/curves.png")))
+                time.sleep(random.uniform(0, 1))
+            case "copying":
+                wait_for(process, lambda: any(out.glob("*/model")))
+        started = time.monotonic()
+        os.kill(process.pid, number)
+        code = process.wait(20)
+        seconds = time.monotonic() - started
+        time.sleep(0.5)
+        left = of_session(process.pid)
+        stdout, stderr = process.communicate()
+    sys.stdout.write(f"{moment}, {signal.Signals(number).name}: {seconds:.1f} s, {code}\n{stdout[-300:]}{stderr}")
+    if moment == "copying" and code == 0:
+        return  # it was done before
+    assert (code, left) == (128 + number, [])
+    assert seconds < 10
+    first, *rest = stderr.splitlines()
+    assert first.startswith(f"error: stopped by {signal.Signals(number).name}")
+    tracking.finished(uri)
+    runs = MlflowClient(uri).search_runs([each.experiment_id for each in MlflowClient(uri).search_experiments()])
+    assert [run.info.status for run in runs] == ["KILLED"] * len(runs)
+    if moment in ("import", "audit") or moment.endswith("at the start"):
+        assert (runs, rest) == ([], [])
+    else:
+        (run,) = runs
+        assert rest == [f"  `{resumed(run.info.run_id, uri, str(out))}` goes on with it."]
+        assert (out / run.info.run_id / "checkpoints/last.ckpt").is_file()
+
+
+def until(process, text):
+    """Reads what the process prints up to a line with `text`."""
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"{text!r} never came: {process.stderr.read()}")
