@@ -1,6 +1,7 @@
 """A finished run run again: the same to the last bit, or refused by name, or said to differ."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from urllib.parse import urlparse
@@ -70,6 +71,10 @@ def test_a_network_is_trained_to_the_same_bits(uri, runs, command):
     assert made.tags["mlflow.parentRunId"] == runs[0].run_id
     assert made.tags["lamella.protocol"] == runs[0].tags["lamella.protocol"]
     assert "lamella.job" not in made.tags  # a sweep must not take it for one of its own
+    log = made.fetch("train.log").read_text()
+    assert re.match(rf"# [\d-]{{10}} [\d:]{{8}}  python scripts/reproduce\.py run={runs[0].run_id}\n", log)
+    assert f"run {made.run_id}" in log.splitlines()
+    assert "test/dice" in log
 
 
 def test_it_is_no_further_seed(uri, runs, again):

@@ -14,8 +14,9 @@ from lamella import hardware, tracking
 from lamella.commands.setup import audited, foreign, identity, parted, read, sound, test
 from lamella.commands.summary import print_scores, title
 from lamella.config.check import as_yaml, check, flat, plain, settle
+from lamella.config.paths import typed
 from lamella.config.schema import Evaluate, TrainedKeys
-from lamella.console import console
+from lamella.console import console, logged
 from lamella.data.datasets.meaning.words import said
 from lamella.data.io.read import header
 from lamella.data.prepared import PreparedData
@@ -34,8 +35,12 @@ def run(cfg: DictConfig) -> None:
     Raises:
         LamellaError: anything a user can mend.
     """
-    out = console()
     wanted = check(cfg, Evaluate)
+    with logged(f"{typed('evaluate')} run={wanted.run}"):
+        _run(wanted, console())
+
+
+def _run(wanted: Evaluate, out: Console) -> None:
     uri = wanted.tracking.uri
     parent = tracking.read(uri, wanted.run)
     trained = checkpoint.load(tracking.checkpoint(uri, wanted.run), [*wanted.plugins, *wanted.trust])

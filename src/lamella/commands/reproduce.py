@@ -161,7 +161,7 @@ def _require_plugins(own: Config, kept: tracking.FinishedRun) -> None:
             raise ConfigError(
                 f"the plug-in {module} is not the code that run {kept.run_id} was made with: "
                 f"{now.get(module, 'not named')}, then {then.get(module, 'not there')}",
-                f"The run keeps its files under code/ (`{paths.typed('ui')}` shows them): name these by plugins=[FILE].",
+                f"The run keeps its files under code/ (`{paths.typed('ui')}` shows them): name those, plugins=[FILE].",
             )
 
 
@@ -185,8 +185,8 @@ def _same_data(own: Config, kept: tracking.FinishedRun, out: Console) -> Prepare
         raise DataError(
             f"{_some(moved)}: split otherwise than in run {kept.run_id}: in {now.get(moved[0], 'none')} now, in "
             f"{then.get(moved[0], 'none')} then",
-            f"{own.dataset.split.target} makes another split today: use the Lamella or the plug-in of the run "
-            f"({kept.tags.get('lamella.version', 'unknown')}, commit {kept.tags.get('lamella.git_commit', 'unknown')}).",
+            f"{own.dataset.split.target} makes another split today: use the Lamella or the plug-in that made the run "
+            f"(version {kept.tags.get('lamella.version')}, commit {kept.tags.get('lamella.git_commit')}).",
         )
     if {part: list(ids) for part, ids in parts.items()} != today:
         raise DataError(f"the images of run {kept.run_id} come in another order today, in which they are trained on")
@@ -199,7 +199,8 @@ def _require_files(files: Sequence[Mapping[str, Any]], dataset: Dataset, own: Co
     found = differing(files, rows)
     places = {sample.id: {"image": sample.image, "mask": sample.mask} for sample in dataset.samples}
     problems = [
-        f"{places[id_][what].path}: not the {what} that run {run_id} was made with (SHA-256 {now[:12]}..., then {then[:12]}...)"
+        f"{places[id_][what].path}: not the {what} that run {run_id} was made with "
+        f"(SHA-256 {now[:12]}..., then {then[:12]}...)"
         for id_, what, then, now in found.content
     ]
     missing = {row["id"]: row["image"]["file"] for row in files}
@@ -235,6 +236,8 @@ def _differences(own: Config, data: PreparedData, machine: hardware.Hardware, ke
         said.append(f"the run was computed on {kept.tags.get('lamella.device')}, this one is on {machine.name}")
     if other := [name for name in {**then, **now} if name != "device" and then.get(name) != now.get(name)]:
         said.append(f"scores are not made as they were then; these of the protocol differ: {', '.join(other)}")
+    if changed := kept.tags.get("lamella.extended"):
+        said.append(f"the run was gone on with by other settings ({changed}): in one piece it is another training")
     weights = own.model.init_from or own.model.arguments.get("encoder_weights")
     if weights is not None:
         said.append(f"the network begins from {weights}: whether that is what it was then, the run does not tell")

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from lamella import tracking
 from lamella.config.check import plain
-from lamella.config.kept import kept_configuration, loaded
+from lamella.config.kept import kept_configuration
 from lamella.config.paths import CONF, resumed
 from lamella.config.schema import Config
 from lamella.console import console
@@ -184,15 +184,16 @@ def _chosen(group: str, name: str, composed: DictConfig) -> Iterator[str]:
     file = CONF / group / f"{name}.yaml"
     place = group.replace("/", ".")
     node = OmegaConf.select(composed, place)
+    said: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False) if file.is_file() else {}
+    others = said.pop("defaults", [])
     if group in _BY_VALUES:
-        yield from _leaves({key: value for key, value in loaded(file).items() if "${" not in str(value)}, place)
+        yield from _leaves({key: value for key, value in said.items() if "${" not in str(value)}, place)
     elif isinstance(node, DictConfig) and "_target_" in node:
         yield f"{place}._target_"
         if "name" in node:
             yield f"{place}.name"
     else:  # of the whole configuration: an experiment, a recipe
-        said: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False) if file.is_file() else {}
-        for each in said.pop("defaults", []):
+        for each in others:
             for other, choice in each.items() if isinstance(each, dict) else ():
                 yield from _chosen(other.split()[-1].lstrip("/"), str(choice), composed)
         yield from (key for key in _leaves(said, "") if OmegaConf.select(composed, key) is not None)

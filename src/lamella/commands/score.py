@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
 from lamella import tracking
 from lamella.commands.setup import audited, foreign, parted, read, score_settings, scoring, sound
 from lamella.commands.summary import print_scores, title
 from lamella.config.check import as_yaml, check, flat, plain, settle
+from lamella.config.paths import typed
 from lamella.config.schema import Score
 from lamella.config.targets import translated
-from lamella.console import console, counting
+from lamella.console import console, counting, logged
 from lamella.data.given import Given, given
 from lamella.data.loaders.crops import whole
 from lamella.data.prepared import PreparedData
@@ -30,8 +32,12 @@ def run(cfg: DictConfig) -> None:
     Raises:
         LamellaError: anything a user can mend; the masks are looked at before the run is opened.
     """
-    out = console()
     wanted = check(cfg, Score)
+    with logged(f"{typed('score')} masks={wanted.masks} name={wanted.name}"):
+        _run(wanted, console())
+
+
+def _run(wanted: Score, out: Console) -> None:
     composed, experiment = _configuration(wanted)
     own = check(composed, Score)
     dataset = read(own)

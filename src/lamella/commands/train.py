@@ -1,5 +1,6 @@
 """The command `train`: one run from start to end, from files to scores in MLflow."""
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import isnan, nan
@@ -15,10 +16,11 @@ from lamella import hardware, tracking
 from lamella.commands import jobs, resuming, space
 from lamella.commands.setup import assemble, foreign, identity, load, made, test
 from lamella.commands.summary import print_scores, summary_line, title
+from lamella.config import paths
 from lamella.config.check import as_yaml, check, flat, settle
 from lamella.config.paths import resumed
 from lamella.config.schema import Config
-from lamella.console import Held, console
+from lamella.console import Held, console, logged
 from lamella.data.loaders.crops import whole
 from lamella.data.prepared import PreparedData
 from lamella.errors import ConfigError
@@ -76,7 +78,13 @@ def run(
     Raises:
         LamellaError: anything a user can mend; the data is checked before the run is opened.
     """
-    out = console()
+    with logged(shlex.join([*paths.typed("train").split(), *typed])):
+        return _run(composed, sweep, typed, opened, console())
+
+
+def _run(
+    composed: DictConfig, sweep: str | None, typed: Sequence[str], opened: Callable[[str, bool], None], out: Console
+) -> Outcome:
     checked = check(composed)
     before: tracking.Unfinished | None = None
     if checked.resume is not None:
@@ -238,11 +246,11 @@ def _experiment(
         example = np.moveaxis(np.asarray(data.store.full_image(data.split.val[0])), 0, -1)[:_EXAMPLE, :_EXAMPLE]
         tracked.log_model(checkpoints / "best.ckpt", scores, example)
         tracked.log_folder()
+        tested, name = data.split.test, cfg.tracking.experiment
+        print_scores(out, scores, heading=heading, samples=tested, run_id=tracked.run_id, experiment=name)
     REQUEST.remedy = ""
-    tested, name = data.split.test, cfg.tracking.experiment
-    print_scores(out, scores, heading=heading, samples=tested, run_id=tracked.run_id, experiment=name)
-    if cfg.tracking.register and tracked.kept:
-        out.print(printable(tracking.register(cfg.tracking.uri, tracked.run_id, cfg.tracking.register)))
+    if cfg.tracking.register and (said := tracked.register(cfg.tracking.register)):
+        out.print(printable(said))
     return Outcome(tracked.run_id, "finished", scores.get("test/dice", nan))  # none of them may have foreground
 
 

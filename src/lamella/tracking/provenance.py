@@ -174,11 +174,16 @@ def source_differences(now: Mapping[str, str], then: Mapping[str, str], packages
         change: the run's `git.diff`.
     """
     said = []
-    source = ("lamella.version", "lamella.source", "lamella.git_commit", "lamella.git_dirty")
-    if other := [name for name in source if name in now and name in then and now[name] != then[name]]:
-        named = "; ".join(f"{name.removeprefix('lamella.')} {now[name]}, then {then[name]}" for name in other)
+    hashes = now.get("lamella.source"), then.get("lamella.source")  # earlier versions kept none
+    known = None not in hashes
+    names = ["lamella.version", "lamella.git_commit", "lamella.git_dirty"]
+    if known and hashes[0] != hashes[1]:
+        names.append("lamella.source")
+    other = [name for name in names if now.get(name) != then.get(name)]
+    if other and not (known and hashes[0] == hashes[1]):  # the same files, whatever git calls them
+        named = "; ".join(f"{name.removeprefix('lamella.')} {now.get(name)}, then {then.get(name)}" for name in other)
         said.append(f"Lamella itself is another: {named}")
-    elif change != code(CHECKOUT)[1]:
+    elif not known and change != code(CHECKOUT)[1]:
         said.append("Lamella itself is another: what was changed after its last commit differs from git.diff")
     heads, versions = zip(*map(_read_environment, (packages, environment())), strict=True)
     machine = [(name, value, heads[1].get(name, "none")) for name, value in heads[0].items()]
