@@ -82,12 +82,6 @@ def _full_memory(error: Exception) -> Message | None:
         return None
     loader = "DataLoader worker" in text
     at_work = {frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)}
-    if loader and "is killed by signal: Killed" in text:
-        return (
-            "a process that cuts crops was killed, most likely by the system, for this machine's memory was full",
-            "Set `data.workers` lower (data.workers=0 starts none), or `data.crop` or `data.batch_size`. "
-            "`dmesg | tail` says what was killed, and for what.",
-        )
     if of_process or (any(words in text for words in _NO_PROCESS) and not of_host):
         return (
             f"this machine lets you start no more processes or threads: {text.splitlines()[0]}",
