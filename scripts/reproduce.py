@@ -1,4 +1,4 @@
-"""A finished run run again, to see whether it comes out the same: python scripts/reproduce.py run=ID. `--help` lists every key."""
+"""A finished run run again: python scripts/reproduce.py run=ID. `--help` lists every key."""
 
 from lamella.cli import commands
 

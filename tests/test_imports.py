@@ -12,7 +12,7 @@ PACKAGE = CHECKOUT / "src" / "lamella"
 FLOORS = [
     {"plaintext"},
     {"errors", "version", "torchvision_ops"},
-    {"hardware"},
+    {"hardware", "disk"},
     {"config"},
     {"pages"},
     {"data", "models", "losses", "metrics", "statistics"},

@@ -172,6 +172,35 @@ class Plain(Console):
         return super().status(Text(status) if isinstance(status, str) else status, **options)
 
 
+class Held(Plain):
+    """A console whose text waits to be wanted; spinners turn at once.
+
+    Args:
+        out: where all is shown.
+    """
+
+    def __init__(self, out: Console) -> None:
+        super().__init__(file=out.file, width=None if out.is_terminal else out.width, soft_wrap=True)
+        self._out, self._wanted = out, False
+        self._said: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Prints, now or when it is wanted."""
+        if any(isinstance(each, Control) for each in objects):
+            super().print(*objects, **options)
+        elif self._wanted:
+            self._out.print(*objects, **options)
+        else:
+            self._said.append((objects, options))
+
+    def tell(self) -> None:
+        """Prints what waits, and from now on at once."""
+        self._wanted = True
+        while self._said:
+            objects, options = self._said.pop(0)
+            self._out.print(*objects, **options)
+
+
 def console() -> Console:
     """Standard output; as wide as a log file needs where it is no terminal."""
     return Plain(_log, file=_own(sys.stdout), width=None if sys.stdout.isatty() else _WIDTH, soft_wrap=True)

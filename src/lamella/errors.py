@@ -1,6 +1,7 @@
 """The errors a user can cause. Each message says what is wrong, where, and what to do about it."""
 
 import contextlib
+import re
 import sys
 import traceback
 
@@ -45,7 +46,13 @@ def report(message: tuple[str, str], error: BaseException | None) -> int:
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     problem, remedy = printable(message[0]), printable(message[1], lines=True)
-    sys.stderr.write(f"error: {problem}\n" + (f"  {remedy}\n" if remedy else ""))
+    text = f"error: {problem}\n" + (f"  {remedy}\n" if remedy else "")
     if error is not None:
-        traceback.print_exception(error)
+        text += "".join(traceback.format_exception(error))
+    sys.stderr.write(without_secrets(text))
     return 1
+
+
+def without_secrets(text: str) -> str:
+    """A text with *** in place of what stands before the @ of an address in it: a user's name and password."""
+    return re.sub(r"(\w://)[^\s'\"]+@", r"\1***@", text)

@@ -3,12 +3,8 @@
 import math
 import os
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -16,6 +12,7 @@ from mlflow import MlflowClient
 
 from lamella import tracking
 from lamella.errors import StorageError
+from lamella.tracking import runs
 from lamella.tracking.store import undisturbed
 from support.processes import end, start
 
@@ -98,19 +95,9 @@ def test_an_interruption_kills_the_run(begin, client, stop):
     assert "lamella.error" not in kept.data.tags
 
 
-def test_runs_whose_processes_are_gone_are_killed(begin, client, root):
-    uri = f"sqlite:///{root}/runs.db"
-    with begin(tags={"lamella.sweep": "mine"}) as finished:
-        pass
-    with begin(tags={"lamella.sweep": "mine"}) as mine, begin(tags={"lamella.sweep": "another's"}) as other:
-        tracking.kill(uri, "mine")
-        states = [client.get_run(run.run_id).info.status for run in (finished, mine, other)]
-    assert states == ["FINISHED", "KILLED", "RUNNING"]
-    with pytest.raises(StorageError, match="no such file"):
-        tracking.kill(f"sqlite:///{root}/nowhere.db", "mine")
+def test_an_error_outlives_artifacts_that_cannot_be_written(begin, client, monkeypatch):
+    monkeypatch.setitem(runs._PATIENCE_S, "FAILED", 1)
 
-
-def test_an_error_outlives_artifacts_that_cannot_be_written(begin, client):
     def work(run):
         folder = artifacts(client.get_run(run.run_id))
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -130,12 +117,76 @@ def test_what_the_store_itself_refuses_is_a_storage_error(begin, client):
     assert client.get_run(run.run_id).info.status == "FAILED"
 
 
-def test_params_that_the_store_refuses_leave_no_running_run(begin, client):
+def test_params_that_no_store_takes_make_no_run(begin, client):
     with pytest.raises(StorageError), begin(params={"bad@name": 1}):
         pytest.fail("the run began")
-    (experiment,) = [e for e in client.search_experiments() if e.name.startswith("test_params_that")]
-    (run,) = client.search_runs([experiment.experiment_id])
-    assert run.info.status == "FAILED"
+    assert not [each for each in client.search_experiments() if each.name.startswith("test_params_that")]
+
+
+def test_a_run_is_gone_on_with_under_its_own_id(begin, client, root):
+    output = root / "outputs"
+    uri = f"sqlite:///{root}/runs.db"
+
+    def work(run):
+        run.log_metrics({"m": 1.0}, 0)
+        (run.folder / "checkpoints").mkdir()
+        (run.folder / "checkpoints/last.ckpt").write_bytes(b"first")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), begin(params={"epochs": 2, "lr": 0.1}, output=output) as run:
+        work(run)
+    before = tracking.unfinished(uri, run.run_id, output)
+    assert (before.run_id, before.status, before.folder) == (run.run_id, "KILLED", output / run.run_id)
+    assert before.fetch("checkpoints/last.ckpt").read_bytes() == b"first"
+    assert (artifacts(client.get_run(run.run_id)) / "checkpoints/last.ckpt").read_bytes() == b"first"
+    with begin(params={"epochs": 3, "lr": 0.1, "new": 1}, before=before, output=output) as again:
+        assert again.run_id == run.run_id
+        assert client.get_run(run.run_id).info.status == "RUNNING"
+        assert again.logged("m") == {0: 1.0}
+        assert again.logged("unheard of") == {}
+        with pytest.raises(StorageError, match="a living process is at work"):
+            tracking.unfinished(uri, run.run_id, output)
+        again.log_metrics({"m": 1.0}, 0)
+        again.log_metrics({"m": 2.0}, 1)
+    kept = client.get_run(run.run_id)
+    assert kept.info.status == "FINISHED"
+    assert kept.data.params == {"epochs": "2", "lr": "0.1", "new": "1"}
+    assert kept.data.tags["lamella.extended"] == '{"epochs": "3"}'
+    assert [(m.step, m.value) for m in client.get_metric_history(run.run_id, "m")] == [(0, 1.0), (1, 2.0)]
+    assert not (artifacts(kept) / "checkpoints/last.ckpt").exists()  # nobody goes on with a finished run
+    assert not again.folder.exists()
+
+
+def test_a_finished_run_is_gone_on_with_from_its_store(begin, client, root):
+    output = root / "outputs"
+    with begin(output=output, keep_last=True, params={"a": 1}) as run:
+        run.log_metrics({"m": 1.0}, 0)
+        (run.folder / "checkpoints").mkdir()
+        (run.folder / "checkpoints/last.ckpt").write_bytes(b"last")
+        run.log_folder()
+    before = tracking.unfinished(f"sqlite:///{root}/runs.db", run.run_id, output)
+    assert (before.status, before.folder) == ("FINISHED", None)
+    assert before.fetch("checkpoints/last.ckpt").read_bytes() == b"last"
+    with begin(output=output, before=before, params={"a": 2}) as again:
+        assert again.logged("m") == {0: 1.0}
+        again.log_metrics({"m": 2.0}, 1)
+    kept = client.get_run(run.run_id)
+    assert (kept.info.status, kept.data.params) == ("FINISHED", {"a": "1"})
+    assert [m.step for m in client.get_metric_history(run.run_id, "m")] == [0, 1]
+
+
+def test_an_offline_run_touches_no_store(begin, tmp_path, capsys):
+    with begin(uri=f"sqlite:///{tmp_path}/none.db", offline=True, output=tmp_path / "out", params={"a": 1}) as run:
+        run.log_metrics({"m": 0.5}, step=3)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert run.folder == tmp_path / "out" / run.run_id
+    assert not run.kept
+    assert str(run.folder) in capsys.readouterr().out
+    before = tracking.unfinished("sqlite:///none.db", run.run_id, tmp_path / "out")
+    assert (before.status, before.folder, before.client) == ("OFFLINE", run.folder, None)
+    with begin(uri=f"sqlite:///{tmp_path}/none.db", before=before, output=tmp_path / "out") as again:
+        assert again.logged("m") == {3: 0.5}
+    assert again.run_id == run.run_id
 
 
 def test_a_signal_waits_until_the_run_is_closed():
@@ -256,7 +307,7 @@ def test_a_folder_or_another_file_is_no_store_and_is_refused_at_once(begin, tmp_
     (tmp_path / "text.db").write_text("no database " * 100)
     began = time.monotonic()
     for path in (tmp_path, tmp_path / "text.db"):
-        with pytest.raises(StorageError, match="cannot be used"), begin(uri=f"sqlite:///{path}"):
+        with pytest.raises(StorageError, match="cannot be used|is no whole"), begin(uri=f"sqlite:///{path}"):
             pytest.fail("the run began")
     assert time.monotonic() - began < 10  # MLflow alone would try for an hour
     assert (tmp_path / "text.db").read_text().startswith("no database")
@@ -292,7 +343,8 @@ from lamella import tracking
 print("ready", flush=True)
 while not pathlib.Path(sys.argv[2]).exists():
     time.sleep(0.001)
-with tracking.start(uri=sys.argv[1], artifacts=None, experiment="e", run_name="r", params={"a": 1}, tags={}, output=pathlib.Path("out")) as run:
+where = {"uri": sys.argv[1], "artifacts": None, "experiment": "e", "output": pathlib.Path("out")}
+with tracking.start(**where, run_name="r", params={"a": 1}, tags={}) as run:
     for step in range(20):
         run.log_metrics({"m": step}, step=step)
 """
@@ -302,7 +354,7 @@ def test_processes_that_meet_a_missing_store_at_once_all_succeed(tmp_path):
     uri = f"sqlite:///{tmp_path}/new.db"
     script, go = tmp_path / "writer.py", tmp_path / "go"
     script.write_text(WRITER)
-    writers = [start(script, uri, str(go), cwd=tmp_path) for _ in range(3)]
+    writers = [start(script, uri, str(go), cwd=tmp_path) for _ in range(4)]
     for writer in writers:
         assert writer.stdout.readline() == "ready\n"
     go.touch()
@@ -311,45 +363,15 @@ def test_processes_that_meet_a_missing_store_at_once_all_succeed(tmp_path):
         assert done.returncode == 0, done.stderr
     client = MlflowClient(uri)
     runs = client.search_runs([client.get_experiment_by_name("e").experiment_id])
-    assert [run.info.status for run in runs] == ["FINISHED"] * 3
+    assert [run.info.status for run in runs] == ["FINISHED"] * 4
     assert all(len(client.get_metric_history(run.info.run_id, "m")) == 20 for run in runs)
 
 
 # A server
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """An MLflow server of its own, on a free port of this machine."""
-    root = tmp_path_factory.mktemp("server")
-    log = root / "server.log"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port),
-         "--backend-store-uri", f"sqlite:///{root}/server.db", "--artifacts-destination", f"{root}/files"],
-        cwd=root, env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
-        stdout=log.open("wb"), stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 300
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    pytest.fail(f"the server did not come up (exit code {process.poll()}):\n{log.read_text()[-3000:]}")
-                time.sleep(0.3)
-        yield f"http://127.0.0.1:{port}", root
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=60)
-
-
 def test_a_server_receives_a_run_with_its_files(server, begin, tmp_path):
-    address, root = server
+    address, root = server.uri, server.root
     (tmp_path / "scores").mkdir()
     (tmp_path / "scores/test.csv").write_text("id,dice\n")
     # A folder for artifacts is a local store's affair; the server keeps them itself.
@@ -367,7 +389,7 @@ def test_a_server_receives_a_run_with_its_files(server, begin, tmp_path):
 
 
 def test_a_server_keeps_a_failed_run_and_its_traceback(server, begin):
-    address, root = server
+    address, root = server.uri, server.root
     with pytest.raises(ZeroDivisionError), begin(uri=address) as run:
         fail()
     assert MlflowClient(address).get_run(run.run_id).info.status == "FAILED"

@@ -36,13 +36,23 @@ def _at_once() -> Iterator[None]:
 def train(cfg: "DictConfig") -> float:
     from hydra.core.hydra_config import HydraConfig
 
-    from lamella.cli.main import sweep_name
+    from lamella.cli import jobs
 
     with _at_once():
+        from lamella import tracking
         from lamella.commands import train as experiment
 
-    overrides = HydraConfig.get().overrides.task
-    return experiment.run(cfg, sweep_name(), overrides).score
+    own, overrides = jobs.at_work(), HydraConfig.get().overrides.task
+    if own is None:
+        return experiment.run(cfg, None, overrides).score
+
+    def opened(run_id: str, resumed: bool) -> None:
+        tracking.let_go()
+        own.opened(run_id, resumed)
+
+    outcome = experiment.run(cfg, own.sweep, overrides, opened)
+    own.ended(outcome.run_id, outcome.state, outcome.score, outcome.remark)
+    return outcome.score
 
 
 def demo(cfg: "DictConfig") -> float:

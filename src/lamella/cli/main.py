@@ -1,12 +1,10 @@
 """The way in: Hydra's entry, with a user's mistakes turned into one message and exit code 1."""
 
-import contextlib
 import dataclasses
 import os
 import re
 import sys
 import threading
-import traceback
 import typing
 from collections.abc import Callable
 from datetime import datetime
@@ -15,19 +13,18 @@ from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from lamella.cli import signals
 from lamella.cli.command_line import read
 from lamella.cli.help import refuse_hidden, template
-from lamella.cli.messages import mistake, refusal
+from lamella.cli.messages import mistake, refusal, written
 from lamella.cli.sources import search
 from lamella.cli.sweep import RefusedJobError, Sweep, checked
 from lamella.config.paths import CONF, at_home, data, home, store_file
 from lamella.config.schema import SCHEMAS
 from lamella.config.words import hints_of, kind_and_key, plain_group, target_class
-from lamella.errors import LamellaError, report
+from lamella.errors import report
 from lamella.training.stopping import Stopped
 
 WITHOUT_CHOICES = (
@@ -41,12 +38,6 @@ WITHOUT_CHOICES = (
     "tidy",
 )  # commands that choose nothing by name
 
-_sweep: str | None = None  # of the job that runs in this process
-
-
-class ReportedError(Exception):
-    """A job of a sweep failed and its message is on the screen; Hydra raises this when all jobs are done."""
-
 
 class Job:
     """What Hydra runs, here or in a process that a launcher started: one job, a user's mistakes put into words."""
@@ -54,36 +45,27 @@ class Job:
     def __init__(self, job: Callable[[DictConfig], Any], sweep: Sweep | None, debug: bool) -> None:
         self.__wrapped__ = job  # Hydra names the task after the file that defines the job
         self.bugs: list[Exception] = []
-        self._sweep = sweep.name if sweep else None
+        self._jobs = sweep.jobs if sweep else None
         self._debug, self._process = debug, os.getpid()
 
     def __call__(self, cfg: DictConfig) -> Any:
-        global _sweep
-        _sweep = self._sweep
-        elsewhere = os.getpid() != self._process
-        if elsewhere and threading.current_thread() is threading.main_thread():
+        if os.getpid() != self._process and threading.current_thread() is threading.main_thread():
             from lamella.data.loaders.workers import die_with_parent  # late: it takes seconds
 
             die_with_parent()
             signals.listen()
+        if self._jobs is not None:
+            return self._jobs.run(self.__wrapped__, cfg, self._debug)
         try:
             return self.__wrapped__(cfg)
         except Exception as error:
             if number := signals.asked():  # what it meets on its way out is no mistake
                 raise Stopped(number) from error
-            message = mistake(error)
-            if message is None and elsewhere:  # its traceback would not come back with it
-                traceback.print_exception(error)
-                raise ReportedError from error
+            message = mistake(error, written(cfg))
             if message is None:
                 self.bugs.append(error)
                 raise
-            if self._sweep is None:
-                sys.exit(report(message, error if self._debug else None))
-            own = HydraConfig.get()
-            which = _which(own.job.num, OmegaConf.to_container(own.overrides.task, resolve=False))
-            report((message[0], "\n  ".join(filter(None, (message[1], which)))), error if self._debug else None)
-            raise ReportedError from error
+            sys.exit(report(message, error if self._debug else None))
 
 
 def main(command: str, job: Callable[[DictConfig], Any]) -> None:
@@ -94,7 +76,6 @@ def main(command: str, job: Callable[[DictConfig], Any]) -> None:
     """
     debug = any(re.fullmatch(r"\++debug=(true|1|yes|on)", "+" + argument, re.IGNORECASE) for argument in sys.argv[1:])
     bugs: list[Exception] = []
-    sweep = None
     # Hydra then raises instead of printing its own report and leaving.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -107,17 +88,10 @@ def main(command: str, job: Callable[[DictConfig], Any]) -> None:
         sweep = checked(command, typed) if typed.sweep else None
         task = Job(job, sweep, debug)
         bugs = task.bugs
-        try:
-            hydra.main(version_base="1.3", config_path=None, config_name=command)(task)()
-        except Exception:
-            with contextlib.suppress(LamellaError):  # what was done before a job failed; the failure itself goes on
-                if sweep:
-                    sweep.compare()
-            raise
+        launch = hydra.main(version_base="1.3", config_path=None, config_name=command)(task)
         if sweep:
-            sweep.compare()
-    except ReportedError:
-        sys.exit(1)
+            sys.exit(sweep.carry_out(launch))
+        launch()
     except BrokenPipeError:  # `--help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -125,7 +99,7 @@ def main(command: str, job: Callable[[DictConfig], Any]) -> None:
         cause = job.__cause__
         assert isinstance(cause, Exception)
         problem, remedy = mistake(cause) or refusal(cause, command, job.overrides)
-        message = problem, "\n  ".join(filter(None, (remedy, _which(job.number, job.overrides))))
+        message = problem, "\n  ".join(filter(None, (remedy, job.which)))
         sys.exit(report(message, cause if debug else None))
     except Exception as error:
         if number := signals.asked():
@@ -156,11 +130,6 @@ def register() -> None:
     OmegaConf.register_new_resolver("lamella.absolute", lambda path: str(Path(at_home(path)).absolute()), replace=True)
 
 
-def sweep_name() -> str | None:
-    """The name that all jobs of one sweep share; None outside a sweep."""
-    return _sweep
-
-
 def _composable(schema: type) -> type:
     """A schema as Hydra needs it to compose: any keys beside a `_target_`, and nothing frozen."""
     fields: list[Any] = []
@@ -174,8 +143,3 @@ def _composable(schema: type) -> type:
             kind = kind_and_key(hint)[0]
             fields.append((name, dict[str, Any] if typing.get_origin(kind) is dict else kind, MISSING))
     return dataclasses.make_dataclass(schema.__name__, fields)
-
-
-def _which(number: int, overrides: Any) -> str:
-    """The job of a sweep that is meant, by its number and what it was given."""
-    return f"In job {number}: {' '.join(map(str, overrides))}"

@@ -6,6 +6,7 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -14,30 +15,43 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
+from lamella import disk
 from lamella.cli.help import choices, groups, names_in
-from lamella.config.paths import CONF, typed
+from lamella.config.paths import CONF, at_home, sqlite_file, typed
 from lamella.config.schema import SCHEMAS
 from lamella.config.words import expected, names_at, suggestion
+from lamella.disk import Place
 from lamella.errors import LamellaError
 
 Message = tuple[str, str]  # a problem in one line, and what to do about it
 
-# What torch, CUDA, cuDNN, cuBLAS and the host's allocator say where memory is full.
+# What torch, CUDA, cuDNN, cuBLAS, numpy, C++ and the host's allocator say where memory is full.
 _FULL = (
     "out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory",
-    "not enough memory",
+    "not enough memory", "Cannot allocate memory", "bad_alloc", "bad allocation", "Unable to allocate", "MemoryError",
 )  # fmt: skip
+_OF_GPU = ("CUDA", "cuda", "CUDNN", "CUBLAS", "HIP", "MPS")
+_NO_PROCESS = ("can't start new thread", "Thread creation failed", "Resource temporarily unavailable")
 
 
-def mistake(error: Exception) -> Message | None:
-    """The message for an error that a user can mend; None for all else, which is a bug and keeps its traceback."""
+def mistake(error: Exception, places: Sequence[Place] = ()) -> Message | None:
+    """The message for an error that a user can mend; None for all else, which is a bug and keeps its traceback.
+
+    Args:
+        error: what was raised.
+        places: that the command writes to, see `written`.
+    """
+    if message := disk.full(error, places):
+        return message
     if isinstance(error, LamellaError):
         return error.problem, error.remedy
     if message := _full_memory(error) or _dead_loader(error) or _not_deterministic(error):
         return message
+    if isinstance(error, RuntimeError) and "inline_container" in str(error):  # torch.save hides what the system said
+        error = next((each for each in disk.behind(error) if isinstance(each, OSError)), error)
     if isinstance(error, OSError) and not isinstance(error, (MissingConfigException, BrokenPipeError)):
-        place = f"{error.filename}: " if error.filename else ""
-        return (
+        place = f"{error.filename2 or error.filename}: " if error.filename else ""
+        return disk.unwritable(error, places) or (
             f"{place}{error.strerror or error}",
             "Check the path, its permissions and the free space; `paths.output`, `paths.cache` and `tracking.uri` "
             "say where things are written, LAMELLA_HOME where all of them lie. `debug=true` shows more.",
@@ -45,28 +59,66 @@ def mistake(error: Exception) -> Message | None:
     return None
 
 
+def written(cfg: DictConfig) -> list[Place]:
+    """The places that a command writes to, as far as its composed configuration says."""
+    found = []
+    for key in ("paths.output", "tracking.artifacts", "paths.cache", "tracking.uri", "paths.data", "output", "html"):
+        with contextlib.suppress(OmegaConfBaseException):
+            value = OmegaConf.select(cfg, key)
+            if not isinstance(value, str) or (key == "tracking.uri" and not sqlite_file(value)):
+                continue
+            place = sqlite_file(at_home(value)) or Path(at_home(value))
+            is_file = key in ("tracking.uri", "html") or place.is_file()
+            found.append(Place(key, place.parent if is_file else place))
+    return found
+
+
 def _full_memory(error: Exception) -> Message | None:
     """The message where memory did not suffice. torch is not imported here, and has no one type for it: texts tell."""
     text = str(error)
     of_host = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
-    if not of_host and not (isinstance(error, RuntimeError) and any(words in text for words in _FULL)):
+    of_process = isinstance(error, OSError) and error.errno == errno.EAGAIN
+    if not (of_host or of_process or isinstance(error, RuntimeError)):
         return None
-    place = "this machine's" if of_host or "CPUAllocator" in text else "the GPU's"
-    problem = f"{place} memory is full"
+    loader = "DataLoader worker" in text
+    at_work = {frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)}
+    if loader and "is killed by signal: Killed" in text:
+        return (
+            "a process that cuts crops was killed, most likely by the system, for this machine's memory was full",
+            "Set `data.workers` lower (data.workers=0 starts none), or `data.crop` or `data.batch_size`. "
+            "`dmesg | tail` says what was killed, and for what.",
+        )
+    if of_process or (any(words in text for words in _NO_PROCESS) and not of_host):
+        return (
+            f"this machine lets you start no more processes or threads: {text.splitlines()[0]}",
+            "Set `data.workers` lower (data.workers=0 starts none) and `export OMP_NUM_THREADS=1`; `ulimit -u` and "
+            "`ulimit -v` say what you are allowed.",
+        )
+    if not of_host and not any(words in text for words in _FULL):
+        return None
+    on_gpu = not of_host and "CPUAllocator" not in text and any(words in text for words in _OF_GPU)
+    problem = f"{'the GPU' if on_gpu else 'this machine'}'s memory is full"
     if wanted := re.search(r"(?:[Tt]ried|Unable) to allocate ([\d.]+) (\w+)", text):
         number, unit = (float(wanted[1]) / 2**30, "GiB") if wanted[2] == "bytes" else (float(wanted[1]), wanted[2])
-        problem += f": {number:g} {unit} more do not fit"
-    at_work = {frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)}
-    if not at_work & {"lamella.inference.tiling", "lamella.inference.whole_images"}:
-        return (
-            problem,
-            "Set `data.batch_size` or `data.crop` lower; `trainer.precision=bf16-mixed` takes less than 32-true.",
+        problem += (
+            f": {number:.3g} {unit} more do not fit" if number < 1000 else f": {number:.0f} {unit} more do not fit"
         )
-    if "lamella.commands.evaluate" in at_work:
-        return problem, "A run keeps its `inference.tile`: train with a lower one, or set `accelerator=cpu`."
-    if "lamella.commands.predict" in at_work:
-        return problem, "Set `tile` lower, such as tile=512, or `accelerator=cpu`."
-    return problem, "Set `inference.tile` lower: an image that is larger is predicted in tiles of that side."
+    if {"lamella.inference.tiling", "lamella.inference.whole_images"} & at_work and not loader:
+        if "lamella.commands.evaluate" in at_work:
+            return problem, "A run keeps its `inference.tile`: train with a lower one, or set `accelerator=cpu`."
+        if "lamella.commands.predict" in at_work:
+            return problem, "Set `tile` lower, such as tile=512, or `accelerator=cpu`."
+        return problem, "Set `inference.tile` lower: an image that is larger is predicted in tiles of that side."
+    starting = isinstance(error, OSError) and {"multiprocessing.popen_fork", "subprocess"} & at_work
+    if loader or starting:
+        return problem, "Set `data.workers` lower (data.workers=0 starts none), or `data.crop` or `data.batch_size`."
+    less = "; each of `data.workers` takes some, too" if not on_gpu else ""
+    return (
+        problem,
+        "Set `data.batch_size` or `data.crop` lower; `trainer.precision=bf16-mixed` takes less than 32-true"
+        + less
+        + ".",
+    )
 
 
 def _dead_loader(error: Exception) -> Message | None:

@@ -2,8 +2,8 @@
 
 import functools
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lamella.cli.command_line import Only, Typed
 from lamella.cli.help import groups
+from lamella.cli.jobs import Jobs
 from lamella.config.check import check
 from lamella.config.schema import SCHEMAS, Config
 from lamella.config.words import suggestion
+from lamella.console import console
 from lamella.errors import ConfigError
 
 
@@ -30,37 +32,81 @@ class Sweep:
     """A sweep whose jobs are sound.
 
     Attributes:
-        name: what all its runs share as the tag `lamella.sweep`, in whatever process they are made.
+        jobs: what all of them know, in whatever process they run.
         checked: the configuration of one of its jobs.
+        one_store: whether all its runs are kept in one place.
     """
 
-    name: str
+    jobs: Jobs
     checked: Any
+    one_store: bool
 
-    def compare(self) -> None:
-        """Compares the finished runs of a sweep of experiments; other commands have nothing to compare.
+    def carry_out(self, launch: Callable[[], Any]) -> int:
+        """The exit code, when all jobs have come to an end: 1 where one failed, now or in an earlier sweep.
+
+        The store that they share is made before the first begins. What became of them is told at the end, also where
+        that comes too soon; the finished ones are compared.
+
+        Args:
+            launch: has Hydra run all jobs.
 
         Raises:
-            LamellaError: there is no store, or it cannot be read.
+            LamellaError: the store cannot be used, or what was made cannot be compared.
         """
-        if isinstance(self.checked, Config):
-            from lamella.commands import compare as comparing  # late: it takes seconds
+        self._ready()
+        self.jobs.clear()
+        try:
+            launch()
+        except BaseException:
+            self.jobs.table(console())
+            raise
+        self._look_elsewhere()
+        self.jobs.table(console())
+        self._compare()
+        return int(self.jobs.failed)
+
+    def _ready(self) -> None:
+        """Makes the store, so that no two jobs do, and what is wrong with it is known before anything is computed."""
+        if isinstance(self.checked, Config) and self.one_store and not self.checked.tracking.offline:
+            from lamella import tracking  # late: it takes seconds
+
+            keys = self.checked.tracking
+            tracking.ready(keys.uri, keys.artifacts, keys.experiment)
+
+    def _look_elsewhere(self) -> None:
+        """Looks once more at jobs that another process was at work on: it may have finished them meanwhile."""
+        elsewhere = [each for each in self.jobs.records() if each.state == "running elsewhere"]
+        if elsewhere and isinstance(self.checked, Config):
+            from lamella import tracking
+
+            uri = self.checked.tracking.uri
+            found = tracking.finished(uri, where=tracking.only([each.run_id for each in elsewhere]))
+            scores = {run.run_id: run.metrics.get("test/dice") for run in found}
+            for each in elsewhere:
+                if each.run_id in scores:
+                    self.jobs.write(replace(each, state="finished elsewhere", score=scores[each.run_id]))
+
+    def _compare(self) -> None:
+        """Compares the finished runs of a sweep of experiments; other commands have nothing to compare."""
+        if isinstance(self.checked, Config) and not self.checked.tracking.offline:
+            from lamella.commands import compare as comparing
 
             output = Path(self.checked.paths.output) / "reports"
-            comparing.after_sweep(self.checked.tracking.uri, self.name, output)
+            run_ids = [each.run_id for each in self.jobs.records() if each.state.startswith("finished")]
+            comparing.after_sweep(self.checked.tracking.uri, run_ids, output, self.jobs.sweep)
 
 
 class RefusedJobError(Exception):
     """A job of a sweep that cannot be composed, or is no sound configuration; its cause says why.
 
     Attributes:
-        number: of the job.
+        which: the job, in words.
         overrides: what it is given.
     """
 
-    def __init__(self, number: int, overrides: Sequence[str]) -> None:
-        super().__init__(number, overrides)
-        self.number, self.overrides = number, overrides
+    def __init__(self, which: str, overrides: Sequence[str]) -> None:
+        super().__init__(which, overrides)
+        self.which, self.overrides = which, overrides
 
 
 def checked(command: str, typed: Typed) -> Sweep:
@@ -76,20 +122,28 @@ def checked(command: str, typed: Typed) -> Sweep:
     """
     with hydra.initialize(None, job_name=command, version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        overrides = [*typed.overrides, "hydra.mode=MULTIRUN"]
-        whole = loader.load_configuration(typed.config_name or command, overrides, RunMode.MULTIRUN)
-        name = Path(whole.hydra.sweep.dir).name
-        for number, chosen in enumerate(_jobs(whole, loader, typed.only)):
+        said = [*typed.overrides, "hydra.mode=MULTIRUN"]
+        whole = loader.load_configuration(typed.config_name or command, said, RunMode.MULTIRUN)
+        choices = whole.hydra.runtime.choices
+        chosen = _jobs(whole, loader, typed.only)
+        folder = Path(whole.hydra.sweep.dir)
+        count = len(chosen) if choices["hydra/sweeper"] == "basic" else None
+        shared = frozenset[str]().union(*chosen[:1]).intersection(*chosen) if len(chosen) > 1 else frozenset()
+        jobs = Jobs(folder.name, folder.absolute(), count, shared)
+        stores = set()
+        for number, overrides in enumerate(chosen):
             try:
-                job = loader.load_sweep_config(whole, chosen)
+                job = loader.load_sweep_config(whole, overrides)
                 with open_dict(job):
                     job.hydra.job.num, job.hydra.job.id = number, str(number)
                 HydraConfig.instance().set_config(job)  # for what interpolates ${hydra:...}
                 task = OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"])
                 result: Any = check(task, SCHEMAS[command])
             except Exception as error:
-                raise RefusedJobError(number, chosen) from error
-    return Sweep(name, result)
+                raise RefusedJobError(jobs.which(number, overrides), overrides) from error
+            if isinstance(result, Config):
+                stores.add((result.tracking.uri, result.tracking.artifacts))
+    return Sweep(jobs, result, len(stores) == 1)
 
 
 def _combinations(

@@ -1,5 +1,6 @@
 """Comparing: finished runs from the store to a table, a verdict and a report, which is kept in the store, too."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -56,23 +57,27 @@ def run(cfg: DictConfig) -> None:
     make(found, uri, score=checked.metric, k=checked.cases, output=Path(checked.output), name=now, **asked)
 
 
-def after_sweep(uri: str, sweep: str, output: Path) -> None:
-    """Compares the finished runs of a sweep, one report for each MLflow experiment it went to.
+def after_sweep(uri: str, run_ids: Sequence[str], output: Path, name: str) -> None:
+    """Compares the finished runs of a sweep's jobs, one report for each MLflow experiment they went to.
 
-    A sweep with a single finished run in an experiment has nothing to compare there.
+    A sweep with a single finished run in an experiment has nothing to compare there. One comparison of the same runs
+    is kept; where it was interrupted, its run is gone on with.
 
     Args:
         uri: where the runs are kept.
-        sweep: the name that its jobs share.
+        run_ids: of its jobs, also of those that earlier sweeps finished.
+        output: where a folder for the files is made.
+        name: of that folder, behind the experiment's.
 
     Raises:
         StorageError: the store cannot be read.
     """
-    found = tracking.finished(uri, sweep=sweep)
+    found = tracking.finished(uri, where=tracking.only(run_ids)) if run_ids else []
     for experiment in dict.fromkeys(run.experiment for run in found):
         runs = [run for run in found if run.experiment == experiment]
         if len(runs) > 1:
-            make(runs, uri, score="dice", k=3, output=output, name=sweep)
+            job = hashlib.sha256(" ".join(run.run_id for run in runs).encode()).hexdigest()
+            make(runs, uri, score="dice", k=3, output=output, name=name, job=job)
 
 
 def make(
@@ -86,6 +91,7 @@ def make(
     margin: float | None = None,
     leader: bool = False,
     failure: float | None = None,
+    job: str | None = None,
 ) -> None:
     """Compares runs of one experiment: prints, writes the files, and keeps them in the store as a run of its own.
 
@@ -98,6 +104,7 @@ def make(
         margin: a difference up to it counts as equality; None: equality is not tested.
         leader: only whether the best mean is better than all others is tested.
         failure: the Dice below which an image failed; None: as the runs have it.
+        job: what this comparison is known by, so that there is one run of it; None: a new run.
 
     Raises:
         ConfigError: the runs do not share such a score.
@@ -139,15 +146,28 @@ def make(
         "failure": below,
         "runs": " ".join(run.run_id for run in found),
     }
-    run_name, tags = f"comparison of {title.partition(': ')[2]}", {"lamella.kind": "comparison"}
+    tags = {"lamella.kind": "comparison"}
+    before = None
+    if job is not None:
+        tags |= {"lamella.job": job}
+        tracking.claim(uri, output, job)
+        earlier = next(iter(tracking.attempts(uri, experiment, job, output)), None)
+        if earlier and (earlier.status == "FINISHED" or (earlier.status == "RUNNING" and not earlier.gone)):
+            tracking.let_go()
+            out.print(f"report {page}", soft_wrap=True)  # the store has it, or another process keeps it
+            return
+        if earlier:
+            before = tracking.unfinished(uri, earlier.run_id, output)
     with tracking.start(
         uri=uri,
         artifacts=None,
         experiment=experiment,
-        run_name=run_name,
+        run_name=f"comparison of {title.partition(': ')[2]}",
         params=params,
         tags=tags,
         output=output,
+        before=before,
     ) as kept:
+        tracking.let_go()
         kept.log_folder(folder)
     out.print(f"report {page}", soft_wrap=True)

@@ -1,7 +1,8 @@
 """The command `train`: one run from start to end, from files to scores in MLflow."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import isnan, nan
 from pathlib import Path
 from typing import NamedTuple
@@ -12,14 +13,14 @@ from rich.console import Console
 
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
 from lamella import hardware, tracking
-from lamella.commands import jobs, resuming
+from lamella.commands import jobs, resuming, space
 from lamella.commands.setup import assemble, foreign, identity, load, made, test
 from lamella.commands.summary import print_scores, summary_line, title
 from lamella.config import paths
 from lamella.config.check import as_yaml, check, flat, settle
 from lamella.config.paths import resumed
 from lamella.config.schema import Config
-from lamella.console import console, logged
+from lamella.console import Held, console, logged
 from lamella.data.loaders.crops import whole
 from lamella.data.prepared import PreparedData
 from lamella.errors import ConfigError
@@ -33,7 +34,9 @@ from lamella.novelty.reference import learn
 from lamella.plaintext import printable
 from lamella.plots import run as figures
 from lamella.tracking.provenance import describe
+from lamella.training.budget import measure
 from lamella.training.fit import FitSettings, fit, fit_classical
+from lamella.training.keeping import Earlier
 from lamella.training.repeatable import refuse_unrepeatable
 from lamella.training.stopping import REQUEST
 
@@ -58,22 +61,34 @@ class Outcome(NamedTuple):
     remark: str = ""
 
 
-def run(composed: DictConfig, sweep: str | None = None, typed: Sequence[str] = ()) -> Outcome:
+def run(
+    composed: DictConfig,
+    sweep: str | None = None,
+    typed: Sequence[str] = (),
+    opened: Callable[[str, bool], None] = lambda *_: None,
+) -> Outcome:
     """Runs one experiment as configured, from files to a finished MLflow run, or goes on with an interrupted one.
 
     Args:
         composed: by Hydra.
         sweep: the name shared by all jobs of a sweep; None outside one.
         typed: the overrides of the command line, or of the job.
+        opened: is told the run's id as soon as it has one, and whether it is an earlier one that is gone on with.
 
     Raises:
         LamellaError: anything a user can mend; the data is checked before the run is opened.
     """
     with logged(shlex.join([*paths.typed("train").split(), *typed])):
-        return _run(composed, sweep, typed, console())
+        return _run(composed, sweep, typed, opened, console())
 
 
-def _run(composed: DictConfig, sweep: str | None, typed: Sequence[str], out: Console) -> Outcome:
+def _run(
+    composed: DictConfig,
+    sweep: str | None,
+    typed: Sequence[str],
+    opened: Callable[[str, bool], None],
+    out: Console,
+) -> Outcome:
     checked = check(composed)
     before: tracking.Unfinished | None = None
     if checked.resume is not None:
@@ -84,7 +99,15 @@ def _run(composed: DictConfig, sweep: str | None, typed: Sequence[str], out: Con
     machine = hardware.resolve(checked.trainer.accelerator, checked.trainer.precision)
     if machine.remark:
         out.print(f"warning: {machine.remark}", style="yellow")
-    data = load(checked, out)
+    looked_for = sweep is not None and before is None and not checked.fresh
+    said = Held(out)
+    if not looked_for:
+        said.tell()
+    try:
+        data = load(checked, said)
+    except Exception:
+        said.tell()
+        raise
     card = data.dataset.card
     cfg = check(settle(composed, channels=card.channels, classes=len(card.class_names)))
     if cfg.score.choose_threshold and len(card.class_names) > 2:
@@ -93,12 +116,14 @@ def _run(composed: DictConfig, sweep: str | None, typed: Sequence[str], out: Con
             "Set it to false: of more classes the likeliest is taken.",
         )
     job = jobs.identity(cfg, data)
-    if sweep is not None and before is None and not cfg.fresh:
+    if looked_for:
         found = jobs.begun(cfg, job)
-        if isinstance(found, jobs.Done):
+        if isinstance(found, jobs.Done):  # the sweep says it in a line
             return Outcome(found.run_id, found.state, found.score, found.remark)
         before = found
-    return experiment(cfg, data, machine, out, sweep=sweep, before=before, tags={"lamella.job": job})
+    said.tell()
+    own = {"lamella.job": job}
+    return experiment(cfg, data, machine, out, sweep=sweep, before=before, tags=own, opened=opened)
 
 
 def experiment(
@@ -110,6 +135,7 @@ def experiment(
     sweep: str | None = None,
     before: tracking.Unfinished | None = None,
     tags: Mapping[str, str],
+    opened: Callable[[str, bool], None] = lambda *_: None,
 ) -> Outcome:
     """Trains, scores and keeps one run.
 
@@ -121,9 +147,10 @@ def experiment(
         sweep: see `run`.
         before: an interrupted run that is gone on with.
         tags: of the run, beside those that say where its scores come from.
+        opened: see `run`.
     """
     with hardware.freed_memory_kept(machine.device), hardware.whole_float32(machine):
-        return _experiment(cfg, data, machine, sweep, before, tags, out)
+        return _experiment(cfg, data, machine, sweep, before, tags, opened, out)
 
 
 def _experiment(
@@ -133,10 +160,16 @@ def _experiment(
     sweep: str | None,
     before: tracking.Unfinished | None,
     tags: Mapping[str, str],
+    opened: Callable[[str, bool], None],
     out: Console,
 ) -> Outcome:
     """Trains, scores and keeps one run. A function of its own: what it held is free when it returns."""
     card = data.dataset.card
+    earlier = None
+    if before is not None:
+        earlier = resuming.training(before, cfg, data, identity(cfg, data, machine, sweep), out)
+    if cfg.trainer.minutes is not None:
+        cfg, tags = _fixed(cfg, data, machine, earlier, tags, out)
     pl.seed_everything(cfg.seed, verbose=False)
     task, datamodule = assemble(cfg, data, machine)
     callbacks = [made(node, pl.Callback) for node in cfg.trainer.callbacks.values()]
@@ -145,6 +178,9 @@ def _experiment(
     heading = title(card, cfg.model.name, cfg.seed)
     parameters = sum(p.numel() for p in task.network.parameters())
     out.print(summary_line(heading, parameters, machine))
+    space.require(cfg, task.network)
+    if earlier is not None and (words := resuming.extended(earlier, task, _settings(cfg), cfg.data.steps)):
+        out.print(words)
     with tracking.start(
         uri=cfg.tracking.uri,
         artifacts=cfg.tracking.artifacts,
@@ -157,11 +193,17 @@ def _experiment(
         keep_last=cfg.tracking.keep_last,
         before=before,
     ) as tracked:
+        opened(tracked.run_id, before is not None)
         out.print(f"run {tracked.run_id}")
-        REQUEST.remedy = f"`{resumed(tracked.run_id, cfg.tracking.uri, cfg.paths.output)}` goes on with it."
+        if "lamella.kind" not in tags:
+            REQUEST.remedy = f"`{resumed(tracked.run_id, cfg.tracking.uri, cfg.paths.output)}` goes on with it."
         folder = tracked.folder
-        describe(folder, as_yaml(cfg), data, foreign(cfg))
-        tracked.log_folder()
+        if earlier is None:
+            describe(folder, as_yaml(cfg), data, foreign(cfg))
+            tracked.log_folder()
+        else:  # as it was made then; but it may go on for longer
+            (folder / "config.yaml").write_text(as_yaml(cfg))
+            tracked.log_file("config.yaml")
         checkpoints = folder / "checkpoints"
         if isinstance(task.network, Classical):
             method = task.network
@@ -173,18 +215,13 @@ def _experiment(
                 task,
                 datamodule,
                 machine,
-                FitSettings(
-                    max_epochs=cfg.trainer.max_epochs,
-                    patience=cfg.trainer.patience,
-                    gradient_clip=cfg.trainer.gradient_clip,
-                    ema=cfg.trainer.ema,
-                    deterministic=cfg.trainer.deterministic,
-                    devices=1,
-                ),
+                _settings(cfg),
                 callbacks=callbacks,
                 tracked=tracked,
                 checkpoints=checkpoints,
                 progress=out if cfg.trainer.progress else None,
+                earlier=earlier,
+                say=lambda warning: out.print(f"warning: {warning}", style="yellow"),
             )
             figures.curves(folder / "figures" / "curves.png", history, heading)
         segmenter = task.segmenter.on(machine.device)
@@ -220,6 +257,43 @@ def _experiment(
     if cfg.tracking.register and tracked.kept:
         out.print(printable(tracking.register(cfg.tracking.uri, tracked.run_id, cfg.tracking.register)))
     return Outcome(tracked.run_id, "finished", scores.get("test/dice", nan))  # none of them may have foreground
+
+
+def _settings(cfg: Config) -> FitSettings:
+    return FitSettings(
+        max_epochs=cfg.trainer.max_epochs,
+        patience=cfg.trainer.patience,
+        gradient_clip=cfg.trainer.gradient_clip,
+        ema=cfg.trainer.ema,
+        deterministic=cfg.trainer.deterministic,
+        devices=1,
+    )
+
+
+def _fixed(
+    cfg: Config,
+    data: PreparedData,
+    machine: hardware.Hardware,
+    earlier: Earlier | None,
+    tags: Mapping[str, str],
+    out: Console,
+) -> tuple[Config, dict[str, str]]:
+    """The configuration, and the tags, with `trainer.minutes` counted as epochs; the network is made for that alone."""
+    minutes, done = cfg.trainer.minutes, len(earlier.rows) if earlier is not None else 0
+    assert minutes is not None
+    pl.seed_everything(cfg.seed, verbose=False)
+    task, datamodule = assemble(cfg, data, machine)
+    epochs = cfg.trainer.max_epochs
+    if not isinstance(task.network, Classical):
+        with out.status("measuring how long an epoch takes"):
+            budget = measure(task, datamodule, machine, _settings(cfg))
+        epochs = done + budget.epochs(minutes)
+        out.print(
+            f"{minutes:g} minutes: {epochs - done} epochs of {cfg.data.steps} steps "
+            f"({budget.step_s:.3g} s a step, {budget.validation_s:.3g} s a validation)"
+        )
+    fixed = replace(cfg, trainer=replace(cfg.trainer, max_epochs=epochs, minutes=None))
+    return fixed, {**tags, "lamella.minutes": f"{minutes:g}"}
 
 
 def seen(data: PreparedData, segmenter: Segmenter, machine: hardware.Hardware) -> dict[str, float]:

@@ -28,7 +28,11 @@ def run(arguments: list[str]) -> int:
     port, store = _options(arguments)
     _require_free(port)
     empty = "" if store.exists() else f" (none yet: `{paths.typed('demo')}` makes one)"
-    store.parent.mkdir(parents=True, exist_ok=True)
+    from lamella.tracking.store import make_store, reported, require_store  # late: MLflow takes seconds
+
+    with reported(f"the tracking store {store} cannot be used", "Choose another: `tracking.uri=sqlite:///FILE.db`."):
+        make_store(f"sqlite:///{store}")
+        require_store(f"sqlite:///{store}")
     sys.stdout.write(
         f"The runs of {store}{empty}\n"
         f"Open http://{_HOST}:{port}, choose 'Model training' at the top left, then an experiment. Ctrl-C stops.\n"
@@ -57,11 +61,12 @@ def _options(arguments: list[str]) -> tuple[int, Path]:
             raise ConfigError(f"there is no key {key!r}", suggestion(key, known))
         known[key] = paths.at_home(value)
     uri = known["tracking.uri"]
+    paths.refuse_secrets(uri)
     if uri.startswith(("http://", "https://")):
         raise ConfigError(f"{uri} is a server, which shows its runs itself", "Open that address in a browser.")
     if not (known["port"].isdecimal() and 0 < int(known["port"]) < 2**16):
         raise ConfigError(f"port must be a whole number, at least 1 and at most 65535; got {known['port']!r}")
-    store = Path(uri.removeprefix("sqlite:///")).absolute() if uri else paths.store_file()
+    store = (paths.sqlite_file(uri) or Path(uri).absolute()) if uri else paths.store_file()
     if uri and not store.is_file():
         raise ConfigError(f"there is no store {store}", "Write tracking.uri=sqlite:///FILE.db, as for other commands.")
     return int(known["port"]), store
@@ -101,7 +106,7 @@ def _serve(port: int, store: Path) -> int:
     """Runs MLflow's server until it ends or a signal comes; returns the exit code."""
     # One worker and no job runner: 2 processes where MLflow would start 15.
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", _HOST, "--port", str(port),
-               "--backend-store-uri", f"sqlite:///{store}"]  # fmt: skip
+               "--backend-store-uri", paths.mlflow_address(f"sqlite:///{store}")]  # fmt: skip
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     if os.name != "posix":  # a console tells all its programs of Ctrl-C
         server = subprocess.Popen(command, env=os.environ | quiet)

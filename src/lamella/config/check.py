@@ -17,7 +17,7 @@ import omegaconf
 from omegaconf import DictConfig, OmegaConf
 
 from lamella.config import plugins
-from lamella.config.paths import at_home
+from lamella.config.paths import at_home, refuse_secrets
 from lamella.config.schema import Config, LossTarget, Target
 from lamella.config.words import hints_of, in_words, kind_and_key, plain_group, suggestion, target_class
 from lamella.errors import ConfigError, LamellaError
@@ -243,7 +243,10 @@ class _Checker:
         converted = _swapped(OmegaConf.to_container(holder)["value"], "\0{", "${")  # type: ignore[call-overload, index]
         if not key.allows(converted):
             raise refused
-        return at_home(converted) if key.path and isinstance(converted, str) else converted
+        if key.path and isinstance(converted, str):
+            refuse_secrets(converted, full)
+            return at_home(converted)
+        return converted
 
     def values(self, node: Any, hints: dict[str, Any], path: str) -> dict[str, Any]:
         """The values of one mapping, each held to its annotation; all must be there, and nothing else."""

@@ -172,7 +172,9 @@ class StoreKeys:
 class TrackingKeys(StoreKeys):
     """`tracking`, for training: where a run is kept, under which names, with how many pictures."""
 
-    artifacts: Annotated[str | None, Key("folder of a local store's files; null: the server decides", path=True)]
+    artifacts: Annotated[
+        str | None, Key("folder of a local store's files; null: where the experiment has them", path=True)
+    ]
     experiment: Annotated[str, Key("MLflow experiment")]
     run_name: Annotated[str, Key("name of the run")]
     register: Annotated[str | None, Key("registered model that the run becomes a version of; null: none")]
@@ -296,7 +298,9 @@ class Evaluate:
 class MasksTrackingKeys(StoreKeys):
     """`tracking`, for masks that were made elsewhere: where their run is kept."""
 
-    artifacts: Annotated[str | None, Key("folder of a local store's files; null: the server decides", path=True)]
+    artifacts: Annotated[
+        str | None, Key("folder of a local store's files; null: where the experiment has them", path=True)
+    ]
     experiment: Annotated[str | None, Key("MLflow experiment; null: that of `run`, or the data set's name")]
     figures: Annotated[int, Key("test images shown as figures", least=0)]
 

@@ -1,5 +1,8 @@
 """A checkpoint: network, normalisation, class names and configuration, saved and loaded as one."""
 
+import contextlib
+import os
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,9 +74,68 @@ def keep(
     """Adds what was chosen, and computed in, to a checkpoint, whose file is replaced whole. Raises StorageError."""
     saved = read(path)
     saved["lamella"] |= {"decided": operating_point._asdict(), "precision": precision, "novelty": novelty}
+    write(path, saved)
+
+
+def write(path: Path, content: Mapping[str, Any], before: Path | None = None) -> None:
+    """Writes a checkpoint whole or not at all: beside its place, onto the disk, then under its name.
+
+    Args:
+        path: the file; folders are made.
+        content: of tensors and plain types.
+        before: where the file goes that is there; None: it is no more.
+
+    Raises:
+        OSError: names the file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    torch.save(saved, part)
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if before is not None and path.exists():
+            before.unlink(missing_ok=True)
+            try:
+                os.link(path, before)  # so that there is one under its name at every moment
+            except OSError:  # a file system without links
+                path.replace(before)
+        part.replace(path)
+    except (OSError, RuntimeError) as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        full = _cause(error)
+        if full is None:
+            raise
+        raise OSError(full.errno, full.strerror, str(path)) from error
+    if os.name == "posix":  # the name, too, onto the disk
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _cause(error: BaseException | None) -> OSError | None:
+    """What the system said, of an error that torch may have put its own in front of."""
+    while error is not None and not (isinstance(error, OSError) and error.errno):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def whole(path: Path) -> dict[str, Any]:
+    """The raw content of a checkpoint whose bytes are all as they were written. Raises StorageError."""
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch does not look at the sums that it writes
+            damaged = archive.testzip()
+    except FileNotFoundError:
+        raise StorageError(f"the checkpoint {path} is missing") from None
+    except (OSError, zipfile.BadZipFile, EOFError, ValueError) as error:
+        raise StorageError(f"it was not written to its end ({error})") from error
+    if damaged:
+        raise StorageError(f"it is damaged at {damaged}")
+    return read(path)
 
 
 def contents(

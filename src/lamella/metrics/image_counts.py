@@ -1,6 +1,6 @@
 """What is counted batch by batch and divided at the end, joined over processes: counts of images, sums over crops."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -90,6 +90,16 @@ class CropScores(Metric):
     def compute(self) -> dict[str, torch.Tensor]:
         """`loss` and `dice` (of the foreground) over all crops of all processes."""
         return self.here()
+
+    def sums(self) -> dict[str, torch.Tensor]:
+        """What has been added up, for `go_on`."""
+        return {name: getattr(self, name) for name in self.metric_state}
+
+    def go_on(self, sums: Mapping[str, torch.Tensor]) -> None:
+        """Takes up what an interrupted epoch had added up."""
+        for name, value in sums.items():
+            setattr(self, name, value.to(self.device))
+        self._update_count += 1  # torchmetrics warns of sums that nothing was added to
 
     def here(self) -> dict[str, torch.Tensor]:
         """The same of this process's crops so far, without a word to the others."""

@@ -3,18 +3,28 @@
 `registry` has the models that runs are registered as.
 """
 
+from lamella.tracking.jobs import Attempt, attempts, claim, let_go, only, ready
 from lamella.tracking.query import FinishedRun, Unfinished, checkpoint, finished, read, unfinished
 from lamella.tracking.registry import Version, register, registered, require_name
 from lamella.tracking.runs import Run, refused_request, save_model, start
+from lamella.tracking.waiting import Delivered, deliver, waiting
 
 __all__ = [
+    "Attempt",
+    "Delivered",
     "FinishedRun",
     "Run",
     "Unfinished",
     "Version",
+    "attempts",
     "checkpoint",
+    "claim",
+    "deliver",
     "finished",
+    "let_go",
+    "only",
     "read",
+    "ready",
     "refused_request",
     "register",
     "registered",
@@ -22,4 +32,5 @@ __all__ = [
     "save_model",
     "start",
     "unfinished",
+    "waiting",
 ]

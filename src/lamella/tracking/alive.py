@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from lamella.config.paths import resumed
 from lamella.console import console
-from lamella.tracking.store import STORE_ERRORS
+from lamella.errors import LamellaError
+from lamella.tracking.store import STORE_ERRORS, connect
 
 from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
 
@@ -110,8 +111,8 @@ def tell(uri: str, client: MlflowClient | None = None) -> None:
         uri: of the store.
         client: its client, where there is one already.
     """
-    with contextlib.suppress(*STORE_ERRORS):
-        for each in bury(client or MlflowClient(uri)):
+    with contextlib.suppress(*STORE_ERRORS, LamellaError):
+        for each in bury(client or connect(uri)):
             when = f"{datetime.fromtimestamp(each.ended):%Y-%m-%d %H:%M}"
             how = f": `{resumed(each.run_id, uri)}` goes on with it" if each.resumable else ""
             line = f"run {each.run_id} ({each.name}) was killed, last heard of on {when}{how}"

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from lamella.config import plugins
-from lamella.config.paths import CHECKOUT
+from lamella.config.paths import CHECKOUT, source
 from lamella.data.audit.page import write_page
 from lamella.data.manifest import data_sha256, manifest, redrawn_sha256, split_ids, split_sha256, without_redrawn
 from lamella.data.prepared import PreparedData
@@ -62,6 +62,7 @@ def identity(
         "lamella.version": __version__,
         "lamella.git_commit": commit or "none",
         "lamella.git_dirty": str(bool(change)).lower(),
+        "lamella.source": source(),
         "lamella.config_sha256": config_sha256,
         "lamella.data_sha256": protocol["data"],
         "lamella.split_sha256": protocol["split"],
@@ -91,10 +92,10 @@ def describe(folder: Path, config: str, data: PreparedData, modules: Iterable[st
     """
     (folder / "data").mkdir(parents=True)
     for module in modules:
-        for name, source in plugins.sources(module).items():
+        for name, text in plugins.sources(module).items():
             place = folder / "code" / name
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(source)
+            place.write_bytes(text)
     (folder / "config.yaml").write_text(config)
     (folder / "environment.txt").write_text(environment())
     (folder / "git.diff").write_text(code(CHECKOUT)[1])

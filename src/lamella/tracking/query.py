@@ -1,9 +1,10 @@
-"""Finished runs, read back from a store."""
+"""Runs read back from a store: finished ones, and those that are to be gone on with."""
 
+import errno
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from lamella.errors import StorageError
 from lamella.metrics.catalogue import lookup
 from lamella.plaintext import from_cell
 from lamella.tracking import alive
-from lamella.tracking.store import first_line, reported, require_store
+from lamella.tracking.outbox import RECORD, Hold, Record, entries_of
+from lamella.tracking.store import connect, fetch, first_line, reported
 
 from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
 from mlflow.exceptions import MlflowException  # isort: skip
@@ -39,7 +41,7 @@ class FinishedRun:
         place = Path(self.folder.name) / self.run_id
         with reported(f"run {self.run_id} has no {name} to be had", ""):
             place.mkdir(exist_ok=True)
-            return Path(self.client.download_artifacts(self.run_id, name, str(place)))
+            return fetch(self.client, self.run_id, name, place)
 
     def scores(self) -> pd.DataFrame:
         """`scores/test.csv`: one row an image, sorted by its id; NaN where one has no score. Raises StorageError."""
@@ -81,10 +83,20 @@ class Unfinished:
     tags: Mapping[str, str]
     folder: Path | None
     client: MlflowClient | None
+    # What a store keeps is brought here where there is no working folder.
+    _fetched: tempfile.TemporaryDirectory[str] = field(
+        default_factory=lambda: tempfile.TemporaryDirectory(prefix="lamella-"), compare=False, repr=False
+    )
 
     def fetch(self, name: str) -> Path:
         """One of the run's files: of its working folder, else of the store. Raises StorageError."""
-        raise NotImplementedError
+        if self.folder is not None and (self.folder / name).is_file():
+            return self.folder / name
+        with reported(f"run {self.run_id} has no {name} to be had", ""):
+            if self.client is None:
+                raise FileNotFoundError(errno.ENOENT, "there is no such file", str(self.folder and self.folder / name))
+            place = self.folder or Path(self._fetched.name)
+            return fetch(self.client, self.run_id, name, place)
 
 
 def unfinished(uri: str, run_id: str, output: Path) -> Unfinished:
@@ -98,7 +110,57 @@ def unfinished(uri: str, run_id: str, output: Path) -> Unfinished:
     Raises:
         StorageError: the store cannot be read, there is no such run, or a living process is at work on it.
     """
-    raise NotImplementedError
+    folder, record = _working_folder(output, run_id)
+    if folder is not None and record is not None:
+        try:
+            Hold(folder).release()
+        except BlockingIOError:
+            raise StorageError(
+                f"a living process is at work on run {run_id}: {record.process}", "Wait for its end, or end it."
+            ) from None
+        if record.run_id is None:
+            tags = {name: text for entry in entries_of(folder) for name, text in entry.get("tags", {}).items()}
+            return Unfinished(record.local_id, record.name, "OFFLINE", tags, folder, None)
+        run_id = record.run_id
+    with _reading(uri):
+        client = connect(uri)
+        run = _known(client, run_id)
+        if run is None:
+            raise StorageError(f"there is no run {run_id!r} in {uri}", f"`{typed('ui')}` lists the runs.")
+        if run.info.status == "RUNNING":
+            # Nobody holds its folder; without one only its tags can tell.
+            if folder is None and not alive.is_gone(run.data.tags, begun=run.info.start_time / 1000):
+                process = run.data.tags.get(alive.PROCESS, "not known which")
+                raise StorageError(
+                    f"a living process is at work on run {run_id}: {process}",
+                    "Wait for its end, or end it.",
+                )
+            client.set_terminated(run.info.run_id, "KILLED")
+            run = client.get_run(run.info.run_id)
+    info = run.info
+    return Unfinished(info.run_id, info.run_name, info.status, run.data.tags, folder, client)
+
+
+def _known(client: MlflowClient, run_id: str) -> Any:
+    """The run of an id, the store's or the one that it had offline; None where there is none."""
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+    if not run_id.isalnum():
+        return None
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    return next(iter(client.search_runs(experiments, f"tags.`lamella.offline_id` = '{run_id}'")), None)
+
+
+def _working_folder(output: Path, run_id: str) -> tuple[Path | None, Record | None]:
+    """The working folder of a run, by its id in the store or its own."""
+    for folder in (output / run_id, *(path.parent for path in output.glob(f"*/{RECORD}"))):
+        record = Record.read(folder)
+        if record is not None and run_id in (record.run_id, record.local_id):
+            return folder, record
+    return None, None
 
 
 def finished(
@@ -118,7 +180,7 @@ def finished(
     parts = ["attributes.status = 'FINISHED'", where, f"tags.`lamella.sweep` = '{sweep}'" if sweep else ""]
     matching = " and ".join(filter(None, parts))
     with _reading(uri):
-        client = MlflowClient(uri)
+        client = connect(uri)
         alive.tell(uri, client)
         names = {each.experiment_id: each.name for each in client.search_experiments()}
         chosen = [id_ for id_, name in names.items() if experiment in (None, name)]
@@ -151,7 +213,7 @@ def read(uri: str, run_id: str) -> FinishedRun:
         StorageError: the store cannot be read, or has no such run, or it did not finish.
     """
     with _reading(uri):
-        client = MlflowClient(uri)
+        client = connect(uri)
         alive.tell(uri, client)
         try:
             run = client.get_run(run_id)
@@ -179,8 +241,7 @@ def checkpoint(uri: str, run_id: str) -> Path:
     name = "checkpoints/best.ckpt"
     remedy = f"`{typed('ui')}` lists the runs; `tracking.uri` says where they are kept."
     with reported(f"run {run_id} of {uri} has no {name} to be had", remedy):
-        require_store(uri)
-        return Path(MlflowClient(uri).download_artifacts(run_id, name))
+        return fetch(connect(uri), run_id, name)
 
 
 @contextmanager
@@ -188,5 +249,4 @@ def _reading(uri: str) -> Iterator[None]:
     """Turns what can go wrong while a store is read into StorageError."""
     remedy = "`tracking.uri` says where runs are kept; the first run makes the store."
     with reported(f"the tracking store {uri} cannot be read", remedy):
-        require_store(uri)
         yield

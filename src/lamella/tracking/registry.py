@@ -5,7 +5,7 @@ import re
 from typing import Any, NamedTuple
 
 from lamella.errors import ConfigError, StorageError
-from lamella.tracking.store import reported, require_store, undisturbed
+from lamella.tracking.store import connect, reported
 
 from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
 from mlflow.exceptions import MlflowException  # isort: skip
@@ -45,8 +45,7 @@ def registered(uri: str, name: str) -> Version:
     model, _, alias = name.partition("@")
     model, _, number = model.partition("/")
     with reported(f"the tracking store {uri} cannot be read", "`tracking.uri` says where models are registered."):
-        require_store(uri)
-        client = MlflowClient(uri)
+        client = connect(uri)
         try:
             found = client.get_registered_model(model)
         except MlflowException as error:
@@ -88,8 +87,8 @@ def register(uri: str, run_id: str, name: str) -> str:
         StorageError: the store cannot be written, or the run has no model.
     """
     problem, remedy = f"run {run_id} cannot be registered as {name}", "It is finished and kept all the same."
-    with reported(problem, remedy), undisturbed():
-        client = MlflowClient(uri)
+    with reported(problem, remedy):
+        client = connect(uri)
         run = client.get_run(run_id)
         outputs = run.outputs.model_outputs if run.outputs else []
         if not outputs:

@@ -1,37 +1,49 @@
-"""One MLflow run while it is written. It is RUNNING only while its process works on it."""
+"""One MLflow run while it is written: what it tells goes through its outbox, see `outbox`."""
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
+import threading
 import time
 import traceback
+import uuid
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy.exc import SQLAlchemyError
 
-from lamella.console import log_file
-from lamella.errors import LamellaError, StorageError
+from lamella.config.paths import typed
+from lamella.console import console, log_file
+from lamella.errors import StorageError
+from lamella.tracking import alive, delivery
+from lamella.tracking.outbox import ENDS, Hold, Journal, Record, Sender, enter, files_below
 from lamella.tracking.query import Unfinished
-from lamella.tracking.store import first_line, open_store, reported, undisturbed
+from lamella.tracking.store import first_line, open_store, reported
 
 import mlflow.models  # isort: skip - `store` says first how MLflow is to behave
 import mlflow.pyfunc  # isort: skip
 from mlflow import MlflowClient  # isort: skip
-from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag  # isort: skip
 from mlflow.exceptions import MlflowException  # isort: skip
 from mlflow.models import ModelSignature  # isort: skip
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE  # isort: skip
 from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec  # isort: skip
+from mlflow.utils.validation import _validate_metric_name, _validate_param, _validate_tag  # isort: skip
 
 _PARAM_LIMIT, _TAG_LIMIT = 6000, 5000  # characters that MLflow takes
+_LAST = "checkpoints/last.ckpt"
+_OFTEN_S = 600  # between two checkpoints that go to a server
+_PATIENCE_S = {"FINISHED": 60.0, "FAILED": 10.0, "KILLED": 3.0}  # for a store that takes nothing, at the end
+_Answer = TypeVar("_Answer")
 
 SERVED_BY = (
     *("torch", "torchvision", "segmentation-models-pytorch", "timm", "safetensors", "huggingface-hub", "torchmetrics"),
@@ -60,19 +72,57 @@ _SIGNATURE = ModelSignature(
 
 
 class Run:
-    """One MLflow run that is being written; without a client, one that only another process writes."""
+    """One MLflow run that is being written; without a journal, one that only another process writes.
 
-    def __init__(self, client: MlflowClient | None, run_id: str, experiment_id: str, folder: Path) -> None:
-        self._client = client
+    Nothing here waits for the store, or fails with it.
+
+    Attributes:
+        run_id: in the store; of a run that is offline, the name of its folder.
+        experiment_id: in the store; "" offline.
+        folder: its working folder.
+        kept: whether this process keeps it, and all of it is in the store once `start` has ended.
+    """
+
+    def __init__(
+        self,
+        journal: Journal | None,
+        run_id: str,
+        experiment_id: str,
+        folder: Path,
+        *,
+        keep_last: bool = False,
+        far: bool = False,
+        history: Callable[[str], Mapping[int, float]] | None = None,
+    ) -> None:
+        self._journal = journal
+        self._keep_last, self._far, self._history = keep_last, far, history
+        self._sent_often: dict[str, float] = {}
+        self._put_off: set[str] = set()
         self.run_id = run_id
         self.experiment_id = experiment_id
         self.folder = folder
-        self.kept = client is not None
+        self.kept = journal is not None
 
     def log_metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Writes metrics in as few calls as possible."""
-        now = int(time.time() * 1000)
-        self._log(metrics=[Metric(name, float(value), now, step) for name, value in values.items()])
+        """Tells of metrics, once: the same value of the same step again is none. Raises MlflowException for a name."""
+        if self._journal is None:
+            return
+        for name in values:
+            _validate_metric_name(name)
+        floats = {name: float(value) for name, value in values.items()}
+        new = {name: value for name, value in floats.items() if not self._journal.knows(name, step, value)}
+        if new:
+            self._journal.append(metrics=new, step=step)
+
+    def logged(self, name: str) -> dict[int, float]:
+        """The values of a metric that this run has told of so far, by step, before an interruption, too.
+
+        Raises:
+            StorageError: only the store knows them, and it cannot be read.
+        """
+        told = self._journal.told.get(name, {}) if self._journal is not None else {}
+        earlier = self._history(name) if self._history is not None else {}
+        return {**earlier, **{step: value for step, (value, _) in told.items()}}
 
     def log_model(self, checkpoint: Path, values: Mapping[str, float], example: npt.NDArray[Any] | None = None) -> None:
         """Writes the run's MLflow model to `folder / "model"`, and keeps it as a LoggedModel that these metrics are of.
@@ -82,67 +132,94 @@ class Run:
             values: its scores, logged as the run's, too.
             example: an image (H, W, C).
         """
-        if not self._client:
+        if self._journal is None:
             return
-        made = self._client.create_logged_model(
-            self.experiment_id, name="model", source_run_id=self.run_id, model_type="segmentation"
-        )
-        state = "FAILED"
-        try:
-            known = mlflow.models.Model(
-                artifact_path=made.artifact_location,
-                run_id=self.run_id,
-                model_uuid=made.model_id,
-                model_id=made.model_id,
-            )
-            save_model(self.folder / "model", checkpoint, example, known)
-            self._client.log_model_artifacts(made.model_id, str(self.folder / "model"))
-            self._client.log_outputs(self.run_id, [LoggedModelOutput(made.model_id, 0)])
-            now = int(time.time() * 1000)
-            self._log(metrics=[Metric(name, float(value), now, 0, made.model_id) for name, value in values.items()])
-            state = "READY"
-        finally:
-            self._client.finalize_logged_model(made.model_id, state)
+        self.log_metrics(values)
+        folder = self.folder / "model"
+        shutil.rmtree(folder, ignore_errors=True)
+        save_model(folder, checkpoint, example, mlflow.models.Model(artifact_path="model", run_id=self.run_id))
+        if checkpoint.is_relative_to(self.folder):
+            for copy in folder.rglob(checkpoint.name):
+                delivery.put(checkpoint, copy)
+        self._journal.append(model=sorted(values))
 
     def log_params(self, values: Mapping[str, Any]) -> None:
-        """Writes parameters, cut to what MLflow keeps of one."""
-        self._log(params=[Param(name, str(value)[:_PARAM_LIMIT]) for name, value in values.items()])
-
-    def log_folder(self, folder: Path | None = None) -> None:
-        """Keeps all files below a folder with the run, under the same relative names; None: its working folder."""
-        if self._client:
-            self._client.log_artifacts(self.run_id, str(folder or self.folder))
+        """Tells of parameters, cut to what MLflow keeps of one. Raises MlflowException for a name."""
+        params = as_params(values)
+        if self._journal is not None and params:
+            self._journal.append(params=params)
 
     def log_file(self, name: str) -> None:
-        """Keeps one file of the working folder with the run."""
-        if self._client:
-            above = Path(name).parent.as_posix()
-            self._client.log_artifact(self.run_id, str(self.folder / name), None if above == "." else above)
+        """Keeps one file of the working folder with the run, as it is now or a little later; to a server not too often.
+
+        Args:
+            name: below the working folder, such as "checkpoints/last.ckpt".
+        """
+        if self._journal is None:
+            return
+        now = time.monotonic()
+        if self._far and now - self._sent_often.get(name, now - _OFTEN_S) < _OFTEN_S:
+            self._put_off.add(name)
+            return
+        self._sent_often[name] = now
+        self._put_off.discard(name)
+        self._journal.append(files=[name])
+
+    def log_folder(self, folder: Path | None = None) -> None:
+        """Keeps all files below a folder with the run, under the same relative names; None: its working folder.
+
+        Of the working folder not the last checkpoint, unless it is to stay.
+        """
+        if self._journal is None:
+            return
+        names = files_below(folder or self.folder)
+        if folder is not None and folder != self.folder:
+            for name in names:
+                delivery.put(folder / name, self.folder / name, links=False)
+        elif not self._keep_last:
+            names = [name for name in names if name != _LAST]
+        if names:
+            self._journal.append(files=names)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Writes tags; an existing one is overwritten."""
-        self._log(tags=[RunTag(name, value) for name, value in tags.items()])
+        """Tells of tags; an existing one is overwritten. Raises MlflowException for a name."""
+        if self._journal is None or not tags:
+            return
+        for name, value in tags.items():
+            _validate_tag(name, value)
+        self._journal.append(tags=dict(tags))
 
     def fail(self, error: BaseException) -> None:
-        """Keeps the traceback of `error`, in whatever of the store still works."""
+        """Keeps the traceback of `error`."""
         text = "".join(traceback.format_exception(error))
-        with contextlib.suppress(Exception):
-            self.set_tags({"lamella.error": f"{type(error).__name__}: {first_line(error)}"[:_TAG_LIMIT]})
-        try:
-            if self._client:
-                self._client.log_text(self.run_id, text, "error.txt")
-        except Exception:  # the artifacts are what failed
-            with contextlib.suppress(Exception):
-                self.set_tags({"lamella.traceback": text[-_TAG_LIMIT:]})
+        said = f"{type(error).__name__}: {first_line(error)}"
+        self.set_tags({"lamella.error": said[:_TAG_LIMIT], "lamella.traceback": text[-_TAG_LIMIT:]})
+        if self._journal is not None:
+            with contextlib.suppress(OSError):  # the disk may be what failed
+                (self.folder / "error.txt").write_text(text, encoding="utf-8")
+                self.log_file("error.txt")
 
     def end(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
-        """Closes the run."""
-        if self._client:
-            self._client.set_terminated(self.run_id, status)
+        """Tells that the run is over; what it is to be gone on from is kept, too, unless it is FINISHED."""
+        if self._journal is None:
+            return
+        if status == "FINISHED":
+            if not self._keep_last and any(_LAST in entry.get("files", ()) for entry in self._journal.entries):
+                self._journal.append(drop=_LAST)
+            self._journal.append(status=status)
+            return
+        self._journal.append(status=status)
+        left = self._put_off | ({_LAST} if (self.folder / _LAST).exists() else set())
+        if left:
+            self._journal.append(files=sorted(left))
 
-    def _log(self, **entries: list[Any]) -> None:
-        if self._client:
-            self._client.log_batch(self.run_id, **entries)  # in as many calls as the store needs
+
+def as_params(values: Mapping[str, Any]) -> dict[str, str]:
+    """Parameters as MLflow keeps them. Raises MlflowException for a name that it does not take."""
+    params = {name: str(value)[:_PARAM_LIMIT] for name, value in values.items()}
+    for name, value in params.items():
+        _validate_param(name, value)
+    return params
 
 
 @contextmanager
@@ -162,6 +239,8 @@ def start(
     """A new run, ended truthfully: FINISHED, FAILED with its traceback, or KILLED when interrupted.
 
     Of several processes that train together only the first writes; the others are given a run that keeps nothing.
+    The store must be there when it begins. After that nothing waits for it but the end, which waits as long as
+    something arrives, and leaves the rest in the working folder, for `sync`.
 
     Args:
         uri: tracking store; a missing SQLite store is created.
@@ -176,41 +255,34 @@ def start(
         before: the run that is gone on with, instead of a new one.
 
     Raises:
-        StorageError: the store cannot be opened or written.
+        StorageError: the store cannot be opened, refuses what it is told, or another process is at work on the run.
     """
     if number := _process_number():
         yield Run(None, f"process-{number}", "", output / f"process-{number}")
         return
-    run = None
+    with reported(
+        f"the tracking store {uri} cannot be used",
+        "Set `tracking.uri` (and `tracking.artifacts`) to a store you can write to, or add tracking.offline=true: "
+        f"the run is then kept on disk alone, and `{typed('sync')}` sends it later.",
+    ):
+        opened = _Opened(uri, artifacts, experiment, run_name, params, tags, output, offline, keep_last, before)
     try:
-        with reported(
-            f"the tracking store {uri} cannot be used",
-            "Set `tracking.uri` (and `tracking.artifacts`) to a store you can write to.",
-        ):
-            client, experiment_id = open_store(uri, artifacts, experiment)
-            with undisturbed():
-                run_id = client.create_run(experiment_id, run_name=run_name).info.run_id
-                run = Run(client, run_id, experiment_id, output / run_id)
-        run.set_tags(tags)
-        run.log_params(params)
-        with _log_kept(run, before):
-            yield run
-        with undisturbed():
-            run.end("FINISHED")
-        shutil.rmtree(run.folder, ignore_errors=True)  # kept where anything above failed
-    except BaseException as error:
-        stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
-        if run is not None:
-            # A dead store must not hide why the run ended.
-            with undisturbed(), contextlib.suppress(Exception):
-                if not stopped:
-                    run.fail(error)
-                run.end("KILLED" if stopped else "FAILED")
-        if isinstance(error, (MlflowException, SQLAlchemyError)):
-            raise StorageError(
-                f"the tracking store {uri} failed: {first_line(error)}", "Check its disk or server, then run again."
-            ) from error
-        raise
+        try:
+            with _log_kept(opened.run, before):
+                yield opened.run
+        except BaseException as error:
+            stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
+            if not stopped:
+                opened.run.fail(error)
+            opened.end("KILLED" if stopped else "FAILED")
+            if isinstance(error, (MlflowException, SQLAlchemyError)):
+                raise StorageError(
+                    f"the tracking store {uri} failed: {first_line(error)}", "Check its disk or server, then run again."
+                ) from error
+            raise
+        opened.end("FINISHED")
+    finally:
+        opened.close()
 
 
 @contextmanager
@@ -218,7 +290,7 @@ def _log_kept(run: Run, before: Unfinished | None) -> Iterator[None]:
     """Keeps what is printed meanwhile as the run's `train.log`, behind what it has of an interrupted one."""
     path = run.folder / "train.log"
     if before is not None and not path.exists():
-        with contextlib.suppress(LamellaError, OSError):  # it may have none
+        with contextlib.suppress(StorageError, OSError):  # it may have none
             text = before.fetch(path.name).read_bytes()
             path.write_bytes(text)
     try:
@@ -227,6 +299,193 @@ def _log_kept(run: Run, before: Unfinished | None) -> Iterator[None]:
     finally:
         if path.exists():
             run.log_file(path.name)
+
+
+class _Opened:
+    """A run with its working folder, its journal and, unless it is offline, the thread that sends."""
+
+    def __init__(
+        self,
+        uri: str,
+        artifacts: str | None,
+        experiment: str,
+        run_name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        output: Path,
+        offline: bool,
+        keep_last: bool,
+        before: Unfinished | None,
+    ) -> None:
+        params = as_params(params)
+        process = alive.process_tag()
+        tags = {**tags, alive.PROCESS: process, alive.HEARTBEAT: str(int(time.time()))}
+        for name, value in tags.items():
+            _validate_tag(name, value)
+        self.uri = uri
+        self.sender: Sender | None = None
+        client: MlflowClient | None = None
+        record = Record.read(before.folder) if before is not None and before.folder is not None else None
+        if record is None:
+            local_id = before.run_id if before is not None else uuid.uuid4().hex
+            record = Record(local_id, None, uri, artifacts, experiment, None, None, run_name, _now(), process)
+        record.process = process
+        known: Mapping[str, str] = {}
+        if not (offline or (before is not None and before.client is None)):
+            client, experiment_id = _opened(uri, artifacts, experiment)
+            record.uri, record.artifacts = uri, artifacts
+            if before is not None:
+                known = _reopen(client, before.run_id, record)
+            else:
+                _answer(uri, partial(enter, client, experiment_id, record, tags))
+                record.local_id = str(record.run_id)
+        elif before is None:
+            tags["lamella.offline_id"] = record.local_id
+        self.folder = (before.folder if before is not None else None) or output / record.local_id
+        try:
+            self._hold = Hold(self.folder)
+            record.write(self.folder)
+            self.journal = journal = Journal(self.folder)
+        except BaseException as error:
+            if isinstance(error, BlockingIOError):
+                raise StorageError(f"another process is at work on run {record.local_id}") from None
+            if client is not None:
+                with contextlib.suppress(Exception):
+                    client.set_terminated(str(record.run_id), "FAILED")
+            raise
+        asked = client is not None and before is not None and not journal.entries
+        self.run = Run(
+            journal,
+            record.run_id or record.local_id,
+            record.experiment_id or "",
+            self.folder,
+            keep_last=keep_last,
+            far=client is not None and delivery.Place(record.location or "", uri).folder is None,
+            history=_history(client, str(record.run_id)) if client is not None and asked else None,
+        )
+        if before is not None:
+            told = _told(journal.entries) or known
+            changed = {name: value for name, value in params.items() if name in told and told[name] != value}
+            changed.pop("resume", None)
+            if changed:
+                tags["lamella.extended"] = json.dumps(changed)[:_TAG_LIMIT]
+            params = {name: value for name, value in params.items() if name not in told}
+            journal.append(status="RUNNING")
+        self.run.set_tags(tags)
+        self.run.log_params(params)
+        if client is not None:
+            self.sender = Sender(client, record, journal, self.folder)
+            self.sender.start()
+
+    def end(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+        """Tells of the end, waits for the store as long as it makes sense, and says what is left."""
+        if self.journal.last not in ENDS:
+            self.run.end(status)
+        if self.sender is None:
+            self.run.kept = False
+            self._say(f"run {self.run.run_id} is kept in {self.folder} alone: `{typed('sync')}` sends it")
+            return
+        patience = _PATIENCE_S[status]
+        done = self.sender.drain(patience, patience if status == "KILLED" else float("inf"), self._waiting)
+        self.run.kept = done and not self.sender.refused
+        if not done:
+            why = f" ({first_line(self.sender.error)})" if self.sender.error is not None else ""
+            self._say(
+                f"{self.uri} did not take all of run {self.run.run_id}{why}: {self.sender.left()} left. "
+                f"All is kept in {self.folder}, and `{typed('sync')}` sends it"
+            )
+        elif status == "FINISHED" and self.sender.refused:
+            raise StorageError(
+                f"{self.uri} refused a part of run {self.run.run_id}: {self.sender.refused[0]}",
+                f"All is kept in {self.folder}.",
+            )
+        elif status == "FINISHED":
+            self.sender.stop(5)
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Ends the thread and lets others have the folder."""
+        if self.sender is not None:
+            self.sender.stop()
+        self.journal.close()
+        self._hold.release()
+
+    def _waiting(self) -> None:
+        assert self.sender is not None
+        self._say(f"waiting for {self.uri} to take what is left of run {self.run.run_id}: {self.sender.left()}")
+
+    def _say(self, sentence: str) -> None:
+        with contextlib.suppress(OSError):
+            console().print(f"warning: {sentence}", style="yellow", soft_wrap=True)
+
+
+def _opened(uri: str, artifacts: str | None, experiment: str) -> tuple[MlflowClient, str]:
+    """The client of a store that is there, and the id of the experiment."""
+
+    return _answer(uri, lambda: open_store(uri, artifacts, experiment))
+
+
+def _reopen(client: MlflowClient, run_id: str, record: Record) -> Mapping[str, str]:
+    """The parameters of a run of the store, which says RUNNING from now on; the record says where it is."""
+
+    def ask() -> Any:
+        client.update_run(run_id, "RUNNING")
+        return client.get_run(run_id)
+
+    run = _answer(record.uri, ask)
+    record.run_id, record.experiment_id = run_id, str(run.info.experiment_id)
+    record.location = str(run.info.artifact_uri)
+    return dict(run.data.params)
+
+
+def _told(entries: list[dict[str, Any]]) -> dict[str, str]:
+    """The parameters that a journal tells of."""
+    return {name: value for entry in entries for name, value in entry.get("params", {}).items()}
+
+
+def _history(client: MlflowClient, run_id: str | None) -> Callable[[str], Mapping[int, float]]:
+    """What the store knows of a metric; asked once."""
+    known: dict[str, dict[int, float]] = {}
+
+    def history(name: str) -> Mapping[int, float]:
+        if name not in known:
+            with reported(f"the values of {name} that run {run_id} has logged cannot be read", ""):
+                known[name] = {each.step: each.value for each in client.get_metric_history(run_id, name)}
+        return known[name]
+
+    return history
+
+
+def _answer(uri: str, ask: Callable[[], _Answer], seconds: float = 90) -> _Answer:
+    """What `ask` returns or raises; a signal is heard meanwhile. Raises TimeoutError."""
+    if not _is_server(uri):
+        return ask()
+    answers: list[_Answer] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            answers.append(ask())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not answers:
+        raise TimeoutError(f"no answer within {seconds:.0f} s")
+    return answers[0]
+
+
+def _is_server(uri: str) -> bool:
+    """Whether a store may take its time to answer."""
+    return urlsplit(uri).scheme in ("http", "https")
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
 
 
 def save_model(

@@ -1,78 +1,236 @@
-"""Where runs are kept: MLflow's stores, opened by one process at a time, and what can be wrong with them."""
+"""Where runs are kept: MLflow's stores, made whole or not at all, and what can be wrong with them."""
 
 import contextlib
-import errno
 import hashlib
 import logging
 import os
 import re
+import shlex
 import signal
-import socket
 import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# MLflow alone tries for many minutes; what must not be lost is sent again by `lamella.tracking.outbox`.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 
+import mlflow.store.db_migrations
+import requests
+from alembic.script import ScriptDirectory
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.store.db.base_sql_model import Base
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
 from sqlalchemy.exc import SQLAlchemyError
 
-from lamella.errors import StorageError
+from lamella.config.paths import mlflow_address, refuse_secrets, sqlite_file, store_file
+from lamella.errors import StorageError, without_secrets
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its errors are raised, too
 
 STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 """What MLflow raises where a store cannot be used."""
 
 _PATIENCE_S = 10
+_MAKING_S = 120  # as long as others may need to make a store, on a slow disk
+_BESIDE = ("", "-journal", "-wal", "-shm")  # what SQLite may keep beside a file
 
 
 def open_store(uri: str, artifacts: str | None, experiment: str) -> tuple[MlflowClient, str]:
     """The client of a store and the id of an experiment in it; both are made where they are missing.
 
-    One process at a time: creating a SQLite store twice at once breaks it. Raises StorageError and what MLflow does.
+    Args:
+        uri: of the store.
+        artifacts: folder for the files of a SQLite store; None: where the experiment has them, else beside the store.
+        experiment: its name.
+
+    Raises:
+        StorageError: the store is broken or away, or its experiment keeps its files elsewhere. And what MLflow raises.
     """
-    address = urlsplit(uri)
-    if uri.startswith("sqlite:///"):
-        path = Path(uri.removeprefix("sqlite:///")).absolute()
-        if re.search(r"\?|%[0-9a-fA-F]{2}", str(path)):  # an address has other uses for them: another file is opened
-            raise StorageError(
-                f"no store can lie at {path}: SQLite's addresses take no ?, and no % before two digits",
-                "Choose another folder: `tracking.uri` names the file, LAMELLA_HOME the folder of everything.",
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"), undisturbed():  # half a store is broken for good
-            _require_writable(path)
-            client = MlflowClient(f"sqlite:///{path}")
-            return client, _experiment(client, experiment, Path(artifacts or path.parent / "artifacts").absolute())
-    if address.scheme in ("", "file", "sqlite"):  # MLflow no longer writes to folders
-        raise StorageError(
+    file = sqlite_file(uri)
+    if file is None and urlsplit(uri).scheme.partition("+")[0] in ("", "file", "sqlite"):
+        raise StorageError(  # MLflow no longer writes to folders
             f"tracking.uri={uri} is no tracking store",
             "Write sqlite:///path/to/file.db, or http://HOST:PORT of an MLflow server.",
         )
+    if file is None:
+        client = connect(uri)
+        return client, _experiment(client, uri, experiment, None, honoured=False)  # a server decides where files go
+    folder = Path(artifacts or file.with_name("artifacts")).absolute()
+    # Who names another store and no folder goes on where that store has its files.
+    said = artifacts is not None and (folder != store_file().with_name("artifacts") or file == store_file())
+    with _alone(file):
+        _make(file)
+        client = connect(uri)
+        _require_writable(file)
+        return client, _experiment(client, uri, experiment, folder, honoured=said)
+
+
+def make_store(uri: str) -> None:
+    """Makes a SQLite store where there is none; nothing for other stores. Raises what `open_store` does."""
+    if file := sqlite_file(uri):
+        with _alone(file):
+            _make(file)
+
+
+def _alone(file: Path) -> FileLock:
+    """The lock of those who make a store or an experiment in it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(f"{file}.lock", timeout=_MAKING_S)
+
+
+def _make(file: Path) -> None:
+    """Makes a store where there is none: beside its place, then renamed, so that there is never half of one."""
+    if not _is_missing(file):
+        return
+    address = mlflow_address(_uri(Path(f"{file}.part")))
+    parts = [Path(f"{file}.part{ending}") for ending in _BESIDE]
+    for part in parts:  # of a process that was killed
+        part.unlink(missing_ok=True)
+    try:
+        parts[0].open("xb").close()  # where it cannot be made MLflow would try for minutes
+        SqlAlchemyStore(address, file.with_name("artifacts").as_uri()).engine.dispose()
+        with parts[0].open("rb+") as whole:
+            os.fsync(whole.fileno())
+        parts[0].replace(file)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+    if hasattr(os, "O_DIRECTORY"):  # the new name, too, shall outlive a power cut
+        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def connect(uri: str) -> MlflowClient:
+    """The client of a store that is there, whole, and answers.
+
+    Raises:
+        StorageError: it is not; the message says what to delete or to type. And what MLflow and SQLite raise.
+    """
     require_store(uri)
-    client = MlflowClient(uri)
-    return client, _experiment(client, experiment, None)  # a server decides where files go
+    return MlflowClient(mlflow_address(uri))
 
 
 def require_store(uri: str) -> None:
-    """Raises OSError at once where MLflow would create an empty store, or try to reach a server for minutes."""
-    address = urlsplit(uri)
-    if address.scheme in ("http", "https"):
-        port = address.port or (443 if address.scheme == "https" else 80)
-        socket.create_connection((address.hostname or "", port), timeout=_PATIENCE_S).close()
-    elif address.scheme == "sqlite" and not Path(uri.removeprefix("sqlite:///")).exists():
-        raise FileNotFoundError(errno.ENOENT, "there is no such file", uri.removeprefix("sqlite:///"))
+    """Raises StorageError at once where MLflow would make a store, break one, or try to reach a server for minutes."""
+    refuse_secrets(uri)
+    if file := sqlite_file(uri):
+        if _is_missing(file):
+            raise StorageError(
+                f"the tracking store {uri} cannot be read: {file}: there is no such file",
+                "`tracking.uri` says where runs are kept; the first run makes the store.",
+            )
+        _require_whole(file)
+    elif urlsplit(uri).scheme in ("http", "https"):
+        _require_server(uri)
+
+
+def _is_missing(file: Path) -> bool:
+    """Whether there is no store: no file, or one without a byte."""
+    return not file.exists() or (file.is_file() and file.stat().st_size == 0)
+
+
+class _UnfinishedError(StorageError):
+    """Half a store: somebody stopped making it, or is at it."""
+
+
+def _require_whole(file: Path) -> None:
+    """Raises StorageError where a file is no whole store of this version of MLflow, which would change it."""
+    while True:
+        try:
+            return _judge(file)
+        except _UnfinishedError:  # perhaps another program makes it, one that knows nothing of our lock
+            if time.time() - file.stat().st_mtime > _PATIENCE_S / 2:
+                raise
+            time.sleep(0.5)
+
+
+def _judge(file: Path) -> None:
+    """Raises what `_require_whole` does, of the file as it is now."""
+    problem = f"the tracking store {file} cannot be used"
+    there = shlex.join(f"{file}{ending}" for ending in _BESIDE if Path(f"{file}{ending}").exists())
+    anew = f"No run is in it. Delete it, and the next run makes it anew:\n  rm {there}"
+    back = (
+        "Put back a copy of it. If there is none, deleting it loses its runs (not their files, which lie in folders "
+        f"of their own), and the next run makes it anew:\n  rm {there}"
+    )
+    other = "It is left alone. `tracking.uri=sqlite:////FOLDER/FILE.db` names another file."
+    file.open("rb").close()  # raises OSError where it cannot be read; SQLite does not say why
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", _PATIENCE_S, uri=True)) as database:
+            names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            pages, size, mode = (
+                database.execute(f"PRAGMA {each}").fetchone()[0] for each in ("page_count", "page_size", "journal_mode")
+            )
+            found = database.execute("SELECT * FROM alembic_version").fetchone() if "alembic_version" in names else None
+            filled = {each: _has_rows(database, each) for each in ("runs", "experiments") if each in names}
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_NOTADB:
+            raise StorageError(f"{problem}: it is not a database", other) from error
+        if code == sqlite3.SQLITE_CORRUPT:
+            raise StorageError(f"{problem}: it is damaged ({error})", back) from error
+        raise
+    if mode != "wal" and file.stat().st_size < pages * size:
+        raise StorageError(f"{problem}: it ends after {file.stat().st_size} of {pages * size} bytes", back)
+    if names and not names & {"experiments", "alembic_version"}:
+        raise StorageError(f"{problem}: it is another program's database ({', '.join(sorted(names)[:3])})", other)
+    latest, known = _revisions()
+    version = str(found[0]) if found else ""
+    if version and version not in known:
+        raise StorageError(
+            f"the tracking store {file} is a newer MLflow's than this one ({mlflow.__version__})",
+            "Install that one: `pip install --upgrade mlflow`.",
+        )
+    broken_off = not version or (version != latest and any(name.startswith("_alembic_tmp_") for name in names))
+    if broken_off or (version != latest and not filled.get("experiments")):
+        if not filled.get("runs"):
+            raise _UnfinishedError(
+                f"{problem}: it is half made, for whoever made it was stopped, or the disk was full", anew
+            )
+        raise StorageError(f"{problem}: its change to another version of MLflow was broken off", back)
+    if version != latest:
+        copy, address = shlex.join(["cp", str(file), f"{file}.before"]), shlex.quote(mlflow_address(_uri(file)))
+        raise StorageError(
+            f"the tracking store {file} is an older MLflow's than this one ({mlflow.__version__})",
+            f"Keep a copy, then change it, which may take a while:\n  {copy}\n  mlflow db upgrade {address}",
+        )
+    if lacking := sorted({*Base.metadata.tables} - names):
+        raise StorageError(f"{problem}: it lacks the table {lacking[0]}", back if filled["runs"] else anew)
+
+
+def _uri(file: Path) -> str:
+    return f"sqlite:///{file}"
+
+
+def _has_rows(database: sqlite3.Connection, table: str) -> bool:
+    return database.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None
+
+
+def _revisions() -> tuple[str, set[str]]:
+    """The version of MLflow's tables that this MLflow writes, and all that it knows."""
+    scripts = ScriptDirectory(str(Path(mlflow.store.db_migrations.__file__).parent))
+    return str(scripts.get_current_head()), {str(each.revision) for each in scripts.walk_revisions()}
 
 
 def _require_writable(path: Path) -> None:
@@ -82,12 +240,97 @@ def _require_writable(path: Path) -> None:
         connection.execute("ROLLBACK")
 
 
-def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
-    """The id of the experiment, created where it is missing; `artifacts` is None where a server keeps the files."""
+def _require_server(uri: str) -> None:
+    """Raises StorageError within ten seconds where a server cannot be used, in words.
+
+    It is asked as MLflow asks: through the environment's proxies, with its user, password and certificates.
+    """
+    answers: list[Any] = []
+
+    def ask() -> None:
+        try:
+            answers.append(
+                http_request(
+                    get_default_host_creds(uri),
+                    "/api/2.0/mlflow/experiments/search",
+                    "GET",
+                    params={"max_results": 1},
+                    max_retries=2,
+                    timeout=_PATIENCE_S,
+                    raise_on_status=False,
+                )
+            )
+        except Exception as error:
+            answers.append(error)
+
+    asking = threading.Thread(target=ask, daemon=True)  # names are looked up, and bytes waited for, without an end
+    asking.start()
+    asking.join(_PATIENCE_S - 1)
+    problem = f"the tracking store {uri} cannot be used"
+    away = (
+        "Start the server, or see to `tracking.uri`. For training, `tracking.offline=true` keeps the run on this disk "
+        "until the command `sync` sends it."
+    )
+    if not answers:
+        raise StorageError(f"{problem}: no answer within {_PATIENCE_S - 1} s", away)
+    answer = answers[0]
+    if isinstance(answer, Exception):
+        raise StorageError(*_no_server(problem, away, uri, answer)) from answer
+    if answer.status_code in (401, 403):
+        who = "who asks is not known" if answer.status_code == 401 else "who asks may not"
+        raise StorageError(
+            f"{problem}: {who} (status {answer.status_code})",
+            "Say who you are in the environment: `export MLFLOW_TRACKING_USERNAME=USER "
+            "MLFLOW_TRACKING_PASSWORD=PASSWORD`, or MLFLOW_TRACKING_TOKEN.",
+        )
+    if answer.status_code == 407:
+        raise StorageError(f"{problem}: the proxy wants a user and a password", _past_proxy(uri))
+    if answer.status_code >= 500:
+        raise StorageError(f"{problem}: it answers with the status {answer.status_code}", away)
+    if answer.status_code >= 400:
+        raise StorageError(f"{problem}: what answers there (status {answer.status_code}) is no MLflow server", away)
+
+
+def _no_server(problem: str, away: str, uri: str, error: Exception) -> tuple[str, str]:
+    """What kept a question from its answer, and what to do."""
+    behind: list[BaseException] = [error]
+    while (cause := behind[-1].__cause__ or behind[-1].__context__) is not None:
+        behind.append(cause)
+    text = " ".join(map(str, behind))
+    reason = re.search(r"\[Errno -?\d+\] ([^'\")]+)", text) or re.search(r"\[SSL[^\]]*\] ([^(\n]+)", text)
+    why = reason[1].strip() if reason else without_secrets(first_line(behind[-1]))
+    if any(isinstance(each, requests.exceptions.ProxyError) for each in behind):
+        return f"{problem}: the proxy cannot be used ({why})", _past_proxy(uri)
+    if any(isinstance(each, requests.exceptions.SSLError) for each in behind):
+        return f"{problem}: no safe connection ({why})", (
+            "If its certificate is your institute's own: `export MLFLOW_TRACKING_SERVER_CERT_PATH=FILE.pem`. "
+            "If it speaks no TLS, write http:// in `tracking.uri`."
+        )
+    if any(isinstance(each, requests.exceptions.Timeout) for each in behind):
+        return f"{problem}: no answer within {_PATIENCE_S} s", away
+    return f"{problem}: {why}", away
+
+
+def _past_proxy(uri: str) -> str:
+    host = urlsplit(uri).hostname
+    return f"HTTP_PROXY and HTTPS_PROXY name the proxy; `export NO_PROXY={host}` goes past it."
+
+
+def _experiment(client: MlflowClient, uri: str, name: str, artifacts: Path | None, *, honoured: bool) -> str:
+    """The id of the experiment, created where it is missing.
+
+    Args:
+        client: of the store.
+        uri: what it is called.
+        name: the experiment's.
+        artifacts: holds a folder for its files; None where a server keeps them.
+        honoured: whether an experiment that has its files elsewhere is refused.
+    """
     found = client.get_experiment_by_name(name)
-    if found is None:
-        # Names may hold what a folder may not.
-        folder = artifacts / hashlib.sha256(name.encode()).hexdigest()[:12] if artifacts else None
+    # Names may hold what a folder may not.
+    folder = artifacts / hashlib.sha256(name.encode()).hexdigest()[:12] if artifacts else None
+    is_new = found is None
+    if is_new:
         try:
             client.create_experiment(name, artifact_location=folder.as_uri() if folder else None)
         except MlflowException as error:
@@ -99,12 +342,53 @@ def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
             f"the MLflow experiment {name!r} was deleted",
             "Restore it (`mlflow experiments restore`), or choose another with `tracking.experiment=NAME`.",
         )
-    place = urlsplit(found.artifact_location)
-    if artifacts is not None and place.scheme in ("", "file"):
-        folder = Path(url2pathname(place.path))
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()  # raises OSError where it cannot be written
+    has = _local(found.artifact_location) if folder else None
+    if folder and (has is None or has.resolve() != folder.resolve()):
+        place, gone = has or found.artifact_location, has is not None and not (is_new or has.is_dir())
+        if gone or honoured:
+            raise StorageError(
+                f"the experiment {name!r} of {uri} has its files in {place}{', which is gone' if gone else ''}; "
+                f"they cannot go to {folder}, too",
+                "`tracking.experiment=NAME` begins another one there. "
+                + (_moved(Path(place), folder) if gone else _AS_IT_IS),
+            )
+    if has:
+        has.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=has).close()  # raises OSError where it cannot be written
     return str(found.experiment_id)
+
+
+_AS_IT_IS = "`tracking.artifacts=null` goes on where this one has its files."
+
+
+def _moved(old: Path, new: Path | None = None) -> str:
+    """What to type where a folder was moved and the store was not told."""
+    name = str(new) if new and new.is_dir() else "NEW_PLACE"
+    return f"Where {old} was moved, say so:\n  {shlex.join(['ln', '-s', name, str(old)])}"
+
+
+def fetch(client: MlflowClient, run_id: str, name: str, folder: Path | None = None) -> Path:
+    """One of a run's files on this machine; in `folder` where a server keeps it.
+
+    Raises:
+        StorageError: the run's files are not where the store says. And what MLflow raises.
+    """
+    place = _local(client.get_run(run_id).info.artifact_uri)
+    if place is not None and not place.is_dir():
+        old = next(each for each in (place, *place.parents) if each.parent.exists())
+        raise StorageError(
+            f"the files of run {run_id} are not where its store says: there is no folder {place}",
+            f"Put them back. {_moved(old)}",
+        )
+    return Path(client.download_artifacts(run_id, name, str(folder) if folder else None))
+
+
+def _local(location: str) -> Path | None:
+    """The folder on this machine that MLflow calls so; None where files are elsewhere."""
+    place = urlsplit(location)
+    if place.scheme == "file":
+        return Path(url2pathname(place.path))
+    return Path(location) if place.scheme == "" else None
 
 
 @contextmanager

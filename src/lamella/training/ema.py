@@ -60,10 +60,13 @@ class AveragedWeights(pl.Callback):
             self._exchange()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.in_place:
-            self._exchange()
+        self.give_back()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Makes the network's weights its own again, where the average stands in their place."""
         if self.in_place:
             self._exchange()
 

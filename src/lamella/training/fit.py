@@ -6,7 +6,7 @@ With what is told of training while it goes on: to MLflow, and to the person at 
 import logging
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch.optim.lr_scheduler import LRScheduler
 
 import lamella.torchvision_ops  # noqa: F401 - before Lightning, which imports torchvision
 from lamella.console import clock
@@ -25,11 +26,16 @@ from lamella.inference import checkpoint
 from lamella.inference.whole_images import count_images
 from lamella.models.classical.base import Classical
 from lamella.tracking import Run
+from lamella.training import keeping
+from lamella.training.divergence import Divergence
 from lamella.training.ema import AveragedWeights
+from lamella.training.keeping import Earlier, Keeper, WholeFiles
+from lamella.training.stopping import graceful
 from lamella.training.task import SegmentationTask, validation_scores
 
 import pytorch_lightning as pl  # isort: skip
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint  # isort: skip
+from pytorch_lightning.callbacks import EarlyStopping  # isort: skip
+from lightning_fabric.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]  # isort: skip
 
 _REFRESH_S = 0.5
 
@@ -65,6 +71,8 @@ def fit(
     tracked: Run,
     checkpoints: Path,
     progress: Console | None,
+    earlier: Earlier | None = None,
+    say: Callable[[str], object] = print,
 ) -> list[dict[str, float]]:
     """Each epoch's metrics; the network is left with the weights of its best epoch.
 
@@ -74,53 +82,100 @@ def fit(
         tracked: the run that metrics are logged to.
         checkpoints: made for `best.ckpt` and `last.ckpt`.
         progress: where it is shown; None: nowhere.
+        earlier: the training that is gone on with, see `lamella.training.keeping.found`; None: a new one.
+        say: is told a warning.
 
     Raises:
+        Stopped: somebody asked for that; all is kept that is needed to go on.
+        DivergedError: the loss is no number any more.
         KeyboardInterrupt: somebody stopped it, and this version of Lightning kept that to itself; others exit.
     """
-    history = History(tracked)
-    best = ModelCheckpoint(
-        checkpoints,
-        "best",
-        monitor="val/dice",
-        mode="max",
-        save_weights_only=True,
-        save_on_train_epoch_end=False,  # but while the validated weights are in place
-        enable_version_counter=False,
-    )
-    last = ModelCheckpoint(checkpoints, "last", enable_version_counter=False)
-    called: list[pl.Callback] = [*callbacks, history, best, last]
-    if settings.patience is not None:
-        called.append(EarlyStopping("val/dice", patience=settings.patience, mode="max"))
-    if settings.ema > 0:
-        called.append(AveragedWeights(task.network, settings.ema))
-    if progress is not None:
-        called.append(TrainingProgress(progress))
-    with _quiet_lightning():
-        trainer = pl.Trainer(
-            accelerator=hardware.accelerator,
-            devices=settings.devices,
-            precision=hardware.precision,
-            max_epochs=settings.max_epochs,
-            gradient_clip_val=settings.gradient_clip or None,
-            deterministic=settings.deterministic,
-            callbacks=called,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,  # our loaders share out what they draw
+    averaged = AveragedWeights(task.network, settings.ema) if settings.ema > 0 else None
+    divergence = Divergence(say)
+    keeper = Keeper(checkpoints, tracked=tracked, averaged=averaged, divergence=divergence)
+    if earlier is not None and earlier.over(settings.max_epochs, settings.patience):
+        keeper.take_up(earlier)
+        if settings.deterministic:
+            torch.use_deterministic_algorithms(True)  # as Lightning leaves it
+    else:
+        patient = (
+            [] if settings.patience is None else [EarlyStopping("val/dice", patience=settings.patience, mode="max")]
         )
-        started = time.perf_counter()
-        trainer.fit(task, datamodule)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-        seconds = time.perf_counter() - started
-    crops = trainer.global_step * datamodule.batch_size * trainer.world_size
-    times = {"time/train_s": seconds, "time/images_per_s": crops / seconds, "time/epochs": len(history.rows)}
+        shown = [] if progress is None else [TrainingProgress(progress)]
+        known = [] if averaged is None else [averaged]
+        datamodule.steps_done = earlier.steps if earlier is not None else 0
+        saved = earlier and continued(earlier, task, settings, datamodule.steps)
+        with quiet_lightning():
+            trainer = pl.Trainer(
+                accelerator=hardware.accelerator,
+                devices=settings.devices,
+                precision=hardware.precision,
+                max_epochs=settings.max_epochs,
+                gradient_clip_val=settings.gradient_clip or None,
+                deterministic=settings.deterministic,
+                callbacks=[*callbacks, divergence, *patient, *known, *shown, keeper],
+                # Of one process no cluster is asked: Lightning would requeue jobs of Slurm's, with files of its own.
+                plugins=[WholeFiles(saved), *([LightningEnvironment()] if settings.devices == 1 else [])],
+                default_root_dir=checkpoints,
+                logger=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+                use_distributed_sampler=False,  # our loaders share out what they draw
+            )
+            try:
+                with graceful():
+                    trainer.fit(task, datamodule, ckpt_path=checkpoints / keeping.LAST if saved else None)
+                if trainer.interrupted:
+                    raise KeyboardInterrupt
+            except BaseException:
+                keeper.keep_files()
+                raise
+    seconds = keeper.seconds
+    crops = keeper.steps * datamodule.batch_size * settings.devices
+    times = {"time/train_s": seconds, "time/images_per_s": crops / seconds, "time/epochs": len(keeper.rows)}
     tracked.log_metrics(times)
-    task.load_state_dict(checkpoint.read(checkpoints / "best.ckpt")["state_dict"])
-    return history.rows
+    task.load_state_dict(checkpoint.read(checkpoints / keeping.BEST)["state_dict"])
+    keeping.tidy(checkpoints)
+    return keeper.rows
+
+
+def continued(earlier: Earlier, task: SegmentationTask, settings: FitSettings, steps: int) -> dict[str, Any]:
+    """What Lightning is to go on from: an earlier training's checkpoint, with what of it is said anew.
+
+    Args:
+        earlier: of that training.
+        task: that is gone on with.
+        settings: its length and patience may be others than before.
+        steps: an epoch.
+    """
+    saved = {**earlier.saved, "callbacks": {**earlier.saved["callbacks"]}}
+    if settings.patience is not None and earlier.rows:
+        early = EarlyStopping("val/dice", patience=settings.patience, mode="max")
+        early.wait_count = earlier.waited()
+        early.best_score = torch.tensor(earlier.best)
+        saved["callbacks"][early.state_key] = early.state_dict()
+    total = settings.max_epochs * steps
+    if total != earlier.state["scheduled"]:
+        optimizer, schedule = scheduled(task, total, earlier.steps)
+        saved["lr_schedulers"] = [schedule.state_dict()]
+        (old,) = saved["optimizer_states"]
+        groups = [
+            {**group, "lr": now["lr"]} for group, now in zip(old["param_groups"], optimizer.param_groups, strict=True)
+        ]
+        saved["optimizer_states"] = [{**old, "param_groups": groups}]
+    return saved
+
+
+def scheduled(task: SegmentationTask, total: int, done: int) -> tuple[torch.optim.Optimizer, LRScheduler]:
+    """An optimizer of a task and its schedule over `total` steps as they stand when `done` of them are done."""
+    optimizer = task.make_optimizer(task.network.parameters())
+    schedule = task.make_scheduler(optimizer, total)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch expects steps of the optimizer in between
+        for _ in range(done):
+            schedule.step()
+    return optimizer, schedule
 
 
 def fit_classical(
@@ -150,9 +205,8 @@ def fit_classical(
     )  # fmt: skip
     seconds = time.perf_counter() - started
     tracked.set_tags({"lamella.chosen": chosen})
-    checkpoints.mkdir(parents=True)
-    for name in ("best", "last"):
-        torch.save({"state_dict": task.state_dict(), "lamella": task.description}, checkpoints / f"{name}.ckpt")
+    for name in (keeping.BEST, keeping.LAST):
+        checkpoint.write(checkpoints / name, {"state_dict": task.state_dict(), "lamella": task.description})
     segmenter = task.segmenter.on(hardware.device)
     ids = [sample.id for sample in samples]
     batches = datamodule.val_dataloader()
@@ -160,20 +214,6 @@ def fit_classical(
     times = {"time/train_s": seconds, "time/images_per_s": len(samples) / seconds}
     tracked.log_metrics(validation_scores(table) | times)
     return chosen
-
-
-class History(pl.Callback):
-    """Every epoch's metrics: sent to MLflow in one call, and kept in `rows`."""
-
-    def __init__(self, tracked: Run) -> None:
-        self.tracked = tracked
-        self.rows: list[dict[str, float]] = []
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        row = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
-        self.rows.append(row)
-        self.tracked.log_metrics(row, step=trainer.current_epoch)
 
 
 class TrainingProgress(pl.Callback):
@@ -235,7 +275,7 @@ class TrainingProgress(pl.Callback):
 
 
 @contextmanager
-def _quiet_lightning() -> Iterator[None]:
+def quiet_lightning() -> Iterator[None]:
     """Keeps Lightning's advice and banners off the screen, for as long as it trains."""
     logger = logging.getLogger("pytorch_lightning")
     level = logger.level

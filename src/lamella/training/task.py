@@ -37,6 +37,9 @@ class SegmentationTask(pl.LightningModule):
         make_scheduler: optimizer and number of steps -> schedule.
         seed: decides augmentation.
         description: plain values stored in every checkpoint under "lamella".
+
+    Attributes:
+        val_found: whether a pixel of foreground was predicted when it was last validated.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class SegmentationTask(pl.LightningModule):
         self.crops = CropScores()
         self.val_counts = ImageCounts(val_ids)
         self.val_loss = ImageMean(val_ids)
+        self.val_found = True
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(_mix(self.seed, self.global_step))
@@ -91,7 +95,9 @@ class SegmentationTask(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         # Validation closes every epoch, so that all of an epoch's metrics are there at once.
         trained = {f"train/{name}": value for name, value in self.crops.compute().items()}
-        self.log_dict({**trained, "val/loss": self.val_loss.mean(), **validation_scores(self.val_counts.table())})
+        table = self.val_counts.table()
+        self.val_found = bool(table.counts[:, 1:, :2].any())
+        self.log_dict({**trained, "val/loss": self.val_loss.mean(), **validation_scores(table)})
         for metric in (self.crops, self.val_loss, self.val_counts):
             metric.reset()
 

@@ -96,10 +96,16 @@ class WholeImages(Dataset[Batch]):
 class Draws(Sampler[int]):
     """A sampler that numbers the windows on through all epochs: 0..n-1 in epoch 0, n..2n-1 in epoch 1, and so on.
 
-    Lightning calls `set_epoch` before each epoch, a resumed one included.
+    Lightning calls `set_epoch` before each epoch; but workers ask for the first numbers before that.
+
+    Attributes:
+        per_epoch: n.
+        drawn: how many were drawn before, by a training that is gone on with: these never come again.
+        epoch: the one that is drawn next.
     """
 
     per_epoch: int
+    drawn: int = 0
     epoch: int = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -109,7 +115,8 @@ class Draws(Sampler[int]):
         return self.per_epoch
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.epoch * self.per_epoch, (self.epoch + 1) * self.per_epoch))
+        epoch = max(self.epoch, self.drawn // self.per_epoch)
+        return iter(range(max(epoch * self.per_epoch, self.drawn), (epoch + 1) * self.per_epoch))
 
 
 @dataclass(eq=False)
@@ -139,7 +146,8 @@ class Share(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         numbers = list(self.drawn)
-        return (numbers[i % len(numbers)] for i in range(self.rank, len(self) * self.processes, self.processes))
+        all_get = -(-len(numbers) // self.processes) * self.processes
+        return (numbers[i % len(numbers)] for i in range(self.rank, all_get, self.processes))
 
 
 def whole(samples: Sequence[Sample], store: Store, *, ahead: bool = False, rank: int = 0, processes: int = 1) -> Loader:

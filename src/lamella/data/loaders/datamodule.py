@@ -20,6 +20,9 @@ class SegmentationDataModule(pl.LightningDataModule):
         workers: processes that cut windows; 0 cuts them between steps; None: by the processors at hand.
         cuda: batches go to a GPU.
 
+    Attributes:
+        steps_done: by a training that is gone on with; its windows do not come again.
+
     Raises:
         StorageError: the memory through which processes hand over batches is too small.
     """
@@ -35,12 +38,14 @@ class SegmentationDataModule(pl.LightningDataModule):
         self.steps = steps
         self.workers = helpers(cuda) if workers is None else workers
         self.cuda = cuda
+        self.steps_done = 0
         if self.workers or cuda:
             self._require_shared_memory()
 
     def train_dataloader(self) -> Loader:
         rank, processes = self._place()
-        sampler = Share(Draws(self.steps * self.batch_size * processes), rank, processes)
+        a_step = self.batch_size * processes
+        sampler = Share(Draws(self.steps * a_step, self.steps_done * a_step), rank, processes)
         return Loader(
             self.windows, workers=self.workers, batch_size=self.batch_size, sampler=sampler, pin_memory=self.cuda
         )

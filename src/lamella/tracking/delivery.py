@@ -1,0 +1,98 @@
+"""Files of a run on their way into a store: whole under their own names or not there at all."""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+import lamella.tracking.store  # noqa: F401 - says how MLflow is to behave
+
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository  # isort: skip
+from mlflow.utils.file_utils import local_file_uri_to_path  # isort: skip
+
+
+class Place:
+    """Where a run's files, or those of its model, are kept.
+
+    Args:
+        uri: as the store has it: a local folder, or what only MLflow's client can write to.
+        store: the address of the store.
+    """
+
+    def __init__(self, uri: str, store: str) -> None:
+        self.uri, self._store = uri, store
+        self.folder = Path(local_file_uri_to_path(uri)) if urlsplit(uri).scheme in ("", "file") else None
+        """None where it is no folder of this machine."""
+
+    def put(self, source: Path, name: str) -> None:
+        """Puts a file there, in place of an earlier one of this name. Raises OSError and what MLflow does."""
+        if self.folder is not None:
+            put(source, self.folder / name)
+            return
+        above = str(PurePosixPath(name).parent)
+        get_artifact_repository(self.uri, self._store).log_artifact(str(source), None if above == "." else above)
+
+    def drop(self, name: str) -> None:
+        """Removes a file there, if there is one. Raises OSError and what MLflow does."""
+        if self.folder is not None:
+            (self.folder / name).unlink(missing_ok=True)
+            return
+        above, held = str(PurePosixPath(name).parent), get_artifact_repository(self.uri, self._store)
+        if any(each.path == name for each in held.list_artifacts(None if above == "." else above)):
+            held.delete_artifacts(name)
+
+
+_there: dict[tuple[int, int, int, int], Path] = {}
+"""Where a copy of a file went, by device, inode, size and time: its other names are links to that."""
+
+
+def put(source: Path, target: Path, *, links: bool = True) -> None:
+    """Makes `target` what `source` is, written beside it and renamed; with the modes of new files. Raises OSError.
+
+    A checkpoint, and whatever has several names already, becomes another name of the same file, where the file system
+    knows such links; else one copy of it is made, whatever names it has. Who changes it later writes a new one.
+
+    Args:
+        source: a file.
+        target: replaced where it is there.
+        links: False copies.
+    """
+    made = source.stat()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(made, target.stat()):
+            return
+    part = target.with_name(f".{target.name}.part")
+    part.unlink(missing_ok=True)
+    if links and (source.suffix == ".ckpt" or made.st_nlink > 1):
+        key = made.st_dev, made.st_ino, made.st_size, made.st_mtime_ns
+        for whole in (source, _there.get(key)):
+            if whole is not None and _linked(whole, part, made.st_size):
+                part.replace(target)
+                return
+        _there[key] = target
+    try:
+        with source.open("rb") as reading, part.open("xb") as writing:
+            shutil.copyfileobj(reading, writing, 1 << 20)
+        part.replace(target)
+    except OSError:
+        with contextlib.suppress(OSError):  # what has begun takes space
+            part.unlink(missing_ok=True)
+        raise
+
+
+def _linked(whole: Path, part: Path, size: int) -> bool:
+    """Whether `part` now is another name of a file of this size; with the modes that a new file would have."""
+    try:
+        with part.open("xb") as made:
+            mode = os.fstat(made.fileno()).st_mode & 0o777
+        part.unlink()
+        os.link(whole, part)
+        if part.stat().st_size == size:
+            part.chmod(mode)
+            return True
+    except OSError:  # other device, no links there, or not ours
+        pass
+    part.unlink(missing_ok=True)
+    return False

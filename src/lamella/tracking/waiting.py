@@ -1,0 +1,102 @@
+"""Working folders that hold what a store has not got yet: found, and sent by whoever finds them."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from lamella.errors import StorageError
+from lamella.tracking.outbox import ENDS, RECORD, Hold, Journal, Record, Sender, Sent, enter
+from lamella.tracking.store import STORE_ERRORS, first_line, open_store
+
+_LAST = "checkpoints/last.ckpt"
+_PATIENCE_S = 60
+
+
+class Delivered(NamedTuple):
+    """What became of a working folder that was to be sent.
+
+    Attributes:
+        run_id: in the store; while that does not know of it, the folder's own.
+        complete: whether the store has all of it.
+        said: what happened, in words that go on with "run ID: ".
+    """
+
+    run_id: str
+    complete: bool
+    said: str
+
+
+def waiting(output: Path) -> Iterator[tuple[Path, Record]]:
+    """All working folders of runs below the folder of working folders, in the order in which their runs began."""
+    found = [(path.parent, Record.read(path.parent)) for path in output.glob(f"*/{RECORD}")]
+    known = [(folder, record) for folder, record in found if record is not None]
+    yield from sorted(known, key=lambda each: each[1].began)
+
+
+def deliver(folder: Path, uri: str | None = None) -> Delivered | None:
+    """Sends what a working folder holds, as its run itself would have done; None where there is nothing to send.
+
+    A run whose process is gone without a word is KILLED, since when it was last heard of.
+
+    Args:
+        folder: of one run, not necessarily of a dead one.
+        uri: another store than the one it was meant for; only for runs that no store knows yet.
+
+    Raises:
+        StorageError: the store cannot be used at all, or the folder is damaged.
+    """
+    record = Record.read(folder)
+    assert record is not None
+    try:
+        hold = Hold(folder)
+    except BlockingIOError:
+        return Delivered(record.run_id or record.local_id, True, "a process is at work on it, and sends what it has")
+    journal: Journal | None = None
+    sender: Sender | None = None
+    try:
+        journal = Journal(folder)
+        died = journal.last not in ENDS
+        if died:
+            when = journal.entries[-1]["time"] if journal.entries else record.began
+            journal.append(time=when, status="KILLED")
+            if (folder / _LAST).exists():
+                journal.append(files=[_LAST])
+        if record.run_id is None and uri is not None:
+            record.uri, record.artifacts = uri, None
+        is_new = record.run_id is None
+        sent = Sent.read(folder)
+        if not died and sent.complete and sent.entries == len(journal.entries):
+            if journal.last == "FINISHED" and not sent.refused:  # killed before it could tidy up
+                shutil.rmtree(folder, ignore_errors=True)
+            return None
+        try:
+            client, experiment_id = open_store(record.uri, record.artifacts, record.experiment)
+            if is_new:
+                enter(client, experiment_id, record, {"lamella.offline_id": record.local_id})
+                record.write(folder)
+        except STORE_ERRORS as error:
+            raise StorageError(f"the tracking store {record.uri} cannot be used: {first_line(error)}") from error
+        run_id = str(record.run_id)
+        sender = Sender(client, record, journal, folder)
+        sender.start()
+        done = sender.drain(_PATIENCE_S)
+        sender.stop(5)
+        if not done:
+            why = f" ({first_line(sender.error)})" if sender.error is not None else ""
+            return Delivered(run_id, False, f"{sender.left()} could not be sent to {record.uri}{why}")
+        if sender.refused:
+            return Delivered(run_id, False, f"{record.uri} refused a part: {sender.refused[0]}; {folder} has it")
+        if journal.last == "FINISHED":
+            shutil.rmtree(folder, ignore_errors=True)
+        where = f", as {run_id}" if is_new else ""
+        gone = "; its process had gone" if died else ""
+        return Delivered(record.local_id, True, f"sent to {record.uri}{where}: {journal.last}{gone}")
+    finally:
+        if sender is not None:
+            sender.stop()
+        if journal is not None:
+            with contextlib.suppress(OSError):
+                journal.close()
+        hold.release()
