@@ -20,6 +20,7 @@ from lamella.tracking.delivery import Place
 from lamella.tracking.registry import register
 from lamella.tracking.store import first_line
 
+import requests  # isort: skip
 import mlflow.models  # isort: skip - `store` says first how MLflow is to behave
 from mlflow import MlflowClient  # isort: skip
 from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag  # isort: skip
@@ -455,7 +456,8 @@ class Sender:
     def _send_drops(self) -> None:
         while self._sent.dropped < len(self._drops):
             name = self._drops[self._sent.dropped]
-            self._place.drop(name)
+            with contextlib.suppress(MlflowException, requests.HTTPError, NotImplementedError):  # it may not be allowed
+                self._place.drop(name)
             self._sent.files.pop(name, None)
             self._sent.dropped += 1
             self._arrived()

@@ -350,6 +350,8 @@ class _Opened:
             else:
                 _answer(uri, partial(enter, client, experiment_id, record, tags))
                 record.local_id = str(record.run_id)
+        elif before is not None and before.client is not None and record.run_id is None:
+            _locate(before.client.get_run(before.run_id), record)  # it is in the store, and told of later
         elif before is None:
             tags["lamella.offline_id"] = record.local_id
         self.folder = (before.folder if before is not None else None) or output / record.local_id
@@ -464,9 +466,14 @@ def _reopen(client: MlflowClient, run_id: str, record: Record) -> Mapping[str, s
         return client.get_run(run_id)
 
     run = _answer(record.uri, ask)
-    record.run_id, record.experiment_id = run_id, str(run.info.experiment_id)
-    record.location = str(run.info.artifact_uri)
+    _locate(run, record)
     return dict(run.data.params)
+
+
+def _locate(run: Any, record: Record) -> None:
+    """Writes into a record where a run of the store is."""
+    record.run_id, record.experiment_id = str(run.info.run_id), str(run.info.experiment_id)
+    record.location = str(run.info.artifact_uri)
 
 
 def _told(entries: list[dict[str, Any]]) -> dict[str, str]:
