@@ -1,8 +1,6 @@
 """Runs in real stores: a SQLite file, several processes at once, and an MLflow server."""
 
 import math
-import os
-import signal
 import threading
 import time
 from pathlib import Path
@@ -13,7 +11,6 @@ from mlflow import MlflowClient
 from lamella import tracking
 from lamella.errors import StorageError
 from lamella.tracking import runs
-from lamella.tracking.store import undisturbed
 from support.processes import end, start
 
 
@@ -187,26 +184,6 @@ def test_an_offline_run_touches_no_store(begin, tmp_path, capsys):
     with begin(uri=f"sqlite:///{tmp_path}/none.db", before=before, output=tmp_path / "out") as again:
         assert again.logged("m") == {3: 0.5}
     assert again.run_id == run.run_id
-
-
-def test_a_signal_waits_until_the_run_is_closed():
-    """An impatient second Ctrl-C: what is being written is written, then the signal is heard."""
-    written = []
-
-    def close():
-        with undisturbed():
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.05)
-            written.append("the state")
-
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            close()
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert written
 
 
 def test_runs_may_be_written_from_another_thread(begin, client):

@@ -14,7 +14,7 @@ from lamella.config.schema import Tidy
 from lamella.console import console
 from lamella.data.download.unpack import in_bytes
 from lamella.errors import StorageError
-from lamella.tracking import usage
+from lamella.tracking import alive, usage
 
 
 def run(cfg: DictConfig) -> None:
@@ -26,10 +26,11 @@ def run(cfg: DictConfig) -> None:
     wanted = check(cfg, Tidy)
     out = console()
     uri, output, cache = wanted.tracking.uri, Path(wanted.paths.output), Path(wanted.paths.cache)
+    alive.tell(uri)
     with out.status("looking through the runs"):
         found = usage.survey(uri, output, cache)
     _show_runs(found.runs, out)
-    _show_places(found, output, cache, out)
+    _show_places(output, cache, out)
     for folder, why in found.kept:
         name = folder.name
         how = ""
@@ -72,7 +73,7 @@ def _show_runs(runs: Sequence[usage.RunUsage], out: Console) -> None:
     out.print(table)
 
 
-def _show_places(found: usage.Survey, output: Path, cache: Path, out: Console) -> None:
+def _show_places(output: Path, cache: Path, out: Console) -> None:
     """What working folders, reports and caches take, apart from the runs' own files."""
     out.print(f"{in_bytes(usage.Files().size(output))} in {output}: working folders, reports (paths.output)")
     files = usage.Files()

@@ -350,6 +350,7 @@ class Sender:
             self._beaten = time.monotonic()
             with contextlib.suppress(Exception):
                 self._client.set_tag(self._run_id, alive.HEARTBEAT, str(int(time.time())))
+                self._client.update_run(self._run_id, "RUNNING")  # who had not heard of it may have taken it for dead
         if self.arrived != before or self.done != self._sent.complete:
             self._sent.complete = self.done
             with contextlib.suppress(OSError):  # then it is sent again

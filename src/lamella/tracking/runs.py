@@ -29,7 +29,7 @@ from lamella.tracking import alive, delivery
 from lamella.tracking.outbox import ENDS, RESUMED_FROM, Hold, Journal, Record, Sender, enter, files_below
 from lamella.tracking.query import Unfinished
 from lamella.tracking.registry import register
-from lamella.tracking.store import first_line, open_store, reported
+from lamella.tracking.store import first_line, open_store, reason, reported
 
 import mlflow.models  # isort: skip - `store` says first how MLflow is to behave
 import mlflow.pyfunc  # isort: skip
@@ -344,6 +344,7 @@ class _Opened:
         known: Mapping[str, str] = {}
         if not (offline or (before is not None and before.client is None)):
             client, experiment_id = _opened(uri, artifacts, experiment)
+            _answer(uri, partial(alive.tell, uri, client))
             record.uri, record.artifacts = uri, artifacts
             if before is not None:
                 known = _reopen(client, before.run_id, record)
@@ -385,6 +386,7 @@ class _Opened:
                 tags["lamella.extended"] = json.dumps(changed)[:_TAG_LIMIT]
             params = {name: value for name, value in params.items() if name not in told}
             journal.append(status="RUNNING")
+        self._location = record.location
         self.run.set_tags(tags)
         self.run.log_params(params)
         if client is not None:
@@ -403,7 +405,8 @@ class _Opened:
         done = self.sender.drain(patience, patience if status == "KILLED" else float("inf"), self._waiting)
         self.run.kept = done and not self.sender.refused
         if not done:
-            why = f" ({first_line(self.sender.error)})" if self.sender.error is not None else ""
+            failed = self.sender.error
+            why = f" ({reason(failed, self.uri, self._location)})" if failed is not None else ""
             self._say(
                 f"{self.uri} did not take all of run {self.run.run_id}{why}: {self.sender.left()} left. "
                 f"All is kept in {self.folder}, and `{typed('sync')}` sends it"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from lamella.tracking.store import reported, require_store
+from lamella.tracking.store import connect, reported
 
 from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
 from mlflow.entities import ViewType  # isort: skip
@@ -126,8 +126,7 @@ def survey(uri: str, output: Path, cache: Path) -> Survey:
         StorageError: the store cannot be read.
     """
     with reported(f"the tracking store {uri} cannot be read", "`tracking.uri` says where runs are kept."):
-        require_store(uri)
-        client = MlflowClient(uri)
+        client = connect(uri)
         experiments = client.search_experiments(view_type=ViewType.ALL)
         known, places = _runs(client, experiments)
     files = Files()
@@ -176,7 +175,7 @@ def remove(uri: str, leftovers: Iterable[Leftover]) -> tuple[int, list[str]]:
             else:
                 each.path.unlink(missing_ok=True)
             if each.model_id:
-                MlflowClient(uri).delete_logged_model(each.model_id)
+                connect(uri).delete_logged_model(each.model_id)
         except Exception as error:  # the disk's, or whatever a store raises
             failed.append(f"{each.path}: {(str(error).splitlines() or [type(error).__name__])[0]}")
             continue

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lamella.errors import StorageError
 from lamella.tracking.outbox import ENDS, RECORD, RESUMED_FROM, Hold, Journal, Record, Sender, Sent, enter
-from lamella.tracking.store import STORE_ERRORS, first_line, make_store, open_store, reported, require_store
+from lamella.tracking.store import STORE_ERRORS, first_line, make_store, open_store, reason, reported, require_store
 
 _PATIENCE_S = 60
 
@@ -87,7 +87,7 @@ def deliver(folder: Path, uri: str | None = None) -> Delivered | None:
         done = sender.drain(_PATIENCE_S)
         sender.stop(5)
         if not done:
-            why = f" ({first_line(sender.error)})" if sender.error is not None else ""
+            why = f" ({reason(sender.error, record.uri, record.location)})" if sender.error is not None else ""
             return Delivered(run_id, False, f"{sender.left()} could not be sent to {record.uri}{why}")
         if sender.refused:
             return Delivered(run_id, False, f"{record.uri} refused a part: {sender.refused[0]}; {folder} has it")
