@@ -82,6 +82,8 @@ def test_a_signal_while_the_server_is_gone(server: Server, proxy: Proxy, tmp_pat
     done = processes.end(training)
     assert time.monotonic() - began < 10
     assert done.returncode == 128 + signal.SIGTERM, done.stderr
+    assert done.stderr.startswith("error: stopped by SIGTERM")
+    assert len(done.stderr.splitlines()) <= 2, done.stderr  # nothing of MLflow's and urllib3's
     refused = sync(tmp_path)
     assert refused.returncode == 1
     assert "cannot be used" in refused.stdout
@@ -148,6 +150,7 @@ def poorly(
     disturb()
     done = processes.end(training)
     assert done.returncode == 0, done.stderr
+    assert not done.stderr
     run = only_run(f"sqlite:///{store}", folder)
     assert run.info.status == "FINISHED"
     once(store, run, epochs)

@@ -43,8 +43,9 @@ class Place:
             held.delete_artifacts(name)
 
 
-_there: dict[tuple[int, int, int, int], Path] = {}
-"""Where a copy of a file went, by device, inode, size and time: its other names are links to that."""
+_State = tuple[int, int, int, int]
+_there: dict[_State, tuple[Path, _State]] = {}
+"""Where a copy of a file went, by the state of both: its other names are links to that."""
 
 
 def put(source: Path, target: Path, *, links: bool = True) -> None:
@@ -66,15 +67,15 @@ def put(source: Path, target: Path, *, links: bool = True) -> None:
     part = target.with_name(f".{target.name}.part")
     part.unlink(missing_ok=True)
     if links and (source.suffix == ".ckpt" or made.st_nlink > 1):
-        key = made.st_dev, made.st_ino, made.st_size, made.st_mtime_ns
-        for whole in (source, _there.get(key)):
-            if whole is not None and _linked(whole, part, made.st_size):
-                part.replace(target)
-                return
-        _there[key] = target
+        whole, state = _there.get(_state(source), (source, _state(source)))
+        if _linked(source, part, _state(source)) or _linked(whole, part, state):
+            part.replace(target)
+            return
     try:
         with source.open("rb") as reading, part.open("xb") as writing:
             shutil.copyfileobj(reading, writing, 1 << 20)
+        if source.suffix == ".ckpt":
+            _there[_state(source)] = target, _state(part)
         part.replace(target)
     except OSError:
         with contextlib.suppress(OSError):  # what has begun takes space
@@ -82,14 +83,19 @@ def put(source: Path, target: Path, *, links: bool = True) -> None:
         raise
 
 
-def _linked(whole: Path, part: Path, size: int) -> bool:
-    """Whether `part` now is another name of a file of this size; with the modes that a new file would have."""
+def _state(file: Path) -> _State:
+    made = file.stat()
+    return made.st_dev, made.st_ino, made.st_size, made.st_mtime_ns
+
+
+def _linked(whole: Path, part: Path, state: _State) -> bool:
+    """Whether `part` now is another name of a file in this state; with the modes that a new file would have."""
     try:
         with part.open("xb") as made:
             mode = os.fstat(made.fileno()).st_mode & 0o777
         part.unlink()
         os.link(whole, part)
-        if part.stat().st_size == size:
+        if _state(part) == state:
             part.chmod(mode)
             return True
     except OSError:  # other device, no links there, or not ours

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -43,7 +44,8 @@ from mlflow.utils.validation import _validate_metric_name, _validate_param, _val
 _PARAM_LIMIT, _TAG_LIMIT = 6000, 5000  # characters that MLflow takes
 _LAST, _BEST = RESUMED_FROM
 _OFTEN_S = 600  # between two checkpoints that go to a server
-_PATIENCE_S = {"FINISHED": 60.0, "FAILED": 10.0, "KILLED": 3.0}  # for a store that takes nothing, at the end
+_PATIENCE_S = {"FINISHED": 120.0, "FAILED": 10.0, "KILLED": 1.5}  # for a store that takes nothing, at the end
+_KILLED_S = 3.0  # whatever it takes: a signal is obeyed soon
 _Answer = TypeVar("_Answer")
 
 SERVED_BY = (
@@ -357,13 +359,15 @@ class _Opened:
             tags["lamella.offline_id"] = record.local_id
         self.folder = (before.folder if before is not None else None) or output / record.local_id
         try:
-            self._hold = Hold(self.folder)
-            record.write(self.folder)
-            self.journal = journal = Journal(self.folder)
-        except BaseException as error:
-            if isinstance(error, BlockingIOError):
-                raise StorageError(f"another process is at work on run {record.local_id}") from None
-            if client is not None:
+            with reported(f"the working folder {self.folder} cannot be written", "`paths.output` names another place."):
+                try:
+                    self._hold = Hold(self.folder)
+                except BlockingIOError:
+                    raise StorageError(f"another process is at work on run {record.local_id}") from None
+                record.write(self.folder)
+                self.journal = journal = Journal(self.folder)
+        except BaseException:
+            if client is not None and before is None:
                 with contextlib.suppress(Exception):
                     client.set_terminated(str(record.run_id), "FAILED")
             raise
@@ -401,8 +405,8 @@ class _Opened:
             self.run.kept = False
             self._say(f"run {self.run.run_id} is kept in {self.folder} alone: `{typed('sync')}` sends it")
             return
-        patience = _PATIENCE_S[status]
-        done = self.sender.drain(patience, patience if status == "KILLED" else float("inf"), self._waiting)
+        most = _KILLED_S if status == "KILLED" else math.inf
+        done = self.sender.drain(_PATIENCE_S[status], most, self._waiting)
         self.run.kept = done and not self.sender.refused
         if not done:
             failed = self.sender.error
