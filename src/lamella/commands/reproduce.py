@@ -31,7 +31,8 @@ from lamella.tracking.provenance import source_differences
 GPU_TOLERANCE = 0.005
 """The largest difference of a mean of the test that counts as the same where a GPU computed.
 
-Its kernels add in an order that changes from run to run, and training carries such differences on.
+Its kernels add in an order that changes from run to run, and training carries such differences on, at worst until two
+runs are as far apart as two seeds: three times the deviation of these on the blood smears (docs/surviving.md).
 """
 
 # Shares of pixels: of these it is known how far runs that are the same lie apart. Single objects and outlines turn over

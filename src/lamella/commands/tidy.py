@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from lamella.config.check import check
-from lamella.config.paths import typed
+from lamella.config.paths import resumed, typed
 from lamella.config.schema import Tidy
 from lamella.console import console
 from lamella.data.download.unpack import in_bytes
 from lamella.errors import StorageError
-from lamella.tracking import alive, usage
+from lamella.tracking import usage
 
 
 def run(cfg: DictConfig) -> None:
@@ -26,7 +26,6 @@ def run(cfg: DictConfig) -> None:
     wanted = check(cfg, Tidy)
     out = console()
     uri, output, cache = wanted.tracking.uri, Path(wanted.paths.output), Path(wanted.paths.cache)
-    alive.tell(uri)
     with out.status("looking through the runs"):
         found = usage.survey(uri, output, cache)
     _show_runs(found.runs, out)
@@ -35,7 +34,7 @@ def run(cfg: DictConfig) -> None:
         name = folder.name
         how = ""
         if "alone" in why:
-            how = f": `{typed('train')} resume={name}` goes on with it"
+            how = f": `{resumed(name, uri, wanted.paths.output)}` goes on with it"
         elif "not all" in why:
             how = f": `{typed('sync')} run={name}` sends it"
         out.print(f"stays: {folder} ({why}{how})")

@@ -194,7 +194,8 @@ def _experiment(
     ) as tracked:
         opened(tracked.run_id, before is not None)
         out.print(f"run {tracked.run_id}")
-        REQUEST.remedy = f"`{resumed(tracked.run_id, cfg.tracking.uri, cfg.paths.output)}` goes on with it."
+        if "lamella.kind" not in tags:
+            REQUEST.remedy = f"`{resumed(tracked.run_id, cfg.tracking.uri, cfg.paths.output)}` goes on with it."
         folder = tracked.folder
         if earlier is None:
             describe(folder, as_yaml(cfg), data, foreign(cfg))
