@@ -3,7 +3,9 @@
 import contextlib
 import os
 import shutil
+from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit
 
 import lamella.tracking.store  # noqa: F401 - says how MLflow is to behave
@@ -31,16 +33,21 @@ class Place:
             put(source, self.folder / name)
             return
         above = str(PurePosixPath(name).parent)
-        get_artifact_repository(self.uri, self._store).log_artifact(str(source), None if above == "." else above)
+        self._held.log_artifact(str(source), None if above == "." else above)
 
     def drop(self, name: str) -> None:
         """Removes a file there, if there is one. Raises OSError and what MLflow does."""
         if self.folder is not None:
             (self.folder / name).unlink(missing_ok=True)
             return
-        above, held = str(PurePosixPath(name).parent), get_artifact_repository(self.uri, self._store)
-        if any(each.path == name for each in held.list_artifacts(None if above == "." else above)):
-            held.delete_artifacts(name)
+        above = str(PurePosixPath(name).parent)
+        if any(each.path == name for each in self._held.list_artifacts(None if above == "." else above)):
+            self._held.delete_artifacts(name)
+
+    @cached_property
+    def _held(self) -> Any:
+        """What MLflow reaches it through."""
+        return get_artifact_repository(self.uri, self._store)
 
 
 _State = tuple[int, int, int, int]
