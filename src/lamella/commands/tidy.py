@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from lamella.config.check import check
-from lamella.config.paths import typed
+from lamella.config.paths import resumed, typed
 from lamella.config.schema import Tidy
 from lamella.console import console
 from lamella.data.download.unpack import in_bytes
@@ -29,12 +29,12 @@ def run(cfg: DictConfig) -> None:
     with out.status("looking through the runs"):
         found = usage.survey(uri, output, cache)
     _show_runs(found.runs, out)
-    _show_places(found, output, cache, out)
+    _show_places(output, cache, out)
     for folder, why in found.kept:
         name = folder.name
         how = ""
         if "alone" in why:
-            how = f": `{typed('train')} resume={name}` goes on with it"
+            how = f": `{resumed(name, uri, wanted.paths.output)}` goes on with it"
         elif "not all" in why:
             how = f": `{typed('sync')} run={name}` sends it"
         out.print(f"stays: {folder} ({why}{how})")
@@ -72,7 +72,7 @@ def _show_runs(runs: Sequence[usage.RunUsage], out: Console) -> None:
     out.print(table)
 
 
-def _show_places(found: usage.Survey, output: Path, cache: Path, out: Console) -> None:
+def _show_places(output: Path, cache: Path, out: Console) -> None:
     """What working folders, reports and caches take, apart from the runs' own files."""
     out.print(f"{in_bytes(usage.Files().size(output))} in {output}: working folders, reports (paths.output)")
     files = usage.Files()

@@ -194,7 +194,8 @@ def _experiment(
     ) as tracked:
         opened(tracked.run_id, before is not None)
         out.print(f"run {tracked.run_id}")
-        REQUEST.remedy = f"`{resumed(tracked.run_id, cfg.tracking.uri, cfg.paths.output)}` goes on with it."
+        if "lamella.kind" not in tags:
+            REQUEST.remedy = f"`{resumed(tracked.run_id, cfg.tracking.uri, cfg.paths.output)}` goes on with it."
         folder = tracked.folder
         if earlier is None:
             describe(folder, as_yaml(cfg), data, foreign(cfg))
@@ -252,8 +253,8 @@ def _experiment(
         tested, name = data.split.test, cfg.tracking.experiment
         print_scores(out, scores, heading=heading, samples=tested, run_id=tracked.run_id, experiment=name)
     REQUEST.remedy = ""
-    if cfg.tracking.register and tracked.kept:
-        out.print(printable(tracking.register(cfg.tracking.uri, tracked.run_id, cfg.tracking.register)))
+    if cfg.tracking.register and (said := tracked.register(cfg.tracking.register)):
+        out.print(printable(said))
     return Outcome(tracked.run_id, "finished", scores.get("test/dice", nan))  # none of them may have foreground
 
 
