@@ -237,7 +237,7 @@ def test_jobs_in_processes_of_their_own_are_told_of_and_compared_alike(tmp_path)
     result = train("-m", *joblib, *chosen, cwd=tmp_path, fresh=True)
     assert "experiment=c" in refused(result)
     assert result.stderr.count("error: ") == 1
-    assert result.stderr.count("In job 2: ") == 1
+    assert result.stderr.count("In job 3 of 3: ") == 1
     *runs, comparison = place.runs()
     assert {run.data.params["seed"] for run in runs} == {"1", "2"}
     (sweep,) = {run.data.tags["lamella.sweep"] for run in runs}
@@ -598,7 +598,7 @@ def test_a_mistake_on_the_command_line(main, tmp_path, arguments, message):
     assert stderr.startswith(f"error: {message}"), stderr
     assert len(stderr.splitlines()) <= 3
     if arguments.startswith("-m ") and "batch_norm" in arguments:
-        assert stderr.splitlines()[2].startswith("  In job 1: model=unet model.batch_norm=True ")
+        assert stderr.splitlines()[2].startswith("  In job 2 of 2: model=unet model.batch_norm=True ")
     if arguments.startswith("-m "):
         assert list(place.root.iterdir()) == []  # before job 0
     assert not (place.root / "runs.db").exists()

@@ -196,7 +196,7 @@ def test_differences_of_source_and_packages_are_said(runs):
     lines = packages.splitlines()
     old = ["torch==1.0" if line.startswith("torch==") else line for line in lines if not line.startswith("rich==")]
     old = [*old, "gone==3.1"]
-    then = tags | {"lamella.version": "0.0.1"}
+    then = tags | {"lamella.version": "0.0.1", "lamella.source": "0"}
     first, second, third = source_differences(tags, then, "\n".join(old), change)
     assert "version" in first
     assert "then 0.0.1" in first

@@ -1,7 +1,6 @@
 """What runs take on disk, and what dead ones left: listed, and removed only where nobody needs it."""
 
 import fcntl
-import json
 import os
 import re
 import time
@@ -16,6 +15,7 @@ from lamella import tracking
 from lamella.cli import main as cli
 from lamella.commands import tidy
 from lamella.tracking import usage
+from lamella.tracking.outbox import Record
 from support.stores import empty_store
 
 LONG_AGO = time.time() - 100_000
@@ -54,7 +54,8 @@ class Place:
         """A working folder that nobody has touched for long."""
         folder = self.output / name
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        (folder / "run.json").write_text(json.dumps({"uri": uri or self.uri}))
+        record = Record(name, name, uri or self.uri, None, "e", "1", None, "unet seed 1", 0, "{}")
+        record.write(folder)
         for file, content in files.items():
             (folder / "checkpoints" / f"{file}.ckpt").write_bytes(content)
         os.utime(folder, (LONG_AGO, LONG_AGO))
@@ -142,7 +143,8 @@ def test_what_can_be_gone_on_with_stays(place, command):
     killed = place.run("KILLED")
     folder = place.left(killed, last=b"last")
     printed = command("remove=true")
-    assert f"resume={killed}` goes on with it" in printed
+    assert f"resume={killed} tracking.uri=" in printed
+    assert "goes on with it" in printed
     assert (folder / "checkpoints" / "last.ckpt").exists()
     (place.files(killed) / "checkpoints" / "last.ckpt").write_bytes(b"last")  # now the store has it, too
     assert place.leftovers() == {folder}
@@ -151,10 +153,10 @@ def test_what_can_be_gone_on_with_stays(place, command):
 def test_what_was_not_sent_stays(place, command):
     finished = place.run()
     folder = place.left(finished)
-    (folder / "outbox.jsonl").write_text('{"time": 1, "metrics": {"a": 1}, "step": 0}\n')
+    (folder / "outbox.jsonl").write_text('{"time": 1, "status": "FINISHED"}\n')
     assert f"sync.py run={finished}` sends it" in command("remove=true")
     assert folder.exists()
-    (folder / "sent.json").write_text('{"entries": 1, "files": {}}')
+    (folder / "sent.json").write_text('{"entries": 1, "complete": true}')
     assert place.leftovers() == {folder}
 
 

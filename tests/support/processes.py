@@ -28,7 +28,7 @@ _OTHERS = ("LAMELLA_", "MLFLOW_", "HYDRA_", "PYTEST_")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(_OTHERS)}
 ENVIRONMENT["OMP_NUM_THREADS"] = "1"
 # Whatever else an environment says may have been read by an import.
-READ_LATE = {"LAMELLA_DATA"}
+READ_LATE = {"LAMELLA_DATA", "LAMELLA_HOME"}
 # All of Lamella, and what a run imports only when it first needs it.
 IMPORTS = (
     *("lamella.*", "matplotlib.backends.backend_agg", "pygments.formatters.html", "timm"),
@@ -84,10 +84,16 @@ class Fork:
 
 
 class Warm:
-    """A process with these imports behind it, from the first fork on. It ends with this process."""
+    """A process with these imports behind it, from the first fork on. It ends with this process.
 
-    def __init__(self, *imports: str) -> None:
-        self.imports = imports
+    Args:
+        imports: modules; `package.*` with all below it.
+        env: its environment.
+        how: options of `subprocess.Popen`, such as `user` and `umask`.
+    """
+
+    def __init__(self, *imports: str, env: Mapping[str, str] = ENVIRONMENT, **how: Any) -> None:
+        self.imports, self.env, self.how = imports, dict(env), how
         self.process: subprocess.Popen[bytes] | None = None
 
     def fork(self, request: dict[str, Any], descriptors: list[int]) -> None:
@@ -98,11 +104,12 @@ class Warm:
                 self.process = subprocess.Popen(
                     [sys.executable, str(Path(__file__).with_name("warm.py")), str(theirs.fileno()), *self.imports],
                     cwd=tempfile.gettempdir(),
-                    env=ENVIRONMENT,
+                    env=self.env,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,  # Ctrl-C is for pytest, whose end it sees
+                    **self.how,
                 )
         numbers = array.array("i", descriptors)
         self.door.sendmsg([json.dumps(request).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, numbers)])
@@ -138,7 +145,7 @@ def start(
         fresh: starts a new interpreter, which then imports all it needs.
         warm: what forks otherwise.
     """
-    differs = {name for name in {*env, *ENVIRONMENT} if env.get(name) != ENVIRONMENT.get(name)}
+    differs = {name for name in {*env, *warm.env} if env.get(name) != warm.env.get(name)}
     if fresh or differs - READ_LATE or not hasattr(os, "pidfd_open"):  # Linux has it
 
         def prepare() -> None:

@@ -439,6 +439,7 @@ def test_addresses_without_secrets_are_none_to_refuse(uri: str) -> None:
     refuse_secrets(uri)
 
 
+@pytest.mark.slow  # the end of a run waits a minute for room
 def test_a_full_disk_of_files_is_named_at_the_end_of_a_run_and_nothing_torn_is_there(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

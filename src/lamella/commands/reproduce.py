@@ -31,7 +31,8 @@ from lamella.tracking.provenance import source_differences
 GPU_TOLERANCE = 0.005
 """The largest difference of a mean of the test that counts as the same where a GPU computed.
 
-Its kernels add in an order that changes from run to run, and training carries such differences on.
+Its kernels add in an order that changes from run to run, and training carries such differences on, at worst until two
+runs are as far apart as two seeds: three times the deviation of these on the blood smears (docs/surviving.md).
 """
 
 # Shares of pixels: of these it is known how far runs that are the same lie apart. Single objects and outlines turn over
@@ -111,7 +112,7 @@ def _run(wanted: Reproduce, out: Console) -> bool:
 
 
 def configuration(wanted: Reproduce, kept: tracking.FinishedRun) -> dict[str, Any]:
-    """What the run was told, plain, with the folders of this machine and the code that was named on the command line."""
+    """What the run was told, plain, with this machine's folders and the code that was named on the command line."""
     before = kept_configuration(kept.fetch("config.yaml"))
     protocol = json.loads(kept.tags["lamella.protocol"])
     folders: dict[str, str] = plain(wanted.paths)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,30 @@ def training(
     what = "all epochs are done; what follows them is done now" if over else f"from step {found.steps}"
     out.print(f"run {before.run_id} goes on: {what}")
     return found
+
+
+def job(before: Unfinished, cfg: Config, today: str) -> str:
+    """Which job a run is, that is gone on with by its id: the one that it was, unless it goes on for longer.
+
+    Args:
+        before: the run.
+        cfg: with which it goes on.
+        today: the job by that configuration, in which minutes may stand as epochs.
+    """
+    was, now = _configuration(before)["trainer"], plain(cfg.trainer)
+    same = all(was[name] == now[name] for name in ("max_epochs", "minutes", "patience", "accelerator"))
+    return before.tags.get("lamella.job", today) if same else today
+
+
+def counted(before: Unfinished, cfg: Config) -> Config:
+    """The configuration of a sweep's job, with minutes as the epochs that its run has counted them to be."""
+    if cfg.trainer.minutes is None:
+        return cfg
+    try:
+        was = kept_configuration(before.fetch("config.yaml"))["trainer"]
+    except StorageError:  # it was stopped before it had counted
+        return cfg
+    return replace(cfg, trainer=replace(cfg.trainer, max_epochs=was["max_epochs"], minutes=was["minutes"]))
 
 
 def extended(earlier: Earlier, task: SegmentationTask, settings: FitSettings, steps: int) -> str:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from lamella.config.check import check
-from lamella.config.paths import typed
+from lamella.config.paths import resumed, typed
 from lamella.config.schema import Tidy
 from lamella.console import console
 from lamella.data.download.unpack import in_bytes
@@ -34,7 +34,7 @@ def run(cfg: DictConfig) -> None:
         name = folder.name
         how = ""
         if "alone" in why:
-            how = f": `{typed('train')} resume={name}` goes on with it"
+            how = f": `{resumed(name, uri, wanted.paths.output)}` goes on with it"
         elif "not all" in why:
             how = f": `{typed('sync')} run={name}` sends it"
         out.print(f"stays: {folder} ({why}{how})")

@@ -112,11 +112,14 @@ def _run(
             "Set it to false: of more classes the likeliest is taken.",
         )
     job = jobs.identity(cfg, data)
+    if before is not None:
+        job = resuming.job(before, cfg, job)
     if looked_for:
         found = jobs.begun(cfg, job)
         if isinstance(found, jobs.Done):  # the sweep says it in a line
             return Outcome(found.run_id, found.state, found.score, found.remark)
         before = found
+        cfg = resuming.counted(before, cfg) if before is not None else cfg
     said.tell()
     own = {"lamella.job": job}
     return experiment(cfg, data, machine, out, sweep=sweep, before=before, tags=own, opened=opened)
@@ -191,7 +194,8 @@ def _experiment(
     ) as tracked:
         opened(tracked.run_id, before is not None)
         out.print(f"run {tracked.run_id}")
-        REQUEST.remedy = f"`{resumed(tracked.run_id, cfg.tracking.uri, cfg.paths.output)}` goes on with it."
+        if "lamella.kind" not in tags:
+            REQUEST.remedy = f"`{resumed(tracked.run_id, cfg.tracking.uri, cfg.paths.output)}` goes on with it."
         folder = tracked.folder
         if earlier is None:
             describe(folder, as_yaml(cfg), data, foreign(cfg))

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lamella.config.paths import typed
 from lamella.console import console, log_file
-from lamella.errors import LamellaError, StorageError
+from lamella.errors import StorageError
 from lamella.tracking import alive, delivery
 from lamella.tracking.outbox import ENDS, RESUMED_FROM, Hold, Journal, Record, Sender, enter, files_below
 from lamella.tracking.query import Unfinished
@@ -312,6 +312,22 @@ def start(
         opened.close()
 
 
+@contextmanager
+def _log_kept(run: Run, before: Unfinished | None) -> Iterator[None]:
+    """Keeps what is printed meanwhile as the run's `train.log`, behind what it has of an interrupted one."""
+    path = run.folder / "train.log"
+    if before is not None and not path.exists():
+        with contextlib.suppress(StorageError, OSError):  # it may have none
+            text = before.fetch(path.name).read_bytes()
+            path.write_bytes(text)
+    try:
+        with log_file(path):
+            yield
+    finally:
+        if path.exists():
+            run.log_file(path.name)
+
+
 class _Opened:
     """A run with its working folder, its journal and, unless it is offline, the thread that sends."""
 
@@ -432,22 +448,6 @@ class _Opened:
     def _say(self, sentence: str) -> None:
         with contextlib.suppress(OSError):
             console().print(f"warning: {sentence}", style="yellow", soft_wrap=True)
-
-
-@contextmanager
-def _log_kept(run: Run, before: Unfinished | None) -> Iterator[None]:
-    """Keeps what is printed meanwhile as the run's `train.log`, behind what it has of an interrupted one."""
-    path = run.folder / "train.log"
-    if before is not None and not path.exists():
-        with contextlib.suppress(LamellaError, OSError):  # it may have none
-            text = before.fetch(path.name).read_bytes()
-            path.write_bytes(text)
-    try:
-        with log_file(path):
-            yield
-    finally:
-        if path.exists():
-            run.log_file(path.name)
 
 
 def _opened(uri: str, artifacts: str | None, experiment: str) -> tuple[MlflowClient, str]:

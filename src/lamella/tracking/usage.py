@@ -4,7 +4,6 @@ Only folders of names that Lamella gives are looked at, and only those that say 
 """
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -15,7 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from lamella.tracking.store import connect, reported
+from lamella.config.paths import sqlite_file
+from lamella.errors import StorageError
+from lamella.tracking import alive
+from lamella.tracking.outbox import ENDS, JOURNAL, LOCK, Hold, Record, Sent, entries_of, last_status
+from lamella.tracking.store import connect, first_line, reported
 
 from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
 from mlflow.entities import ViewType  # isort: skip
@@ -127,6 +130,7 @@ def survey(uri: str, output: Path, cache: Path) -> Survey:
     """
     with reported(f"the tracking store {uri} cannot be read", "`tracking.uri` says where runs are kept."):
         client = connect(uri)
+        alive.tell(uri, client)
         experiments = client.search_experiments(view_type=ViewType.ALL)
         known, places = _runs(client, experiments)
     files = Files()
@@ -177,7 +181,7 @@ def remove(uri: str, leftovers: Iterable[Leftover]) -> tuple[int, list[str]]:
             if each.model_id:
                 connect(uri).delete_logged_model(each.model_id)
         except Exception as error:  # the disk's, or whatever a store raises
-            failed.append(f"{each.path}: {(str(error).splitlines() or [type(error).__name__])[0]}")
+            failed.append(f"{each.path}: {first_line(error)}")
             continue
         for stat in gone:
             links.setdefault((stat.st_dev, stat.st_ino), [0, stat.st_nlink, stat.st_size])[0] += 1
@@ -251,7 +255,7 @@ def _working_folder(folder: Path, known: Mapping[str, _Run], uri: str) -> tuple[
     if store is None:
         return "it does not say of which run it is", True
     if not _same_store(store, uri):
-        return f"it is of another store, {_without_password(store)}", True
+        return f"it is of another store, {store}", True
     run = known.get(folder.name)
     if _waits(folder):
         return "not all of it is in the store", True
@@ -264,7 +268,7 @@ def _working_folder(folder: Path, known: Mapping[str, _Run], uri: str) -> tuple[
         return f"the working folder of a run that is {status}", False
     last = folder / "checkpoints" / "last.ckpt"
     if not last.exists() or (run.files is not None and _alike(last, run.files / "checkpoints" / "last.ckpt")):
-        return f"the working folder of a run that is {status}; all of it is in the store, too", False
+        return f"the working folder of a run that is {status}; the store has its checkpoint, too, to go on from", False
     return f"the run is {status}, and its last checkpoint is here alone", True
 
 
@@ -279,9 +283,9 @@ def _sweeps(place: Path, known: Mapping[str, _Run]) -> Iterator[Leftover]:
 
 def _store_of(folder: Path) -> str | None:
     """The address of the store that a folder of a run is for, as it says itself; None where it does not."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return str(json.loads((folder / "run.json").read_text(encoding="utf-8"))["uri"])
-    with contextlib.suppress(OSError, UnicodeDecodeError):  # of earlier versions
+    if record := Record.read(folder):
+        return record.uri
+    with contextlib.suppress(OSError, UnicodeDecodeError):  # in the store, or of earlier versions
         text = (folder / "config.yaml").read_text(encoding="utf-8")
         if found := re.search(r"^tracking:\n(?:  .*\n)*?  uri: (.+)$", text, re.MULTILINE):
             return found[1].strip("'\"")
@@ -290,51 +294,23 @@ def _store_of(folder: Path) -> str | None:
 
 def _waits(folder: Path) -> bool:
     """Whether something of a working folder has not been sent to its store."""
-    try:
-        journal = (folder / "outbox.jsonl").read_bytes().split(b"\n")[:-1]
-    except FileNotFoundError:
+    if not (folder / JOURNAL).exists():
         return False  # an earlier version's, which sent at once
-    except OSError:
-        return True
     try:
-        sent = json.loads((folder / "sent.json").read_text(encoding="utf-8"))
-        return bool(
-            sent["entries"] < len(journal)
-            or any(_state(folder / name) not in (None, sent["files"].get(name)) for name in _told(journal))
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        entries = entries_of(folder)
+    except (StorageError, OSError):
         return True
-
-
-def _told(journal: Iterable[bytes]) -> set[str]:
-    """The names of the files that a journal says are to be sent, and not to be dropped since."""
-    names: set[str] = set()
-    for line in journal:
-        entry = json.loads(line)
-        names |= {*entry.get("files", ())}
-        names -= {entry.get("drop")}
-    return names
-
-
-def _state(path: Path) -> list[int] | None:
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return [stat.st_size, stat.st_mtime_ns]
+    sent = Sent.read(folder)
+    return last_status(entries) not in ENDS or not sent.complete or sent.entries < len(entries)
 
 
 def _in_use(folder: Path) -> bool:
     """Whether a living process holds a working folder."""
-    try:
-        import fcntl
-
-        with (folder / "run.lock").open("rb+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except (ImportError, OSError):  # Windows, or there is none
-        return False
+    if (folder / LOCK).exists():
+        try:
+            Hold(folder).release()
+        except BlockingIOError:
+            return True
     return False
 
 
@@ -355,16 +331,11 @@ def _alike(first: Path, second: Path) -> bool:
 
 
 def _same_store(one: str | None, other: str) -> bool:
-    if one is None:
-        return False
-    files = [Path(each.removeprefix("sqlite:///")) for each in (one, other) if each.startswith("sqlite:///")]
-    if len(files) == 2:
-        return files[0].resolve() == files[1].resolve()
-    return _without_password(one).rstrip("/") == _without_password(other).rstrip("/")
-
-
-def _without_password(uri: str) -> str:
-    return re.sub(r"(?<=://)[^/\s@]+@", "", uri)
+    files = [sqlite_file(each) for each in (one or "", other)]
+    if None not in files:
+        first, second = (os.path.realpath(str(file)) for file in files)
+        return first == second
+    return (one or "").rstrip("/") == other.rstrip("/")
 
 
 def _local(uri: str) -> Path | None:
