@@ -1,4 +1,4 @@
-"""A finished run run again: python scripts/reproduce.py run=ID. `--help` lists every key."""
+"""A finished run again, and whether it comes out the same: python scripts/reproduce.py run=ID. See `--help`."""
 
 from lamella.cli import commands
 

@@ -1,7 +1,9 @@
 """The README's commands, run as they stand: only made short, on tiny data, into a store of their own."""
 
+import os
 import re
 import shlex
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ SCORES = (ROOT / "docs" / "scores.md").read_text()
 FORMATS = (ROOT / "docs" / "formats.md").read_text()
 USING = (ROOT / "docs" / "using.md").read_text()
 COMMANDS = [line.strip() for line in re.findall(r"^    (\S.*)$", README, re.MULTILINE)]
-TRAIN = [c.split("#")[0].strip() for c in COMMANDS if "train.py" in c and not c.startswith("$")]
+TRAIN = [c.split("#")[0].strip() for c in COMMANDS if "train.py" in c and not c.startswith("$") and "resume=" not in c]
+RESUMING = [c.split("#")[0].strip() for c in COMMANDS if "resume=" in c]
 OTHERS = [c.split("#")[0].strip() for c in COMMANDS if "scripts/" in c]
 # What each command says of a finished run.
 SAID = {
@@ -31,6 +34,9 @@ SAID = {
     "review": "review.html",
     "predict": "index.html",
     "export": "model.onnx",
+    "reproduce": "came out the same",
+    "sync": "nothing waits",
+    "tidy": "What runs take",
 }
 JUDGING = [c for c in OTHERS if re.search(r"scripts/(\w+)", c)[1] in SAID]
 # In a new interpreter, with all its imports; so run train.py and prepare_data.py in the tests of those commands.
@@ -119,6 +125,27 @@ def test_train_commands(command: str, place: Path) -> None:
         assert ("report.html" in done.stdout) == (jobs > 1)
         for run_id in set(runs):
             all_that_a_run_leaves_is_explained(run_id, place)
+
+
+def test_a_run_that_was_interrupted_goes_on(place: Path) -> None:
+    store = f"tracking.uri=sqlite:///{place}/on.db tracking.artifacts={place}/on paths.cache={place}/cache"
+    places = [*store.split(), f"paths.output={place}/on-outputs"]
+    long = [*SMALL, *SHORT, "model=unet", "trainer.max_epochs=1000", "tracking.keep_last=true"]
+    process = processes.start(ROOT / "train.py", *long, *places, cwd=place)
+    while "epoch " not in process.stdout.readline():
+        assert process.poll() is None
+    os.kill(process.pid, signal.SIGTERM)
+    stopped = processes.end(process)
+    assert stopped.returncode == 128 + signal.SIGTERM
+    (run_id,) = re.findall("resume=([0-9a-f]{32})", stopped.stderr)
+    (begun,) = (command for command in RESUMING if "max_epochs" not in command)
+    (longer,) = (command for command in RESUMING if "max_epochs" in command)
+    for command, end in ((begun, 10), (longer, 12)):  # fewer than it says
+        command = command.replace("resume=ID", f"resume={run_id}")
+        done = run(command, place, f"trainer.max_epochs={end}", *places)
+        assert done.returncode == 0, done.stderr
+        assert f"epoch  {end}/{end}" in done.stdout
+    assert [each.run_id for each in tracking.finished(f"sqlite:///{place}/on.db")] == [run_id]
 
 
 def all_that_a_run_leaves_is_explained(run_id: str, place: Path) -> None:

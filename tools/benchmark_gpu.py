@@ -113,7 +113,7 @@ class Steps:
                 self.times.append(time.perf_counter())
 
         def show(message: Any, *_: Any, **__: Any) -> None:
-            if "synchronizing" in str(message):
+            if "called a synchronizing" in str(message):  # not torch's remark that it may miss some
                 ours = [f for f in traceback.extract_stack() if f.filename != __file__ and not of_torch(f.filename)]
                 last = [f for f in ours if "site-packages" in f.filename or "lamella" in f.filename][-1]
                 self.waits["/".join(Path(last.filename).parts[-3:]) + f":{last.lineno}"] += 1

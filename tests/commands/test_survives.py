@@ -72,6 +72,14 @@ def files(run) -> Path:
 # When a kill comes
 
 
+def heard(pipe: int) -> str:
+    """What has come out of a pipe since the last call."""
+    try:
+        return os.read(pipe, 1 << 16).decode(errors="replace")
+    except BlockingIOError:
+        return ""
+
+
 class Watch:
     """Hears at once of files that are made in folders below some others; see inotify(7)."""
 
@@ -153,7 +161,7 @@ def killed(place: Place, moment: str, after: float) -> bool:
                         watch.add(each)
             selector.select(0.02)
             names = watch.names()
-            lines = (process.stdout.read() or "").splitlines()
+            lines = heard(process.stdout.fileno()).splitlines()
             if moment == "the store is made":
                 now = (place.root / "mlflow/runs.db").exists()
             else:

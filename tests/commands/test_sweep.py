@@ -1,6 +1,9 @@
 """Sweeps that are started again, as a user meets them: real processes, a store, and what they print."""
 
+import os
 import re
+import signal
+import time
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -41,8 +44,11 @@ class Sweep:
 
     def start(self, *more: str):
         """The sweep, running."""
-        jobs = [each for each in JOB if more[0].partition("=")[0] not in each]
-        return processes.start(TRAIN, "-m", *jobs, *self.keys, *more, cwd=self.root)
+        ours = {each.partition("=")[0] for each in more}
+        jobs = [each for each in [*JOB, *self.keys] if each.partition("=")[0] not in ours]
+        if "model=otsu" in more:
+            jobs.remove("model.decoder_channels=[16,8]")
+        return processes.start(TRAIN, "-m", *jobs, *more, cwd=self.root)
 
     def run(self, *more: str, seeds: str = "1,2,3"):
         """How the sweep ended."""
@@ -111,4 +117,34 @@ def test_four_at_once_make_one_store_and_run_each_job_once(tmp_path):
     assert [each.returncode for each in results] == [0] * 4, [each.stderr for each in results]
     runs, comparisons = sweep.runs()
     assert sorted(runs) == [("FINISHED", seed) for seed in "1234"]
-    assert comparisons == 1
+    assert comparisons == 1  # by who ended last
+
+
+def test_a_sweep_that_is_stopped_says_what_is_left(tmp_path):
+    sweep = Sweep(tmp_path)
+    process = sweep.start("trainer.max_epochs=100000", "trainer.patience=null", "trainer.progress=true", "seed=1,2,3")
+    for line in process.stdout:
+        if "epoch " in line:
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    result = processes.end(process)
+    assert result.returncode == 128 + signal.SIGINT
+    assert result.stderr.startswith("error: stopped by SIGINT")
+    assert told(result, 1).startswith("job 1 of 3: seed=1: interrupted, run ")
+    (run,) = re.findall(r"interrupted, run ([0-9a-f]{32})", result.stdout)
+    table = result.stdout[result.stdout.index("sweep 2") :]
+    assert run in table
+    assert table.count("not begun") == 2
+    assert "3 of 3 jobs are not done: the same command goes on with them" in table
+    assert sweep.runs() == ([("KILLED", "1")], 0)
+
+
+def test_a_server_that_is_away_ends_a_sweep_before_its_first_job(tmp_path):
+    begun = time.monotonic()
+    result = Sweep(tmp_path).run("tracking.uri=http://127.0.0.1:9")
+    assert time.monotonic() < begun + 60  # 10 s on a machine that has nothing else to do
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("error: ") == 1
+    assert "127.0.0.1:9" in result.stderr
+    assert "job" not in result.stdout

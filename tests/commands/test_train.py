@@ -38,6 +38,7 @@ BLOOD = [
     *("dataset.train=8", "dataset.test=3", "dataset.height=64", "dataset.width=96", "augment=none"),
     *("model=unet", "model.decoder_channels=[32,16]", "optimizer.lr=0.003", "data.crop=48", "data.context=0"),
     *("data.steps=30", "trainer=cpu", "trainer.precision=32-true", "trainer.max_epochs=2", "trainer.progress=false"),
+    "tracking.keep_last=true",
 ]
 EM = [
     *("dataset=phantom_em", "dataset.sections=6", "dataset.size=64", "dataset.split.val=1", "dataset.split.test=2"),

@@ -8,7 +8,7 @@ import torch
 
 from lamella import hardware, tracking
 from lamella.cli import main as cli
-from lamella.commands import evaluate, setup, train
+from lamella.commands import evaluate, reproduce, setup, train
 from lamella.config.check import check
 from lamella.config.paths import CONF
 from lamella.console import console
@@ -61,7 +61,9 @@ class Place:
         self.artifacts = f"tracking.artifacts={root}/artifacts"
 
     def configured(self, command, *overrides):
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        found = {} if command in cli.WITHOUT_CHOICES else {"config_dir": str(CONF)}  # as the command itself
+        begin = hydra.initialize_config_dir if found else hydra.initialize
+        with begin(**found or {"config_path": None}, version_base="1.3"):
             return hydra.compose(command, [*overrides, *self.places])
 
     def data(self):
@@ -72,6 +74,15 @@ class Place:
         """The finished run that training left."""
         train.run(self.configured("train", *TINY, *overrides, self.artifacts))
         return tracking.finished(self.uri)[-1]
+
+    def go_on(self, run_id, *typed):
+        """The run that was interrupted, when it is over."""
+        train.run(self.configured("train", f"resume={run_id}", *typed, self.artifacts), typed=typed)
+        return tracking.read(self.uri, run_id)
+
+    def reproduce(self, run):
+        """Whether a run comes out the same when it is run again."""
+        return reproduce.run(self.configured("reproduce", f"run={run.run_id}"))
 
     def evaluate(self, run, *overrides):
         """The finished run that scoring a run again left."""

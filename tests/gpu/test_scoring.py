@@ -70,7 +70,9 @@ def test_a_model_gives_the_masks_that_its_run_was_scored_by(place, device, learn
     for sample in data.split.test:
         mask = model.segment(data.store.full_image(sample), axes="CYX") == 1
         truth = data.store.truth(sample) == 1
-        assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) == dice[sample.id]
+        here = 2 * (mask & truth).sum() / (mask.sum() + truth.sum())
+        # A table is read back to the last bit by pandas from 3.1 alone; one pixel more would be 0.0002.
+        assert here == pytest.approx(dice[sample.id], rel=1e-12, abs=0)
 
 
 def test_full_memory_names_the_tile(place, gpu, learned):

@@ -48,6 +48,12 @@ def test_deterministic_training_repeats_to_the_last_bit_or_names_what_cannot(pla
         assert all(torch.equal(value, second[key]) for key, value in first.items())
 
 
+def test_a_wait_for_the_gpu_would_be_noticed(gpu):
+    torch.cuda.set_sync_debug_mode("error")
+    with pytest.raises(RuntimeError, match="called a synchronizing"):
+        torch.ones(1, device="cuda").item()
+
+
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 @pytest.mark.parametrize("name", ["ternausnet", "unet"])
 def test_a_training_step_never_waits_for_the_gpu(place, device, monkeypatch, name, ema):

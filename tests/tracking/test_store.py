@@ -102,6 +102,7 @@ def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
 # Made whole or not at all
 
 MAKER = """
+import sys
 from lamella.tracking.store import open_store
 print("ready", flush=True)
 open_store(sys.argv[1], None, "e")
@@ -115,8 +116,8 @@ def test_who_is_killed_while_a_store_is_made_leaves_none(tmp_path: Path) -> None
     halves = []
     for size in (1, 150_000, 400_000):
         maker = start(script, f"sqlite:///{file}", cwd=tmp_path)
-        while not (part.exists() and part.stat().st_size >= size):
-            assert maker.poll() is None
+        while not any(each.stat().st_size >= size for each in tmp_path.glob(part.name)):
+            assert maker.poll() is None, end(maker).stderr
             time.sleep(0.002)
         os.kill(maker.pid, signal.SIGKILL)
         end(maker)
@@ -155,7 +156,7 @@ def test_half_a_store_names_what_to_delete(tmp_path: Path) -> None:
     file = changed(tmp_path / "my runs.db", "CREATE TABLE _alembic_tmp_experiments (a)", "DELETE FROM alembic_version")
     (tmp_path / "my runs.db-journal").touch()
     said = refused(file)
-    assert "was stopped, or its disk was full" in said.problem
+    assert "was stopped, or the disk was full" in said.problem
     assert said.remedy.endswith(f"rm {shlex.quote(str(file))} {shlex.quote(f'{file}-journal')}")
     subprocess.run(said.remedy.splitlines()[-1], shell=True, check=True)
     assert not file.exists()
@@ -436,3 +437,27 @@ def test_addresses_without_secrets_are_none_to_refuse(uri: str) -> None:
     from lamella.config.paths import refuse_secrets
 
     refuse_secrets(uri)
+
+
+@pytest.mark.slow  # the end of a run waits a minute for room
+def test_a_full_disk_of_files_is_named_at_the_end_of_a_run_and_nothing_torn_is_there(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = empty_store(tmp_path / "runs.db")
+    with tracking.start(
+        uri=uri,
+        artifacts=str(small / "files"),
+        experiment="e",
+        run_name="r",
+        params={},
+        tags={},
+        output=tmp_path / "out",
+    ) as run:
+        (run.folder / "checkpoints").mkdir()
+        (run.folder / "checkpoints/best.ckpt").write_bytes(b"\0" * 200_000)
+        run.log_file("checkpoints/best.ckpt")
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert f"the disk of {small}/files/" in said
+    assert "(tracking.artifacts) is full" in said
+    assert list(small.rglob("*.ckpt")) == []
+    assert (run.folder / "checkpoints/best.ckpt").stat().st_size == 200_000

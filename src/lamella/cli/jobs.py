@@ -24,7 +24,7 @@ from lamella.cli import signals
 from lamella.cli.messages import mistake, written
 from lamella.config.paths import typed
 from lamella.console import clock, console
-from lamella.errors import report
+from lamella.errors import report, without_secrets
 from lamella.training.stopping import Stopped
 
 _FAILED = ("failed", "failed before")
@@ -215,7 +215,7 @@ class Jobs:
         file = self.folder / "jobs" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         beside = file.with_name(f"{name}.{os.getpid()}.part")
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(without_secrets(text), encoding="utf-8", errors="backslashreplace")
         beside.replace(file)
 
 

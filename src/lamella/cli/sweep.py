@@ -1,5 +1,6 @@
 """A sweep: its jobs are checked before the first begins, and its finished runs compared after the last."""
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Sequence
@@ -58,7 +59,9 @@ class Sweep:
         try:
             launch()
         except BaseException:
-            self.jobs.table(console())
+            if self.jobs.records():
+                with contextlib.suppress(OSError):  # nobody reads any more: what ended it goes on
+                    self.jobs.table(console())
             raise
         self._look_elsewhere()
         self.jobs.table(console())
@@ -87,12 +90,18 @@ class Sweep:
                     self.jobs.write(replace(each, state="finished elsewhere", score=scores[each.run_id]))
 
     def _compare(self) -> None:
-        """Compares the finished runs of a sweep of experiments; other commands have nothing to compare."""
-        if isinstance(self.checked, Config) and not self.checked.tracking.offline:
+        """Compares the finished runs of a sweep of experiments; other commands have nothing to compare.
+
+        Where another process is at work on a job of it, that is left to who ends last.
+        """
+        if not isinstance(self.checked, Config) or self.checked.tracking.offline:
+            return
+        records = self.jobs.records()
+        if all(each.state != "running elsewhere" for each in records):
             from lamella.commands import compare as comparing
 
             output = Path(self.checked.paths.output) / "reports"
-            run_ids = [each.run_id for each in self.jobs.records() if each.state.startswith("finished")]
+            run_ids = [each.run_id for each in records if each.state.startswith("finished")]
             comparing.after_sweep(self.checked.tracking.uri, run_ids, output, self.jobs.sweep)
 
 

@@ -112,7 +112,7 @@ def _run(wanted: Reproduce, out: Console) -> bool:
 
 
 def configuration(wanted: Reproduce, kept: tracking.FinishedRun) -> dict[str, Any]:
-    """What the run was told, plain, with the folders of this machine and the code that somebody named today."""
+    """What the run was told, plain, with this machine's folders and the code that was named on the command line."""
     before = kept_configuration(kept.fetch("config.yaml"))
     protocol = json.loads(kept.tags["lamella.protocol"])
     folders: dict[str, str] = plain(wanted.paths)

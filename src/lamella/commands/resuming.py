@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from lamella import tracking
 from lamella.config.check import plain
-from lamella.config.kept import kept_configuration, loaded
+from lamella.config.kept import kept_configuration
 from lamella.config.paths import CONF, resumed
 from lamella.config.schema import Config
 from lamella.console import console
@@ -135,6 +136,30 @@ def training(
     return found
 
 
+def job(before: Unfinished, cfg: Config, today: str) -> str:
+    """Which job a run is, that is gone on with by its id: the one that it was, unless it goes on for longer.
+
+    Args:
+        before: the run.
+        cfg: with which it goes on.
+        today: the job by that configuration, in which minutes may stand as epochs.
+    """
+    was, now = _configuration(before)["trainer"], plain(cfg.trainer)
+    same = all(was[name] == now[name] for name in ("max_epochs", "minutes", "patience", "accelerator"))
+    return before.tags.get("lamella.job", today) if same else today
+
+
+def counted(before: Unfinished, cfg: Config) -> Config:
+    """The configuration of a sweep's job, with minutes as the epochs that its run has counted them to be."""
+    if cfg.trainer.minutes is None:
+        return cfg
+    try:
+        was = kept_configuration(before.fetch("config.yaml"))["trainer"]
+    except StorageError:  # it was stopped before it had counted
+        return cfg
+    return replace(cfg, trainer=replace(cfg.trainer, max_epochs=was["max_epochs"], minutes=was["minutes"]))
+
+
 def extended(earlier: Earlier, task: SegmentationTask, settings: FitSettings, steps: int) -> str:
     """What the schedule does where a run has another length than before, in a line; "" where it has not.
 
@@ -184,15 +209,16 @@ def _chosen(group: str, name: str, composed: DictConfig) -> Iterator[str]:
     file = CONF / group / f"{name}.yaml"
     place = group.replace("/", ".")
     node = OmegaConf.select(composed, place)
+    said: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False) if file.is_file() else {}
+    others = said.pop("defaults", [])
     if group in _BY_VALUES:
-        yield from _leaves({key: value for key, value in loaded(file).items() if "${" not in str(value)}, place)
+        yield from _leaves({key: value for key, value in said.items() if "${" not in str(value)}, place)
     elif isinstance(node, DictConfig) and "_target_" in node:
         yield f"{place}._target_"
         if "name" in node:
             yield f"{place}.name"
     else:  # of the whole configuration: an experiment, a recipe
-        said: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False) if file.is_file() else {}
-        for each in said.pop("defaults", []):
+        for each in others:
             for other, choice in each.items() if isinstance(each, dict) else ():
                 yield from _chosen(other.split()[-1].lstrip("/"), str(choice), composed)
         yield from (key for key in _leaves(said, "") if OmegaConf.select(composed, key) is not None)

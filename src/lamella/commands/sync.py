@@ -10,6 +10,7 @@ from lamella.config.paths import store_file
 from lamella.config.schema import Sync
 from lamella.console import console
 from lamella.errors import StorageError
+from lamella.tracking import alive
 
 
 def run(cfg: DictConfig) -> None:
@@ -48,6 +49,8 @@ def run(cfg: DictConfig) -> None:
         out.print(f"run {done.run_id}: {done.said}", soft_wrap=True)
         said += 1
         left += not done.complete
+    for store in {record.uri for _, record in found} - away.keys():
+        alive.tell(store)
     if left:
         raise StorageError(
             f"{left} of {said} runs could not be sent completely", "They are kept: try again when their store answers."

@@ -83,11 +83,7 @@ def run(
 
 
 def _run(
-    composed: DictConfig,
-    sweep: str | None,
-    typed: Sequence[str],
-    opened: Callable[[str, bool], None],
-    out: Console,
+    composed: DictConfig, sweep: str | None, typed: Sequence[str], opened: Callable[[str, bool], None], out: Console
 ) -> Outcome:
     checked = check(composed)
     before: tracking.Unfinished | None = None
@@ -116,11 +112,14 @@ def _run(
             "Set it to false: of more classes the likeliest is taken.",
         )
     job = jobs.identity(cfg, data)
+    if before is not None:
+        job = resuming.job(before, cfg, job)
     if looked_for:
         found = jobs.begun(cfg, job)
         if isinstance(found, jobs.Done):  # the sweep says it in a line
             return Outcome(found.run_id, found.state, found.score, found.remark)
         before = found
+        cfg = resuming.counted(before, cfg) if before is not None else cfg
     said.tell()
     own = {"lamella.job": job}
     return experiment(cfg, data, machine, out, sweep=sweep, before=before, tags=own, opened=opened)
@@ -254,8 +253,8 @@ def _experiment(
         tested, name = data.split.test, cfg.tracking.experiment
         print_scores(out, scores, heading=heading, samples=tested, run_id=tracked.run_id, experiment=name)
     REQUEST.remedy = ""
-    if cfg.tracking.register and tracked.kept:
-        out.print(printable(tracking.register(cfg.tracking.uri, tracked.run_id, cfg.tracking.register)))
+    if cfg.tracking.register and (said := tracked.register(cfg.tracking.register)):
+        out.print(printable(said))
     return Outcome(tracked.run_id, "finished", scores.get("test/dice", nan))  # none of them may have foreground
 
 

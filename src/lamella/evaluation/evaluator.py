@@ -70,7 +70,7 @@ def evaluate_test(
     if point.neurite_threshold is not None:
         values["test/v_rand/threshold"] = point.neurite_threshold
         values |= scores.oracle(scored)
-    (folder / "scores").mkdir(parents=True)
+    (folder / "scores").mkdir(parents=True, exist_ok=True)  # a run may have been killed here
     write_csv(pd.DataFrame(scores.rows(scored, found)), folder / "scores" / "test.csv")
     if cell_rows := scores.cell_rows(scored):
         write_csv(pd.DataFrame(cell_rows), folder / "scores" / "cells.csv")

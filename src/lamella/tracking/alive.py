@@ -5,13 +5,14 @@ import functools
 import json
 import os
 import socket
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lamella.config.paths import resumed
+from lamella.config.paths import resumed, sqlite_file
 from lamella.console import console
 from lamella.errors import LamellaError
 from lamella.tracking.store import STORE_ERRORS, connect
@@ -112,7 +113,12 @@ def tell(uri: str, client: MlflowClient | None = None) -> None:
         client: its client, where there is one already.
     """
     with contextlib.suppress(*STORE_ERRORS, LamellaError):
-        for each in bury(client or connect(uri)):
+        client = client or connect(uri)
+        if file := sqlite_file(uri):  # MLflow would wait for whoever holds it
+            with contextlib.closing(sqlite3.connect(file, timeout=1, isolation_level=None)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
+        for each in bury(client):
             when = f"{datetime.fromtimestamp(each.ended):%Y-%m-%d %H:%M}"
             how = f": `{resumed(each.run_id, uri)}` goes on with it" if each.resumable else ""
             line = f"run {each.run_id} ({each.name}) was killed, last heard of on {when}{how}"

@@ -9,9 +9,7 @@ from filelock import FileLock
 
 from lamella.tracking.alive import is_gone
 from lamella.tracking.outbox import RECORD, Hold, Record, entries_of, last_status
-from lamella.tracking.store import open_store, reported, require_store
-
-from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
+from lamella.tracking.store import connect, open_store, reported
 
 _held: list[FileLock] = []  # by this process
 
@@ -56,8 +54,7 @@ def attempts(uri: str, experiment: str, job: str, output: Path, *, offline: bool
     ]
     if not offline:
         with reported(f"the tracking store {uri} cannot be read", "`tracking.uri` says where runs are kept."):
-            require_store(uri)
-            client = MlflowClient(uri)
+            client = connect(uri)
             there = client.get_experiment_by_name(experiment)
             ours = f"tags.`lamella.job` = '{job}'"
             found += [_stored(run) for run in (client.search_runs([there.experiment_id], ours) if there else [])]

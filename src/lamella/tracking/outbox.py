@@ -17,6 +17,7 @@ from typing import Any
 from lamella.errors import StorageError
 from lamella.tracking import alive
 from lamella.tracking.delivery import Place
+from lamella.tracking.registry import register
 from lamella.tracking.store import first_line
 
 import mlflow.models  # isort: skip - `store` says first how MLflow is to behave
@@ -26,6 +27,8 @@ from mlflow.exceptions import MlflowException  # isort: skip
 
 JOURNAL, RECORD, SENT, LOCK = "outbox.jsonl", "run.json", "sent.json", "run.lock"
 ENDS = ("FINISHED", "FAILED", "KILLED")
+RESUMED_FROM = ("checkpoints/last.ckpt", "checkpoints/best.ckpt")
+"""What a run that was interrupted is gone on from."""
 _SHORTEST_S, _LONGEST_S = 0.5, 10.0  # between two tries
 _HEARTBEAT_S = 60
 _BATCH = 800  # values in one call
@@ -149,7 +152,7 @@ class Journal:
 
     An entry is a line of JSON: `time` (milliseconds since 1970), and one of `metrics` with `step`, `tags`, `params`,
     `files` (names below the folder), `drop` (a file that the store need not have any more), `model` (the names of the
-    scores of what lies in `model/`), `status`.
+    scores of what lies in `model/`), `status`, `register` (the model that the finished run is to be a version of).
 
     Raises:
         StorageError: it is there and damaged.
@@ -159,6 +162,8 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.entries = entries_of(folder)
+        self.last = last_status(self.entries)
+        """The run's state."""
         self.told: dict[str, dict[int, tuple[float, int]]] = {}  # name, step -> value, time
         for entry in self.entries:
             self._remember(entry)
@@ -186,16 +191,12 @@ class Journal:
         told, _ = self.told.get(name, {}).get(step, (None, 0))
         return told is not None and (told == value or (math.isnan(told) and math.isnan(value)))
 
-    @property
-    def last(self) -> str:
-        """The run's state."""
-        return last_status(self.entries)
-
     def close(self) -> None:
         """Closes its file."""
         os.close(self._file)
 
     def _remember(self, entry: Mapping[str, Any]) -> None:
+        self.last = entry.get("status", self.last)
         for name, value in entry.get("metrics", {}).items():
             self.told.setdefault(name, {})[entry["step"]] = value, entry["time"]
 
@@ -246,6 +247,8 @@ class Sender:
         self._run_id = record.run_id
         self._place = Place(record.location, record.uri)
         self._sent = Sent.read(folder)
+        # The disk may have been too full for what was sent already.
+        self._sent.entries = min(self._sent.entries, len(journal.entries))
         self._read = 0  # entries whose files are known of
         self._owed: dict[str, None] = {}
         self._models: list[dict[str, Any]] = []
@@ -346,6 +349,7 @@ class Sender:
             self._beaten = time.monotonic()
             with contextlib.suppress(Exception):
                 self._client.set_tag(self._run_id, alive.HEARTBEAT, str(int(time.time())))
+                self._client.update_run(self._run_id, "RUNNING")  # who had not heard of it may have taken it for dead
         if self.arrived != before or self.done != self._sent.complete:
             self._sent.complete = self.done
             with contextlib.suppress(OSError):  # then it is sent again
@@ -384,10 +388,11 @@ class Sender:
             size = 0
             for entry in entries[self._sent.entries :]:
                 size += sum(len(entry.get(kind, ())) for kind in ("metrics", "params", "tags"))
-                if chosen and ("status" in entry or size > _BATCH):
+                alone = "status" in entry or "register" in entry
+                if chosen and (alone or size > _BATCH):
                     break
                 chosen.append(entry)
-                if "status" in entry:
+                if alone:
                     break
             if chosen[0].get("status") == "FINISHED" and self._left_behind():
                 return
@@ -407,6 +412,9 @@ class Sender:
                 else:
                     self._client.update_run(self._run_id, status)
                 return
+            if name := chosen[0].get("register"):
+                register(self._record.uri, self._run_id, name)
+                return
             tags = {name: value for entry in chosen for name, value in entry.get("tags", {}).items()}
             self._client.log_batch(
                 self._run_id,
@@ -418,8 +426,8 @@ class Sender:
                 params=[Param(name, value) for entry in chosen for name, value in entry.get("params", {}).items()],
                 tags=[RunTag(name, value) for name, value in tags.items()],
             )
-        except MlflowException as error:
-            if error.error_code not in _REFUSED:
+        except (MlflowException, StorageError) as error:
+            if isinstance(error, MlflowException) and error.error_code not in _REFUSED:
                 raise
             if len(chosen) > 1:  # the others may be taken
                 for entry in chosen:

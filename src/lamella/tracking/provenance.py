@@ -90,7 +90,7 @@ def describe(folder: Path, config: str, data: PreparedData, modules: Iterable[st
         data: of the run.
         modules: plug-ins, whose files are kept under `code/`.
     """
-    (folder / "data").mkdir(parents=True)
+    (folder / "data").mkdir(parents=True, exist_ok=True)  # a run may have been killed here
     for module in modules:
         for name, text in plugins.sources(module).items():
             place = folder / "code" / name

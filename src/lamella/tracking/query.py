@@ -15,7 +15,7 @@ from lamella.errors import StorageError
 from lamella.metrics.catalogue import lookup
 from lamella.plaintext import from_cell
 from lamella.tracking import alive
-from lamella.tracking.outbox import RECORD, Hold, Record, entries_of
+from lamella.tracking.outbox import ENDS, RECORD, Hold, Record, entries_of, last_status
 from lamella.tracking.store import connect, fetch, first_line, reported
 
 from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
@@ -127,7 +127,12 @@ def unfinished(uri: str, run_id: str, output: Path) -> Unfinished:
         run = _known(client, run_id)
         if run is None:
             raise StorageError(f"there is no run {run_id!r} in {uri}", f"`{typed('ui')}` lists the runs.")
-        if run.info.status == "RUNNING":
+        status = run.info.status
+        # What the store has not heard of yet counts.
+        told = last_status(entries_of(folder)) if folder is not None else status
+        if status == "RUNNING" and told in ENDS:
+            status = told
+        elif status == "RUNNING":
             # Nobody holds its folder; without one only its tags can tell.
             if folder is None and not alive.is_gone(run.data.tags, begun=run.info.start_time / 1000):
                 process = run.data.tags.get(alive.PROCESS, "not known which")
@@ -135,10 +140,10 @@ def unfinished(uri: str, run_id: str, output: Path) -> Unfinished:
                     f"a living process is at work on run {run_id}: {process}",
                     "Wait for its end, or end it.",
                 )
-            client.set_terminated(run.info.run_id, "KILLED")
-            run = client.get_run(run.info.run_id)
+            status = "KILLED"
+            client.set_terminated(run.info.run_id, status)
     info = run.info
-    return Unfinished(info.run_id, info.run_name, info.status, run.data.tags, folder, client)
+    return Unfinished(info.run_id, info.run_name, status, run.data.tags, folder, client)
 
 
 def _known(client: MlflowClient, run_id: str) -> Any:

@@ -100,8 +100,12 @@ def register(uri: str, run_id: str, name: str) -> str:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         champion = client.get_registered_model(name).aliases.get(CHAMPION)
-        version = client.create_model_version(name, model.artifact_location, run_id, model_id=model.model_id).version
-        better, why = _better(client, run, name, champion)
+        versions = client.search_model_versions(f"name = '{name}'")
+        version = next((each.version for each in versions if each.run_id == run_id), None)  # asked for again
+        if version is None:
+            made = client.create_model_version(name, model.artifact_location, run_id, model_id=model.model_id)
+            version = made.version
+        better, why = (True, "") if champion == str(version) else _better(client, run, name, champion)
         if better:
             client.set_registered_model_alias(name, CHAMPION, str(version))
     place = f"registered as {name} version {version}"

@@ -26,9 +26,10 @@ from lamella.config.paths import typed
 from lamella.console import console, log_file
 from lamella.errors import StorageError
 from lamella.tracking import alive, delivery
-from lamella.tracking.outbox import ENDS, Hold, Journal, Record, Sender, enter, files_below
+from lamella.tracking.outbox import ENDS, RESUMED_FROM, Hold, Journal, Record, Sender, enter, files_below
 from lamella.tracking.query import Unfinished
-from lamella.tracking.store import first_line, open_store, reported
+from lamella.tracking.registry import register
+from lamella.tracking.store import first_line, open_store, reason, reported
 
 import mlflow.models  # isort: skip - `store` says first how MLflow is to behave
 import mlflow.pyfunc  # isort: skip
@@ -40,7 +41,7 @@ from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec  #
 from mlflow.utils.validation import _validate_metric_name, _validate_param, _validate_tag  # isort: skip
 
 _PARAM_LIMIT, _TAG_LIMIT = 6000, 5000  # characters that MLflow takes
-_LAST = "checkpoints/last.ckpt"
+_LAST, _BEST = RESUMED_FROM
 _OFTEN_S = 600  # between two checkpoints that go to a server
 _PATIENCE_S = {"FINISHED": 60.0, "FAILED": 10.0, "KILLED": 3.0}  # for a store that takes nothing, at the end
 _Answer = TypeVar("_Answer")
@@ -90,12 +91,13 @@ class Run:
         experiment_id: str,
         folder: Path,
         *,
+        uri: str = "",
         keep_last: bool = False,
         far: bool = False,
         history: Callable[[str], Mapping[int, float]] | None = None,
     ) -> None:
         self._journal = journal
-        self._keep_last, self._far, self._history = keep_last, far, history
+        self._uri, self._keep_last, self._far, self._history = uri, keep_last, far, history
         self._sent_often: dict[str, float] = {}
         self._put_off: set[str] = set()
         self.run_id = run_id
@@ -176,8 +178,8 @@ class Run:
         if folder is not None and folder != self.folder:
             for name in names:
                 delivery.put(folder / name, self.folder / name, links=False)
-        elif not self._keep_last:
-            names = [name for name in names if name != _LAST]
+        else:
+            names = [name for name in names if self._stays(name)]
         if names:
             self._journal.append(files=names)
 
@@ -203,15 +205,40 @@ class Run:
         """Tells that the run is over; what it is to be gone on from is kept, too, unless it is FINISHED."""
         if self._journal is None:
             return
+        named = {name for entry in self._journal.entries for name in entry.get("files", ())}
         if status == "FINISHED":
-            if not self._keep_last and any(_LAST in entry.get("files", ()) for entry in self._journal.entries):
-                self._journal.append(drop=_LAST)
+            for name in sorted(named):
+                if not self._stays(name):
+                    self._journal.append(drop=name)
             self._journal.append(status=status)
             return
         self._journal.append(status=status)
-        left = self._put_off | ({_LAST} if (self.folder / _LAST).exists() else set())
+        left = self._put_off | {name for name in RESUMED_FROM if (self.folder / name).exists()}
         if left:
             self._journal.append(files=sorted(left))
+
+    def register(self, name: str) -> str:
+        """What became of making the ended run the next version of a registered model: now, or when it is sent.
+
+        Raises:
+            StorageError: the store cannot be written, or the run has no model.
+        """
+        if self._journal is None:
+            return ""
+        if self.kept:
+            return register(self._uri, self.run_id, name)
+        hold = Hold(self.folder)
+        try:
+            journal = Journal(self.folder)
+            journal.append(register=name)
+            journal.close()
+        finally:
+            hold.release()
+        return f"it becomes a version of {name} when `{typed('sync')}` has sent it"
+
+    def _stays(self, name: str) -> bool:
+        """Whether a file is to be kept with a finished run: of its checkpoints the best, and the last if asked for."""
+        return not name.startswith("checkpoints/") or name == _BEST or (self._keep_last and name == _LAST)
 
 
 def as_params(values: Mapping[str, Any]) -> dict[str, str]:
@@ -333,6 +360,7 @@ class _Opened:
         known: Mapping[str, str] = {}
         if not (offline or (before is not None and before.client is None)):
             client, experiment_id = _opened(uri, artifacts, experiment)
+            _answer(uri, partial(alive.tell, uri, client))
             record.uri, record.artifacts = uri, artifacts
             if before is not None:
                 known = _reopen(client, before.run_id, record)
@@ -359,6 +387,7 @@ class _Opened:
             record.run_id or record.local_id,
             record.experiment_id or "",
             self.folder,
+            uri=uri,
             keep_last=keep_last,
             far=client is not None and delivery.Place(record.location or "", uri).folder is None,
             history=_history(client, str(record.run_id)) if client is not None and asked else None,
@@ -371,6 +400,7 @@ class _Opened:
                 tags["lamella.extended"] = json.dumps(changed)[:_TAG_LIMIT]
             params = {name: value for name, value in params.items() if name not in told}
             journal.append(status="RUNNING")
+        self._location = record.location
         self.run.set_tags(tags)
         self.run.log_params(params)
         if client is not None:
@@ -389,7 +419,8 @@ class _Opened:
         done = self.sender.drain(patience, patience if status == "KILLED" else float("inf"), self._waiting)
         self.run.kept = done and not self.sender.refused
         if not done:
-            why = f" ({first_line(self.sender.error)})" if self.sender.error is not None else ""
+            failed = self.sender.error
+            why = f" ({reason(failed, self.uri, self._location)})" if failed is not None else ""
             self._say(
                 f"{self.uri} did not take all of run {self.run.run_id}{why}: {self.sender.left()} left. "
                 f"All is kept in {self.folder}, and `{typed('sync')}` sends it"
@@ -429,6 +460,9 @@ def _reopen(client: MlflowClient, run_id: str, record: Record) -> Mapping[str, s
     """The parameters of a run of the store, which says RUNNING from now on; the record says where it is."""
 
     def ask() -> Any:
+        # First, so that nobody takes it for that of a process that is gone.
+        for name, value in ((alive.PROCESS, record.process), (alive.HEARTBEAT, str(int(time.time())))):
+            client.set_tag(run_id, name, value)
         client.update_run(run_id, "RUNNING")
         return client.get_run(run_id)
 

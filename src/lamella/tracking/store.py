@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import shlex
-import signal
 import sqlite3
 import tempfile
 import threading
@@ -38,6 +37,7 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 from sqlalchemy.exc import SQLAlchemyError
 
+from lamella import disk
 from lamella.config.paths import mlflow_address, refuse_secrets, sqlite_file, store_file
 from lamella.errors import StorageError, without_secrets
 
@@ -392,29 +392,6 @@ def _local(location: str) -> Path | None:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Holds SIGINT and SIGTERM back until its end, or until `lamella.cli.signals` ends the process, which it does."""
-    if threading.current_thread() is not threading.main_thread():  # signals only ever reach the main one
-        yield
-        return
-    held: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, _: held.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)  # None: not set from Python
-        handler = before[signal.Signals(held[0])] if held else None
-        if callable(handler):
-            handler(held[0], None)
-        elif held:
-            signal.raise_signal(held[0])
-
-
-@contextmanager
 def reported(problem: str, remedy: str) -> Iterator[None]:
     """Makes one StorageError of whatever MLflow raises meanwhile: the problem, and the first line of what it said."""
     try:
@@ -423,8 +400,24 @@ def reported(problem: str, remedy: str) -> Iterator[None]:
         raise StorageError(f"{problem}: {first_line(error)}", remedy) from error
 
 
+def reason(error: BaseException, uri: str, files: str | None) -> str:
+    """Why a store did not take something, in one line; of a full disk which place is full, and its key.
+
+    Args:
+        error: what was raised.
+        uri: of the store.
+        files: where MLflow keeps the run's files; None: not known.
+    """
+    file, folder = sqlite_file(uri), _local(files) if files else None
+    places = [disk.Place("tracking.artifacts", folder)] if folder else []
+    places += [disk.Place("tracking.uri", file.parent)] if file else []
+    full = disk.full(error, places)
+    return full[0] if full else first_line(error)
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, in one line; of a file's error its name and the reason."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        place = error.filename2 or error.filename  # of a copy the target: what cannot be read is rare
+        return f"{place}: {error.strerror}" if place else error.strerror
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lamella.errors import StorageError
-from lamella.tracking.outbox import ENDS, RECORD, Hold, Journal, Record, Sender, Sent, enter
-from lamella.tracking.store import STORE_ERRORS, first_line, open_store
+from lamella.tracking.outbox import ENDS, RECORD, RESUMED_FROM, Hold, Journal, Record, Sender, Sent, enter
+from lamella.tracking.store import STORE_ERRORS, first_line, open_store, reason
 
-_LAST = "checkpoints/last.ckpt"
 _PATIENCE_S = 60
 
 
@@ -61,8 +60,8 @@ def deliver(folder: Path, uri: str | None = None) -> Delivered | None:
         if died:
             when = journal.entries[-1]["time"] if journal.entries else record.began
             journal.append(time=when, status="KILLED")
-            if (folder / _LAST).exists():
-                journal.append(files=[_LAST])
+            if left := [name for name in RESUMED_FROM if (folder / name).exists()]:
+                journal.append(files=left)
         if record.run_id is None and uri is not None:
             record.uri, record.artifacts = uri, None
         is_new = record.run_id is None
@@ -84,7 +83,7 @@ def deliver(folder: Path, uri: str | None = None) -> Delivered | None:
         done = sender.drain(_PATIENCE_S)
         sender.stop(5)
         if not done:
-            why = f" ({first_line(sender.error)})" if sender.error is not None else ""
+            why = f" ({reason(sender.error, record.uri, record.location)})" if sender.error is not None else ""
             return Delivered(run_id, False, f"{sender.left()} could not be sent to {record.uri}{why}")
         if sender.refused:
             return Delivered(run_id, False, f"{record.uri} refused a part: {sender.refused[0]}; {folder} has it")

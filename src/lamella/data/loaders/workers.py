@@ -41,10 +41,23 @@ class Loader(DataLoader[Batch]):
         )
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        for batch in super().__iter__():
-            if isinstance(batch, _Failure):
-                raise batch.error from _InWorkerError(batch.told)
-            yield batch
+        try:
+            for batch in super().__iter__():
+                if isinstance(batch, _Failure):
+                    raise batch.error from (_InWorkerError(batch.told) if batch.told else None)
+                yield batch
+        except Exception as error:
+            working: Any = self._iterator
+            if working is None:
+                raise
+            ended = [each for each in working._workers if (each.exitcode or 0) < 0]
+            # Here and now: the collector of cycles, in which errors are held, ends them in an order that takes 10 s.
+            working._shutdown_workers()
+            self._iterator = None
+            if ended and "exited unexpectedly" in str(error):  # torch says which signal where it is the first to notice
+                how = signal.strsignal(-ended[0].exitcode)
+                raise RuntimeError(f"DataLoader worker (pid {ended[0].pid}) is killed by signal: {how}") from error
+            raise
 
 
 def collate(batches: Sequence[Batch]) -> Batch:
@@ -120,7 +133,7 @@ def _end_on_request() -> None:
 
 @dataclass(frozen=True)
 class _Failure:
-    """What a loader's process raised: the error itself, and its traceback there."""
+    """What a loader's process raised: the error itself, and its traceback there, "" for none."""
 
     error: Exception
     told: str
@@ -162,7 +175,7 @@ def _failure(error: Exception) -> _Failure:
         and "No space left on device" in str(error)
         and "torch_" in str(error)
     ):
-        return _Failure(StorageError(f"shared memory ({_SHARED}) is full", _remedy(0)), told)
+        return _Failure(StorageError(f"shared memory ({_SHARED}) is full", _remedy(0)), "")  # says all there is to say
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
