@@ -199,16 +199,16 @@ SMALL = [
     *("data.workers=1", "trainer=cpu", "trainer.max_epochs=1", "model=unet", "model.decoder_channels=[16,8]"),
 ]
 ENDLESS = ["trainer.max_epochs=100000", "trainer.patience=null"]
-MANY = ["dataset.height=512", "dataset.width=512"]  # pictures that take their time
+MANY = ["dataset.height=256", "dataset.width=256"]  # pictures that take their time
 # moment -> (signals, what is typed beside)
 MOMENTS = {
     "import": ([signal.SIGTERM, signal.SIGINT, signal.SIGUSR1], []),
-    "audit": ([signal.SIGTERM, signal.SIGINT], [*MANY, "dataset.train=200"]),
+    "audit": ([signal.SIGTERM, signal.SIGINT], [*MANY, "dataset.train=60"]),
     "waiting for a locked store, at the start": ([signal.SIGTERM, signal.SIGINT], []),
     "training": ([*ASKING], ENDLESS),
-    "validation": ([signal.SIGTERM, signal.SIGINT], [*ENDLESS, *MANY, "dataset.train=60", "data.steps=1"]),
+    "validation": ([signal.SIGTERM, signal.SIGINT], [*ENDLESS, *MANY, "dataset.train=40", "data.steps=1"]),
     "waiting for a locked store, in training": ([signal.SIGTERM, signal.SIGUSR2], ENDLESS),
-    "test": ([signal.SIGTERM, signal.SIGINT], [*MANY, "dataset.test=60"]),
+    "test": ([signal.SIGTERM, signal.SIGINT], [*MANY, "dataset.test=30"]),
     "copying": ([signal.SIGTERM, signal.SIGINT], []),
 }
 
