@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lamella.cli.messages import mistake
+from lamella.errors import ConfigError, report
 from lamella.inference.tiling import Member, Tiling, predict
 
 CUDA = (
@@ -73,6 +74,30 @@ def test_what_torch_and_numpy_really_say():
     with pytest.raises(MemoryError) as refused:
         np.empty(2**47, np.uint8)
     assert mistake(refused.value)[0] == "this machine's memory is full: 128 TiB more do not fit"
+
+
+@pytest.mark.parametrize(
+    ("error", "problem"),
+    [
+        (RuntimeError("can't start new thread"), "no more processes or threads"),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "no more processes or threads"),
+        (RuntimeError("std::bad_alloc"), "this machine's memory is full"),
+        (RuntimeError("unable to mmap 64 bytes from file <x>: Cannot allocate memory (12)"), "memory is full"),
+        (RuntimeError("Caught MemoryError in DataLoader worker process 0.\nOriginal Traceback ..."), "memory is full"),
+    ],
+)
+def test_what_loaders_and_threads_cannot_have_is_named(error, problem):
+    said, remedy = mistake(raised(error))
+    assert problem in said
+    assert "data.workers" in remedy
+
+
+def test_a_secret_in_an_address_is_never_printed(capsys):
+    error = ConfigError("tracking.uri must be a path; got ['http://me:s3/cr3t@host/x']")
+    report((error.problem, "In job 0: tracking.uri=http://me:s3/cr3t@host/x"), error)
+    said = capsys.readouterr().err
+    assert "cr3t" not in said
+    assert said.count("http://***@host/x") == 3
 
 
 def test_an_algorithm_that_does_not_repeat_is_named():

@@ -137,7 +137,7 @@ MOMENTS: dict[str, Callable[[list[str], list[str]], bool]] = {
 
 
 def killed(place: Place, moment: str, after: float) -> bool:
-    """Starts the sweep and kills it, all its processes: `after` seconds behind a moment. False where it ended before.
+    """Starts the sweep and kills it, all of it: `after` seconds behind a moment. False where it had ended well.
 
     Args:
         place: of the sweep.
@@ -150,7 +150,7 @@ def killed(place: Place, moment: str, after: float) -> bool:
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         selector.register(watch.descriptor, selectors.EVENT_READ)
-        now, lines, begun = not moment, [], time.monotonic()
+        now, begun = not moment, time.monotonic()
         while not now and process.poll() is None:
             for folder in (place.root, place.root / "mlflow"):
                 watch.add(folder)
@@ -171,6 +171,9 @@ def killed(place: Place, moment: str, after: float) -> bool:
     if process.poll() is None:
         time.sleep(after)
     if process.poll() is not None:
+        os.set_blocking(process.stdout.fileno(), True)
+        ended = processes.end(process)
+        assert ended.returncode == 0, f"{moment}: {ended.stderr}"
         return False
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(60)
@@ -180,10 +183,10 @@ def killed(place: Place, moment: str, after: float) -> bool:
 def survived(place: Place, calm: Place) -> None:
     """Holds a sweep that was killed to one that was not: the same runs, the same values, the same weights."""
     ours, comparisons = place.runs()
-    theirs, _ = calm.runs()
+    theirs, their_comparisons = calm.runs()
     assert sorted(each.info.status for each in ours) == ["FINISHED"] * len(theirs)
     assert {each.info.lifecycle_stage for each in ours} == {"active"}
-    assert [each.info.status for each in comparisons] == ["FINISHED"]
+    assert [each.info.status for each in comparisons] == ["FINISHED"] * len(their_comparisons)
     values, their_values = place.metrics(), calm.metrics()
     assert {key: found for key, found in values.items() if len(found) > 1} == {}
     by_seed = {each.data.params["seed"]: each for each in theirs}
@@ -236,16 +239,11 @@ def disturbed(tmp_path: Path, jobs: tuple[str, ...], kills: int, seed: int, mome
     return count
 
 
-def test_a_sweep_survives_being_killed(tmp_path):
-    moments = [
-        "the store is made",
-        "a run is opened",
-        "a checkpoint is written",
-        "metrics are logged",
-        "files are copied",
-    ]
-    count = disturbed(tmp_path, ("seed=1,2", "trainer.max_epochs=2"), 5, 14, moments)
-    assert sum(count.values()) == 5
+def test_a_job_survives_being_killed(tmp_path):
+    """Twenty seconds: six launches, so that the longer test below is seldom what finds a fault."""
+    moments = ["a checkpoint is written", "metrics are logged", "the test writes", "the model is written"]
+    count = disturbed(tmp_path, ("seed=1", "trainer.max_epochs=2"), 4, 14, moments)
+    assert sum(count.values()) == 4
 
 
 @pytest.mark.slow  # a quarter of an hour

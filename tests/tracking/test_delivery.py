@@ -63,6 +63,11 @@ def test_on_another_disk_all_names_share_one_copy(tmp_path: Path, elsewhere: Pat
     assert len({file.stat().st_ino for file in files}) == 1
     assert not files[0].samefile(source)
     assert files[0].read_bytes() == source.read_bytes()
+    other = tmp_path / "other.ckpt"
+    other.write_bytes(b"y" * 4096)  # as large
+    put(other, elsewhere / "checkpoints/best.ckpt")
+    put(source, elsewhere / "again.ckpt")  # whose copy is another's now
+    assert (elsewhere / "again.ckpt").read_bytes() == source.read_bytes()
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])

@@ -81,6 +81,22 @@ def test_the_champion_is_the_best_on_the_same_validation_images(store):
     assert loaded.source.startswith(folder.as_uri())
 
 
+def test_a_run_that_waits_is_registered_when_it_is_sent(store):
+    folder, uri = store
+    with tracking.start(
+        uri=uri, artifacts=str(folder / "artifacts"), experiment="e", run_name="r", params={}, tags={}, output=folder,
+        offline=True,
+    ) as run:  # fmt: skip
+        run.log_model(folder / "best.ckpt", {"test/dice": 0.5}, IMAGE)
+    said = run.register("late")
+    assert said == "it becomes a version of late when `python scripts/sync.py` has sent it"
+    assert tracking.deliver(run.folder).complete
+    found = tracking.unfinished(uri, run.run_id, folder)
+    assert tracking.registered(uri, "late") == ("late", "1", found.run_id)
+    assert "its champion" in tracking.register(uri, found.run_id, "late")  # again: the same version
+    assert tracking.registered(uri, "late").number == "1"
+
+
 def test_a_run_without_a_model_is_not_registered(store):
     _, uri = store
     with pytest.raises(StorageError, match="it has no MLflow model"):

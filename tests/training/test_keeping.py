@@ -179,3 +179,73 @@ def test_wherever_a_training_is_interrupted_it_comes_out_the_same(place, undistu
     run, name = Diary(), f"{what}-{number}"
     place.interrupted(name, run, Asks(what, number))
     require_same(place, name, run, place.train(name, run, seed=6), undisturbed)
+
+
+def test_windows_that_processes_cut_go_on_where_they_were(tmp_path, undisturbed):
+    elsewhere, run = Place(tmp_path, workers=2), Diary()
+    for what, number in (("batch", 5), ("image", 1)):
+        elsewhere.interrupted("often", run, Asks(what, number))
+    trained, rows = elsewhere.train("often", run)
+    assert rows == undisturbed[1]
+    assert same(dict(trained.state_dict()), dict(undisturbed[0].state_dict()))
+
+
+def test_a_training_that_had_too_little_patience_goes_on_with_more(place):
+    run = Diary()
+    _, rows = place.train("patience", run, patience=1, epochs=9)
+    assert len(rows) < 9
+    again, _ = found(place.folder / "patience")
+    assert again is not None
+    assert again.over(9, 1)
+    assert not again.over(9, 9)
+    _, more = place.train("patience", run, patience=9, epochs=len(rows) + 1)
+    assert more[: len(rows)] == rows
+    assert len(more) == len(rows) + 1
+    assert [step for name, step, _ in run.told if name == "val/dice"] == [*range(len(more))]
+
+
+def test_more_epochs_are_trained_with_the_rates_of_the_longer_schedule(place, undisturbed):
+    run = Diary()
+    place.train("longer", run, epochs=EPOCHS)
+    _, rows = place.train("longer", run, epochs=2 * EPOCHS)
+    # The rate after the last step of each epoch: 0.3 (1 - steps / all / 2), over the longer training from then on.
+    wanted = [0.3 * (1 - (epoch + 1) / (EPOCHS if epoch < EPOCHS else 2 * EPOCHS) / 2) for epoch in range(2 * EPOCHS)]
+    assert [row["lr"] for row in rows] == pytest.approx(wanted)
+    assert rows[:EPOCHS] == undisturbed[1]
+
+
+@pytest.mark.parametrize("harm", ["torn", "flipped", "missing"])
+def test_a_checkpoint_that_is_not_whole_is_not_used(place, undisturbed, harm):
+    run, name = Diary(), f"harmed-{harm}"
+    place.interrupted(name, run, Asks("batch", 2 * STEPS + 1))
+    file = place.folder / name / "last.ckpt"
+    content = bytearray(file.read_bytes())
+    if harm == "torn":
+        file.write_bytes(content[: len(content) // 2])
+    elif harm == "flipped":
+        content[len(content) // 3] ^= 1
+        file.write_bytes(content)
+    else:  # killed between two renames, on a file system without links
+        file.unlink()
+    earlier, remarks = found(place.folder / name)
+    assert earlier is not None
+    assert earlier.steps == 2 * STEPS
+    assert len(remarks) == (harm != "missing")
+    require_same(place, name, run, place.train(name, run), undisturbed)
+
+
+def test_weights_of_an_epoch_that_is_undone_are_not_those_that_are_kept(place, undisturbed):
+    """Killed when `best.ckpt` was there of an epoch whose `last.ckpt` was not."""
+    run, name = Diary(), "undone"
+    place.interrupted(name, run, Asks("epoch", 1))
+    folder = place.folder / name
+    after_one = {file: (folder / file).read_bytes() for file in ("best.ckpt", "last.ckpt")}
+    place.interrupted(name, run, Asks("epoch", 1))
+    (folder / "last.previous.ckpt").unlink(missing_ok=True)
+    (folder / "last.ckpt").write_bytes(after_one["last.ckpt"])
+    (folder / "best.previous.ckpt").write_bytes(after_one["best.ckpt"])
+    earlier, remarks = found(folder)
+    assert earlier is not None
+    assert not remarks
+    assert checkpoint.read(folder / "best.ckpt")["global_step"] == STEPS
+    require_same(place, name, run, place.train(name, run), undisturbed)

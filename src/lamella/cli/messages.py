@@ -82,12 +82,6 @@ def _full_memory(error: Exception) -> Message | None:
         return None
     loader = "DataLoader worker" in text
     at_work = {frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)}
-    if loader and "is killed by signal: Killed" in text:
-        return (
-            "a process that cuts crops was killed, most likely by the system, for this machine's memory was full",
-            "Set `data.workers` lower (data.workers=0 starts none), or `data.crop` or `data.batch_size`. "
-            "`dmesg | tail` says what was killed, and for what.",
-        )
     if of_process or (any(words in text for words in _NO_PROCESS) and not of_host):
         return (
             f"this machine lets you start no more processes or threads: {text.splitlines()[0]}",
@@ -99,9 +93,11 @@ def _full_memory(error: Exception) -> Message | None:
     on_gpu = not of_host and "CPUAllocator" not in text and any(words in text for words in _OF_GPU)
     problem = f"{'the GPU' if on_gpu else 'this machine'}'s memory is full"
     if wanted := re.search(r"(?:[Tt]ried|Unable) to allocate ([\d.]+) (\w+)", text):
-        number, unit = (float(wanted[1]) / 2**30, "GiB") if wanted[2] == "bytes" else (float(wanted[1]), wanted[2])
+        number, unit = float(wanted[1]), wanted[2]
+        if unit == "bytes":
+            number, unit = (number / 2**30, "GiB") if number >= 2**30 else (number / 2**20, "MiB")
         problem += (
-            f": {number:.3g} {unit} more do not fit" if number < 1000 else f": {number:.0f} {unit} more do not fit"
+            f": {number:.0f} {unit} more do not fit" if number >= 100 else f": {number:.3g} {unit} more do not fit"
         )
     if {"lamella.inference.tiling", "lamella.inference.whole_images"} & at_work and not loader:
         if "lamella.commands.evaluate" in at_work:

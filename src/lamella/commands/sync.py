@@ -33,7 +33,7 @@ def run(cfg: DictConfig) -> None:
         )
     # Whoever names a store means it for runs that none knows yet.
     uri = wanted.tracking.uri if wanted.tracking.uri != f"sqlite:///{store_file()}" else None
-    away: dict[str, StorageError] = {}
+    away: dict[str, tracking.AwayError] = {}  # which answer only after seconds
     left, said = 0, 0
     for folder, record in found:
         store = record.uri if record.run_id is not None else uri or record.uri
@@ -42,7 +42,8 @@ def run(cfg: DictConfig) -> None:
                 raise away[store]
             done = tracking.deliver(folder, uri)
         except StorageError as error:
-            away[store] = error
+            if isinstance(error, tracking.AwayError):
+                away[store] = error
             done = tracking.Delivered(record.run_id or record.local_id, False, error.problem)
         if done is None:
             continue

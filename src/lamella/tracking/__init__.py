@@ -7,10 +7,11 @@ from lamella.tracking.jobs import Attempt, attempts, claim, let_go, only, ready
 from lamella.tracking.query import FinishedRun, Unfinished, checkpoint, finished, read, unfinished
 from lamella.tracking.registry import Version, register, registered, require_name
 from lamella.tracking.runs import Run, refused_request, save_model, start
-from lamella.tracking.waiting import Delivered, deliver, waiting
+from lamella.tracking.waiting import AwayError, Delivered, deliver, waiting
 
 __all__ = [
     "Attempt",
+    "AwayError",
     "Delivered",
     "FinishedRun",
     "Run",

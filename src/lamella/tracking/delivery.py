@@ -3,7 +3,9 @@
 import contextlib
 import os
 import shutil
+from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit
 
 import lamella.tracking.store  # noqa: F401 - says how MLflow is to behave
@@ -31,20 +33,26 @@ class Place:
             put(source, self.folder / name)
             return
         above = str(PurePosixPath(name).parent)
-        get_artifact_repository(self.uri, self._store).log_artifact(str(source), None if above == "." else above)
+        self._held.log_artifact(str(source), None if above == "." else above)
 
     def drop(self, name: str) -> None:
         """Removes a file there, if there is one. Raises OSError and what MLflow does."""
         if self.folder is not None:
             (self.folder / name).unlink(missing_ok=True)
             return
-        above, held = str(PurePosixPath(name).parent), get_artifact_repository(self.uri, self._store)
-        if any(each.path == name for each in held.list_artifacts(None if above == "." else above)):
-            held.delete_artifacts(name)
+        above = str(PurePosixPath(name).parent)
+        if any(each.path == name for each in self._held.list_artifacts(None if above == "." else above)):
+            self._held.delete_artifacts(name)
+
+    @cached_property
+    def _held(self) -> Any:
+        """What MLflow reaches it through."""
+        return get_artifact_repository(self.uri, self._store)
 
 
-_there: dict[tuple[int, int, int, int], Path] = {}
-"""Where a copy of a file went, by device, inode, size and time: its other names are links to that."""
+_State = tuple[int, int, int, int]
+_there: dict[_State, tuple[Path, _State]] = {}
+"""Where a copy of a file went, by the state of both: its other names are links to that."""
 
 
 def put(source: Path, target: Path, *, links: bool = True) -> None:
@@ -66,15 +74,15 @@ def put(source: Path, target: Path, *, links: bool = True) -> None:
     part = target.with_name(f".{target.name}.part")
     part.unlink(missing_ok=True)
     if links and (source.suffix == ".ckpt" or made.st_nlink > 1):
-        key = made.st_dev, made.st_ino, made.st_size, made.st_mtime_ns
-        for whole in (source, _there.get(key)):
-            if whole is not None and _linked(whole, part, made.st_size):
-                part.replace(target)
-                return
-        _there[key] = target
+        whole, state = _there.get(_state(source), (source, _state(source)))
+        if _linked(source, part, _state(source)) or _linked(whole, part, state):
+            part.replace(target)
+            return
     try:
         with source.open("rb") as reading, part.open("xb") as writing:
             shutil.copyfileobj(reading, writing, 1 << 20)
+        if source.suffix == ".ckpt":
+            _there[_state(source)] = target, _state(part)
         part.replace(target)
     except OSError:
         with contextlib.suppress(OSError):  # what has begun takes space
@@ -82,14 +90,19 @@ def put(source: Path, target: Path, *, links: bool = True) -> None:
         raise
 
 
-def _linked(whole: Path, part: Path, size: int) -> bool:
-    """Whether `part` now is another name of a file of this size; with the modes that a new file would have."""
+def _state(file: Path) -> _State:
+    made = file.stat()
+    return made.st_dev, made.st_ino, made.st_size, made.st_mtime_ns
+
+
+def _linked(whole: Path, part: Path, state: _State) -> bool:
+    """Whether `part` now is another name of a file in this state; with the modes that a new file would have."""
     try:
         with part.open("xb") as made:
             mode = os.fstat(made.fileno()).st_mode & 0o777
         part.unlink()
         os.link(whole, part)
-        if part.stat().st_size == size:
+        if _state(part) == state:
             part.chmod(mode)
             return True
     except OSError:  # other device, no links there, or not ours

@@ -20,6 +20,7 @@ from lamella.tracking.delivery import Place
 from lamella.tracking.registry import register
 from lamella.tracking.store import first_line
 
+import requests  # isort: skip
 import mlflow.models  # isort: skip - `store` says first how MLflow is to behave
 from mlflow import MlflowClient  # isort: skip
 from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag  # isort: skip
@@ -257,7 +258,7 @@ class Sender:
         self._beaten = time.monotonic()
         self._stuck_after = 0.0
         self._error: Exception | None = None
-        self.arrived = time.monotonic()
+        self.arrived = self._noted = time.monotonic()
         self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
 
     @property
@@ -337,7 +338,6 @@ class Sender:
     def _round(self) -> bool:
         """Sends all that can be sent; whether nothing failed."""
         self._error = None
-        before = self.arrived
         # One kind that cannot be sent does not hold up the others; a run is FINISHED when all is there.
         for part in (self._send_entries, self._send_models, self._send_files, self._send_drops, self._send_entries):
             try:
@@ -345,21 +345,25 @@ class Sender:
             except Exception as error:
                 self._error = self._error or error
             self._stuck_after = 0
+            self._note()
         if self._beat_due():
             self._beaten = time.monotonic()
             with contextlib.suppress(Exception):
                 self._client.set_tag(self._run_id, alive.HEARTBEAT, str(int(time.time())))
                 self._client.update_run(self._run_id, "RUNNING")  # who had not heard of it may have taken it for dead
-        if self.arrived != before or self.done != self._sent.complete:
-            self._sent.complete = self.done
-            with contextlib.suppress(OSError):  # then it is sent again
-                write_whole(self._folder / SENT, asdict(self._sent))
         with self._journal.news:
             self._journal.news.notify_all()
         return self._error is None
 
     def _beat_due(self) -> bool:
         return self._journal.last == "RUNNING" and time.monotonic() - self._beaten > _HEARTBEAT_S
+
+    def _note(self) -> None:
+        """Writes down what has arrived since it was last written down."""
+        if self.arrived != self._noted or self.done != self._sent.complete:
+            self._noted, self._sent.complete = self.arrived, self.done
+            with contextlib.suppress(OSError):  # then it is sent again
+                write_whole(self._folder / SENT, asdict(self._sent))
 
     def _arrived(self) -> None:
         self.arrived = time.monotonic()
@@ -379,11 +383,9 @@ class Sender:
             self._read += 1
 
     def _send_entries(self) -> None:
-        entries = self._journal.entries
-        while True:
-            self._know()
-            if self._sent.entries >= len(entries):
-                return
+        self._know()
+        entries = self._journal.entries[: self._read]  # what comes meanwhile has its turn after the files
+        while self._sent.entries < len(entries):
             chosen: list[dict[str, Any]] = []
             size = 0
             for entry in entries[self._sent.entries :]:
@@ -437,8 +439,12 @@ class Sender:
 
     def _send_files(self) -> None:
         for name in list(self._owed):
-            self._send_file(name, self._place, name)
             del self._owed[name]
+            try:
+                self._send_file(name, self._place, name)
+            except Exception:
+                self._owed[name] = None  # behind the others
+                raise
 
     def _send_file(self, name: str, place: Place, target: str, key: str = "") -> None:
         source = self._folder / name
@@ -456,7 +462,8 @@ class Sender:
     def _send_drops(self) -> None:
         while self._sent.dropped < len(self._drops):
             name = self._drops[self._sent.dropped]
-            self._place.drop(name)
+            with contextlib.suppress(MlflowException, requests.HTTPError, NotImplementedError):  # it may not be allowed
+                self._place.drop(name)
             self._sent.files.pop(name, None)
             self._sent.dropped += 1
             self._arrived()

@@ -130,7 +130,7 @@ def unfinished(uri: str, run_id: str, output: Path) -> Unfinished:
         status = run.info.status
         # What the store has not heard of yet counts.
         told = last_status(entries_of(folder)) if folder is not None else status
-        if status == "RUNNING" and told in ENDS:
+        if told == "FINISHED" or (status == "RUNNING" and told in ENDS):
             status = told
         elif status == "RUNNING":
             # Nobody holds its folder; without one only its tags can tell.

@@ -105,7 +105,7 @@ def register(uri: str, run_id: str, name: str) -> str:
         if version is None:
             made = client.create_model_version(name, model.artifact_location, run_id, model_id=model.model_id)
             version = made.version
-        better, why = (True, "") if champion == str(version) else _better(client, run, name, champion)
+        better, why = (True, "") if str(champion) == str(version) else _better(client, run, name, champion)
         if better:
             client.set_registered_model_alias(name, CHAMPION, str(version))
     place = f"registered as {name} version {version}"

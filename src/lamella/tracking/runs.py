@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -43,7 +44,8 @@ from mlflow.utils.validation import _validate_metric_name, _validate_param, _val
 _PARAM_LIMIT, _TAG_LIMIT = 6000, 5000  # characters that MLflow takes
 _LAST, _BEST = RESUMED_FROM
 _OFTEN_S = 600  # between two checkpoints that go to a server
-_PATIENCE_S = {"FINISHED": 60.0, "FAILED": 10.0, "KILLED": 3.0}  # for a store that takes nothing, at the end
+_PATIENCE_S = {"FINISHED": 120.0, "FAILED": 10.0, "KILLED": 1.5}  # for a store that takes nothing, at the end
+_KILLED_S = 3.0  # whatever it takes: a signal is obeyed soon
 _Answer = TypeVar("_Answer")
 
 SERVED_BY = (
@@ -70,6 +72,7 @@ _SIGNATURE = ModelSignature(
     outputs=Schema([TensorSpec(np.dtype("uint8"), (-1, -1))]),
     params=ParamSchema([ParamSpec("probabilities", DataType.boolean, False)]),
 )
+_MEASURED = ("time/train_s", "time/images_per_s", "time/test_images_per_s")  # of the moment
 
 
 class Run:
@@ -113,7 +116,9 @@ class Run:
             _validate_metric_name(name)
         floats = {name: float(value) for name, value in values.items()}
         new = {name: value for name, value in floats.items() if not self._journal.knows(name, step, value)}
-        if new:
+        # What was done again, since the process was killed right behind it, came out the same, and only took another
+        # time: that was told then.
+        if not all(name in _MEASURED and step in self._journal.told.get(name, {}) for name in new):
             self._journal.append(metrics=new, step=step)
 
     def logged(self, name: str) -> dict[int, float]:
@@ -367,17 +372,21 @@ class _Opened:
             else:
                 _answer(uri, partial(enter, client, experiment_id, record, tags))
                 record.local_id = str(record.run_id)
+        elif before is not None and before.client is not None and record.run_id is None:
+            _locate(before.client.get_run(before.run_id), record)  # it is in the store, and told of later
         elif before is None:
             tags["lamella.offline_id"] = record.local_id
         self.folder = (before.folder if before is not None else None) or output / record.local_id
         try:
-            self._hold = Hold(self.folder)
-            record.write(self.folder)
-            self.journal = journal = Journal(self.folder)
-        except BaseException as error:
-            if isinstance(error, BlockingIOError):
-                raise StorageError(f"another process is at work on run {record.local_id}") from None
-            if client is not None:
+            with reported(f"the working folder {self.folder} cannot be written", "`paths.output` names another place."):
+                try:
+                    self._hold = Hold(self.folder)
+                except BlockingIOError:
+                    raise StorageError(f"another process is at work on run {record.local_id}") from None
+                record.write(self.folder)
+                self.journal = journal = Journal(self.folder)
+        except BaseException:
+            if client is not None and before is None:
                 with contextlib.suppress(Exception):
                     client.set_terminated(str(record.run_id), "FAILED")
             raise
@@ -415,8 +424,8 @@ class _Opened:
             self.run.kept = False
             self._say(f"run {self.run.run_id} is kept in {self.folder} alone: `{typed('sync')}` sends it")
             return
-        patience = _PATIENCE_S[status]
-        done = self.sender.drain(patience, patience if status == "KILLED" else float("inf"), self._waiting)
+        most = _KILLED_S if status == "KILLED" else math.inf
+        done = self.sender.drain(_PATIENCE_S[status], most, self._waiting)
         self.run.kept = done and not self.sender.refused
         if not done:
             failed = self.sender.error
@@ -467,9 +476,14 @@ def _reopen(client: MlflowClient, run_id: str, record: Record) -> Mapping[str, s
         return client.get_run(run_id)
 
     run = _answer(record.uri, ask)
-    record.run_id, record.experiment_id = run_id, str(run.info.experiment_id)
-    record.location = str(run.info.artifact_uri)
+    _locate(run, record)
     return dict(run.data.params)
+
+
+def _locate(run: Any, record: Record) -> None:
+    """Writes into a record where a run of the store is."""
+    record.run_id, record.experiment_id = str(run.info.run_id), str(run.info.experiment_id)
+    record.location = str(run.info.artifact_uri)
 
 
 def _told(entries: list[dict[str, Any]]) -> dict[str, str]:

@@ -43,7 +43,8 @@ from lamella.errors import StorageError, without_secrets
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow").setLevel(logging.WARNING)
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its errors are raised, too
+for name in ("mlflow.store.db.utils", "urllib3.connectionpool"):  # what they tell of is raised, or tried again
+    logging.getLogger(name).setLevel(logging.CRITICAL)
 
 STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 """What MLflow raises where a store cannot be used."""

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from lamella.config.paths import sqlite_file
 from lamella.errors import StorageError
 from lamella.tracking import alive
-from lamella.tracking.outbox import ENDS, JOURNAL, LOCK, Hold, Record, Sent, entries_of, last_status
+from lamella.tracking.outbox import ENDS, JOURNAL, LOCK, RESUMED_FROM, Hold, Record, Sent, entries_of, last_status
 from lamella.tracking.store import connect, first_line, reported
 
 from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
@@ -266,9 +266,9 @@ def _working_folder(folder: Path, known: Mapping[str, _Run], uri: str) -> tuple[
         return "a process is at work on it", True
     if status in ("FINISHED", "deleted"):
         return f"the working folder of a run that is {status}", False
-    last = folder / "checkpoints" / "last.ckpt"
-    if not last.exists() or (run.files is not None and _alike(last, run.files / "checkpoints" / "last.ckpt")):
-        return f"the working folder of a run that is {status}; the store has its checkpoint, too, to go on from", False
+    there = [name for name in RESUMED_FROM if (folder / name).exists()]
+    if all(run.files is not None and _alike(folder / name, run.files / name) for name in there):
+        return f"the working folder of a run that is {status}; the store has what it goes on from, too", False
     return f"the run is {status}, and its last checkpoint is here alone", True
 
 

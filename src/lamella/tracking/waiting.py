@@ -8,9 +8,13 @@ from typing import NamedTuple
 
 from lamella.errors import StorageError
 from lamella.tracking.outbox import ENDS, RECORD, RESUMED_FROM, Hold, Journal, Record, Sender, Sent, enter
-from lamella.tracking.store import STORE_ERRORS, first_line, open_store, reason
+from lamella.tracking.store import STORE_ERRORS, first_line, make_store, open_store, reason, reported, require_store
 
 _PATIENCE_S = 60
+
+
+class AwayError(StorageError):
+    """A store that takes nothing now, whatever it is told."""
 
 
 class Delivered(NamedTuple):
@@ -44,7 +48,8 @@ def deliver(folder: Path, uri: str | None = None) -> Delivered | None:
         uri: another store than the one it was meant for; only for runs that no store knows yet.
 
     Raises:
-        StorageError: the store cannot be used at all, or the folder is damaged.
+        AwayError: the store cannot be used at all.
+        StorageError: the folder is damaged, or the store will not have its experiment.
     """
     record = Record.read(folder)
     assert record is not None
@@ -70,13 +75,12 @@ def deliver(folder: Path, uri: str | None = None) -> Delivered | None:
             if journal.last == "FINISHED" and not sent.refused:  # killed before it could tidy up
                 shutil.rmtree(folder, ignore_errors=True)
             return None
-        try:
+        _require(record.uri)
+        with reported(f"the tracking store {record.uri} cannot be used", ""):
             client, experiment_id = open_store(record.uri, record.artifacts, record.experiment)
             if is_new:
                 enter(client, experiment_id, record, {"lamella.offline_id": record.local_id})
                 record.write(folder)
-        except STORE_ERRORS as error:
-            raise StorageError(f"the tracking store {record.uri} cannot be used: {first_line(error)}") from error
         run_id = str(record.run_id)
         sender = Sender(client, record, journal, folder)
         sender.start()
@@ -99,3 +103,14 @@ def deliver(folder: Path, uri: str | None = None) -> Delivered | None:
             with contextlib.suppress(OSError):
                 journal.close()
         hold.release()
+
+
+def _require(uri: str) -> None:
+    """Raises AwayError where a store cannot be used; a missing SQLite store is made."""
+    try:
+        make_store(uri)
+        require_store(uri)
+    except StorageError as error:
+        raise AwayError(error.problem, error.remedy) from error
+    except STORE_ERRORS as error:
+        raise AwayError(f"the tracking store {uri} cannot be used: {first_line(error)}") from error

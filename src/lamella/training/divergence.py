@@ -84,7 +84,7 @@ class Divergence(pl.Callback):
 
 def _diverged(step: int, name: str = "the loss") -> DivergedError:
     return DivergedError(
-        f"{name} is no finite number since step {step}: training has diverged",
+        f"{name} is NaN or infinite since step {step}: training has diverged",
         "Lower optimizer.lr (to a tenth, say), or set trainer.gradient_clip above 0. The checkpoint of the last epoch "
         "whose loss was finite, if any, is kept.",
     )
