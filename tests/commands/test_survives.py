@@ -219,8 +219,8 @@ def survived(place: Place, calm: Place) -> None:
 def disturbed(tmp_path: Path, jobs: tuple[str, ...], kills: int, seed: int, moments: list[str]) -> dict[str, int]:
     """Kills a sweep so many times, lets it end, and holds it to another one. Returns how often it was killed when.
 
-    A part of the kills come at random, within the first 15 seconds of a launch. Where the sweep comes to its end in spite
-    of all, another one is begun for what is left of them.
+    A part of the kills come at random, within the first 15 seconds of a launch. Where the sweep comes to its end in
+    spite of all, another one is begun for what is left of them.
     """
     calm = Place(tmp_path / "calm", *jobs)
     ended = calm.run()
