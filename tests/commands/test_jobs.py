@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from math import isnan
+from pathlib import Path
 
 import pytest
 import tifffile
@@ -103,6 +104,7 @@ def left(tmp_path, composed):
     client = MlflowClient(uri)
     cfg = check(composed("train", *TINY, *UNET))
     cfg = replace(cfg, tracking=replace(cfg.tracking, uri=uri, experiment="e"))
+    cfg = replace(cfg, paths=replace(cfg.paths, output=str(tmp_path / "outputs")))
     experiment = client.create_experiment("e")
 
     def make(status, score=None, start=0, **tags):
@@ -115,11 +117,13 @@ def left(tmp_path, composed):
         return run.info.run_id
 
     def found(**keys):
+        """What is found of the job now."""
         try:
             return jobs.begun(replace(cfg, **keys), "x")
         finally:
             tracking.let_go()
 
+    found.output = cfg.paths.output
     return make, found, client
 
 
@@ -165,3 +169,18 @@ def test_a_run_at_work_elsewhere_is_left_to_it(left):
     run = make("RUNNING", process=process_tag())
     done = found()
     assert (done.run_id, done.state) == (run, "running elsewhere")
+
+
+def test_what_is_left_of_the_folder_of_a_finished_run_goes(left):
+    """Its process was killed while it removed it; but not what another process is about to go on with."""
+    make, found, _ = left
+    folder = Path(found.output) / make("FINISHED", 0.75)
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "sent.json").touch()
+    with_record = Path(found.output) / make("FINISHED", 0.75, job="y")
+    with_record.mkdir()
+    for name in ("run.json", "outbox.jsonl"):
+        (with_record / name).touch()
+    assert found().state == "finished before"
+    assert not folder.exists()
+    assert with_record.exists()

@@ -154,6 +154,8 @@ def make(
         earlier = next(iter(tracking.attempts(uri, experiment, job, output)), None)
         if earlier and (earlier.status == "FINISHED" or (earlier.status == "RUNNING" and not earlier.gone)):
             tracking.let_go()
+            if earlier.status == "FINISHED":
+                tracking.clear_away(earlier.run_id, output)
             out.print(f"report {page}", soft_wrap=True)  # the store has it, or another process keeps it
             return
         if earlier:

@@ -96,6 +96,8 @@ def begun(cfg: Config, job: str) -> Done | Unfinished | None:
     last = found[0]
     remark = "" if last.tags.get("lamella.source") == source() else "Lamella's source was another then"
     if last.status == "FINISHED":
+        if last.stored:
+            tracking.clear_away(last.run_id, output)
         return Done(last.run_id, "finished before", last.score, remark)
     if last.status == "FAILED" and not cfg.retry_failed:
         said = last.tags.get("lamella.error", "")

@@ -3,7 +3,7 @@
 `registry` has the models that runs are registered as.
 """
 
-from lamella.tracking.jobs import Attempt, attempts, claim, let_go, only, ready
+from lamella.tracking.jobs import Attempt, attempts, claim, clear_away, let_go, only, ready
 from lamella.tracking.query import FinishedRun, Unfinished, checkpoint, finished, read, unfinished
 from lamella.tracking.registry import Version, register, registered, require_name
 from lamella.tracking.runs import Run, refused_request, save_model, start
@@ -20,6 +20,7 @@ __all__ = [
     "attempts",
     "checkpoint",
     "claim",
+    "clear_away",
     "deliver",
     "finished",
     "let_go",

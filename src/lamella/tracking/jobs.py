@@ -1,5 +1,6 @@
 """The runs of a job of a sweep, whatever became of them: what an earlier launch of the same sweep left."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from math import nan
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock
 
 from lamella.tracking.alive import is_gone
-from lamella.tracking.outbox import RECORD, Hold, Record, entries_of, last_status
+from lamella.tracking.outbox import RECORD, Hold, Record, Sent, discard, entries_of, last_status
 from lamella.tracking.store import connect, open_store, reported
 
 _held: list[FileLock] = []  # by this process
@@ -24,6 +25,7 @@ class Attempt(NamedTuple):
         score: its mean test Dice; NaN where it has none.
         tags: of the run.
         began: milliseconds since 1970.
+        stored: whether the store has it; else only its working folder does.
     """
 
     run_id: str
@@ -32,6 +34,7 @@ class Attempt(NamedTuple):
     score: float
     tags: Mapping[str, str]
     began: int
+    stored: bool
 
 
 def attempts(uri: str, experiment: str, job: str, output: Path, *, offline: bool = False) -> list[Attempt]:
@@ -64,7 +67,7 @@ def attempts(uri: str, experiment: str, job: str, output: Path, *, offline: bool
 def _stored(run: Any) -> Attempt:
     info, data = run.info, run.data
     gone = info.status == "RUNNING" and is_gone(data.tags, begun=info.start_time / 1000)
-    return Attempt(info.run_id, info.status, gone, data.metrics.get("test/dice", nan), data.tags, info.start_time)
+    return Attempt(info.run_id, info.status, gone, data.metrics.get("test/dice", nan), data.tags, info.start_time, True)
 
 
 def _kept(folder: Path, job: str, uri: str, experiment: str, offline: bool) -> Attempt | None:
@@ -83,7 +86,27 @@ def _kept(folder: Path, job: str, uri: str, experiment: str, offline: bool) -> A
     except BlockingIOError:
         gone = False
     run_id, score = record.run_id or record.local_id, scores[-1] if scores else nan
-    return Attempt(run_id, last_status(entries), gone, score, tags, record.began)
+    return Attempt(run_id, last_status(entries), gone, score, tags, record.began, False)
+
+
+def clear_away(run_id: str, output: Path) -> None:
+    """Removes the working folder of a run that the store has whole: its process was killed while it did that.
+
+    Args:
+        run_id: of a run that is FINISHED in its store.
+        output: the folder of working folders.
+
+    Raises:
+        StorageError: its journal is damaged.
+    """
+    folder = output / run_id
+    if not folder.is_dir():
+        return
+    going = Record.read(folder) is None  # it is the first to go
+    if going or (last_status(entries_of(folder)) == "FINISHED" and not Sent.read(folder).refused):
+        with contextlib.suppress(BlockingIOError):  # its process is about to do it
+            Hold(folder).release()
+            discard(folder)
 
 
 def ready(uri: str, artifacts: str | None, experiment: str) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import math
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -83,6 +84,13 @@ def write_whole(path: Path, content: Any) -> None:
     part = path.with_suffix(".part")
     part.write_text(json.dumps(content, indent=1), encoding="utf-8")
     part.replace(path)
+
+
+def discard(folder: Path) -> None:
+    """Removes a working folder whose content has arrived; without its record first: it is none any more then."""
+    with contextlib.suppress(OSError):
+        (folder / RECORD).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Hold:

@@ -27,7 +27,7 @@ from lamella.config.paths import typed
 from lamella.console import console, log_file
 from lamella.errors import StorageError
 from lamella.tracking import alive, delivery
-from lamella.tracking.outbox import ENDS, RESUMED_FROM, Hold, Journal, Record, Sender, enter, files_below
+from lamella.tracking.outbox import ENDS, RESUMED_FROM, Hold, Journal, Record, Sender, discard, enter, files_below
 from lamella.tracking.query import Unfinished
 from lamella.tracking.registry import register
 from lamella.tracking.store import first_line, open_store, reason, reported
@@ -441,7 +441,7 @@ class _Opened:
             )
         elif status == "FINISHED":
             self.sender.stop(5)
-            shutil.rmtree(self.folder, ignore_errors=True)
+            discard(self.folder)
 
     def close(self) -> None:
         """Ends the thread and lets others have the folder."""

@@ -1,13 +1,12 @@
 """Working folders that hold what a store has not got yet: found, and sent by whoever finds them."""
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from lamella.errors import StorageError
-from lamella.tracking.outbox import ENDS, RECORD, RESUMED_FROM, Hold, Journal, Record, Sender, Sent, enter
+from lamella.tracking.outbox import ENDS, RECORD, RESUMED_FROM, Hold, Journal, Record, Sender, Sent, discard, enter
 from lamella.tracking.store import STORE_ERRORS, first_line, make_store, open_store, reason, reported, require_store
 
 _PATIENCE_S = 60
@@ -73,7 +72,7 @@ def deliver(folder: Path, uri: str | None = None) -> Delivered | None:
         sent = Sent.read(folder)
         if not died and sent.complete and sent.entries == len(journal.entries):
             if journal.last == "FINISHED" and not sent.refused:  # killed before it could tidy up
-                shutil.rmtree(folder, ignore_errors=True)
+                discard(folder)
             return None
         _require(record.uri)
         with reported(f"the tracking store {record.uri} cannot be used", ""):
@@ -92,7 +91,7 @@ def deliver(folder: Path, uri: str | None = None) -> Delivered | None:
         if sender.refused:
             return Delivered(run_id, False, f"{record.uri} refused a part: {sender.refused[0]}; {folder} has it")
         if journal.last == "FINISHED":
-            shutil.rmtree(folder, ignore_errors=True)
+            discard(folder)
         where = f", as {run_id}" if is_new else ""
         gone = "; its process had gone" if died else ""
         return Delivered(record.local_id, True, f"sent to {record.uri}{where}: {journal.last}{gone}")
