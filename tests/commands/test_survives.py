@@ -1,5 +1,6 @@
 """A sweep that is killed again and again, at every stage of a run, ends as if nobody had disturbed it."""
 
+import contextlib
 import csv
 import ctypes
 import os
@@ -12,6 +13,8 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pytest
 import torch
@@ -66,7 +69,7 @@ class Place:
 
 
 def files(run) -> Path:
-    return Path(run.info.artifact_uri.removeprefix("file://"))
+    return Path(url2pathname(urlsplit(run.info.artifact_uri).path))
 
 
 # When a kill comes
@@ -155,9 +158,8 @@ def killed(place: Place, moment: str, after: float) -> bool:
             for folder in (place.root, place.root / "mlflow"):
                 watch.add(folder)
             for folder in (place.root / "outputs", place.root / "artifacts"):
-                if folder.exists():
-                    watch.add(folder)
-                    for each in [*folder.glob("*/"), *folder.glob("*/*/"), *folder.glob("*/*/*/")]:
+                with contextlib.suppress(FileNotFoundError):  # a folder may go at any time
+                    for each in [folder, *folder.glob("*/"), *folder.glob("*/*/"), *folder.glob("*/*/*/")]:
                         watch.add(each)
             selector.select(0.02)
             names = watch.names()
