@@ -231,7 +231,7 @@ def disturbed(tmp_path: Path, jobs: tuple[str, ...], kills: int, seed: int, mome
     while sum(count.values()) < kills:
         place = Place(tmp_path / f"killed {sum(count.values())}", *jobs)
         while sum(count.values()) < kills:
-            moment = queue.pop(0) if queue else chance.choice(["", *moments])
+            moment = queue.pop(0) if queue else chance.choice(["", *(each for each in moments if each in MOMENTS)])
             after = chance.uniform(0, 15) if not moment else chance.choice([0, 0, chance.uniform(0, 0.5)])
             if killed(place, moment, after):
                 count[moment] += 1
