@@ -82,6 +82,7 @@ def begin(folder, mode):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert process.stdout.readline() == "ready\n"
+    time.sleep(0.2)  # it says so a step before
     return process
 
 
@@ -189,6 +190,25 @@ def test_a_background_job_of_a_shell_stays_deaf_to_ctrl_c(tmp_path):
     assert process.poll() is None
     os.kill(process.pid, signal.SIGTERM)
     assert ended(process, time.monotonic())[0] == 143
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs PID namespaces")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_it_may_be_process_1_of_a_container(tmp_path, number):
+    """The system drops what process 1 has no handler for."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    command = ["unshare", "--pid", "--fork", sys.executable, str(tmp_path / "program.py"), "waits"]
+    process = subprocess.Popen(
+        command, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    if process.stdout.readline() != "ready\n":
+        pytest.skip(f"not permitted: {process.communicate()[1]}")
+    (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    started = time.monotonic()
+    os.kill(int(first), number)
+    code, seconds, _, stderr = ended(process, started)
+    assert (code, stderr) == (128 + number, line(number))
+    assert seconds < 3
 
 
 # Whole trainings, at every moment of a run

@@ -1,13 +1,16 @@
 """`ui`: what it refuses before a server starts. tests/tracking/test_ui.py looks at the pages it serves."""
 
 import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from lamella.cli import commands
 from lamella.commands import ui
+from support.processes import ENVIRONMENT
 
 
 def test_help_says_how_it_is_typed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,3 +55,18 @@ def test_a_busy_port_is_one_message(monkeypatch: pytest.MonkeyPatch, capsys: pyt
         assert ended(monkeypatch, f"port={port}") == 1
     message = f"error: port {port} cannot be used: Address already in use\n  Choose another: make ui PORT="
     assert capsys.readouterr().err.startswith(message)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_the_server_does_not_outlive_a_command_that_is_killed() -> None:
+    script = (
+        "import os, signal, subprocess\nfrom lamella.commands import ui\n"
+        "server = subprocess.Popen(['sleep', '600'], process_group=0)\nui._end_after_this(server.pid)\n"
+        "print(server.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True)
+    stat = Path(f"/proc/{int(killed.stdout)}/stat")
+    deadline = time.monotonic() + 5
+    while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] not in "ZX":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

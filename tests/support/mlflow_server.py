@@ -125,38 +125,35 @@ class Proxy:
             threading.Thread(target=self._serve, args=[client], daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        try:
-            server = socket.create_connection(("127.0.0.1", self._to), timeout=10)
-        except OSError:
-            client.close()
-            return
-        server.settimeout(None)
-        self._open |= {client, server}
-        asked, lose = False, False  # whether the server has the word
+        self._open.add(client)
+        server: socket.socket | None = None
+        lose = False
         try:
             while True:
-                for ready in select.select([client, server], [], [])[0]:
+                for ready in select.select([client] if server is None else [client, server], [], [])[0]:
                     data = ready.recv(1 << 16)
-                    if not data:
+                    if not data or (ready is server and lose):
                         return
                     if ready is server:
-                        if lose:
-                            return
-                        asked = False
+                        answered = True
                         client.sendall(data)
                         continue
-                    if not asked:
-                        asked = True
+                    if server is None or answered:  # anew for each request: what is idle a server closes
+                        if server is not None:
+                            self._close(server)
                         before, lose = self._next()
                         time.sleep(self.delay)
                         if before:
                             return
+                        server, answered = socket.create_connection(("127.0.0.1", self._to)), False
+                        self._open.add(server)
                     server.sendall(data)
         except (OSError, ValueError):  # closed meanwhile
             return
         finally:
             self._close(client)
-            self._close(server)
+            if server is not None:
+                self._close(server)
 
     def _next(self) -> tuple[bool, bool]:
         """Whether the next request is lost before it arrives, or after."""

@@ -109,6 +109,7 @@ open_store(sys.argv[1], None, "e")
 """
 
 
+@pytest.mark.slow  # three kills and a whole store
 def test_who_is_killed_while_a_store_is_made_leaves_none(tmp_path: Path) -> None:
     """Takes seconds, most of them MLflow's own."""
     file, part, script = tmp_path / "runs.db", tmp_path / "runs.db.part", tmp_path / "maker.py"

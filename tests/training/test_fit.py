@@ -115,10 +115,10 @@ class Notebook(Run):
 
     def __init__(self):
         super().__init__(None, "nobody's", "", Path())
-        self.logged = []
+        self.told = []
 
     def log_metrics(self, values, step=0):
-        self.logged.append((step, dict(values)))
+        self.told.append((step, dict(values)))
 
 
 @pytest.fixture(params=[False, True], ids=["file", "terminal"])
@@ -135,7 +135,7 @@ def watched(request, tmp_path):
         checkpoints=tmp_path / "checkpoints",
         progress=Plain(file=shown, force_terminal=request.param, width=200),
     )
-    return request.param, shown.getvalue(), run.logged, rows
+    return request.param, shown.getvalue(), run.told, rows
 
 
 def test_every_epoch_is_a_line_with_its_own_numbers(watched):

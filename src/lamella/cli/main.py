@@ -25,7 +25,7 @@ from lamella.config.paths import CONF, at_home, data, home, store_file
 from lamella.config.schema import SCHEMAS
 from lamella.config.words import hints_of, kind_and_key, plain_group, target_class
 from lamella.errors import report
-from lamella.training.stopping import Stopped
+from lamella.training.stopping import REQUEST, Stopped
 
 WITHOUT_CHOICES = (
     "compare",
@@ -86,6 +86,8 @@ def main(command: str, job: Callable[[DictConfig], Any]) -> None:
         # `experiment` is a choice by name for Hydra wherever it sees the folder; for these it is a key.
         search([*([] if command in WITHOUT_CHOICES else [str(CONF)]), *typed.folders])
         sweep = checked(command, typed) if typed.sweep else None
+        if sweep and command == "train":
+            REQUEST.remedy = "The same command again goes on with the sweep."
         task = Job(job, sweep, debug)
         bugs = task.bugs
         launch = hydra.main(version_base="1.3", config_path=None, config_name=command)(task)

@@ -86,9 +86,9 @@ def _run(wanted: Evaluate, out: Console) -> None:
         scores = test(own, data, segmenter, trained.operating_point, machine, folder, heading, out)
         tracked.log_metrics(scores)
         tracked.log_folder()
-    tested, name = data.split.test, own.tracking.experiment
-    print_scores(out, scores, heading=heading, samples=tested, run_id=tracked.run_id, experiment=name)
-    out.print(_against(parent, scores, json.loads(tags["lamella.protocol"])))
+        tested, name = data.split.test, own.tracking.experiment
+        print_scores(out, scores, heading=heading, samples=tested, run_id=tracked.run_id, experiment=name)
+        out.print(_against(parent, scores, json.loads(tags["lamella.protocol"])))
 
 
 def _against(parent: tracking.FinishedRun, scores: dict[str, float], protocol: dict[str, Any]) -> str:

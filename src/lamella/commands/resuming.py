@@ -113,7 +113,7 @@ def training(
                 f"Train anew for longer (trainer.max_epochs=N), or from its weights (model.init_from={before.run_id}). "
                 "With tracking.keep_last=true a finished run can be gone on with.",
             )
-        out.print(f"run {before.run_id} has no whole checkpoint: it starts from its beginning")
+        out.print(f"run {before.run_id} has no checkpoint to go on from: it starts from its beginning")
         return None
     trainer, done = cfg.trainer, len(found.rows)
     if trainer.minutes is None and trainer.max_epochs < done:

@@ -92,8 +92,8 @@ def _run(wanted: Score, out: Console) -> None:
             )
         tracked.log_metrics(scores)
         tracked.log_folder()
-    tested, run_id = split.test, tracked.run_id
-    print_scores(out, scores, heading=heading, samples=tested, run_id=run_id, experiment=experiment)
+        tested, run_id = split.test, tracked.run_id
+        print_scores(out, scores, heading=heading, samples=tested, run_id=run_id, experiment=experiment)
 
 
 def _configuration(wanted: Score) -> tuple[dict[str, Any], str | None]:

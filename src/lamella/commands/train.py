@@ -194,7 +194,7 @@ def _experiment(
     ) as tracked:
         opened(tracked.run_id, before is not None)
         out.print(f"run {tracked.run_id}")
-        if "lamella.kind" not in tags:
+        if "lamella.kind" not in tags and sweep is None:
             REQUEST.remedy = f"`{resumed(tracked.run_id, cfg.tracking.uri, cfg.paths.output)}` goes on with it."
         folder = tracked.folder
         if earlier is None:
@@ -252,7 +252,8 @@ def _experiment(
         tracked.log_folder()
         tested, name = data.split.test, cfg.tracking.experiment
         print_scores(out, scores, heading=heading, samples=tested, run_id=tracked.run_id, experiment=name)
-    REQUEST.remedy = ""
+    if sweep is None:
+        REQUEST.remedy = ""
     if cfg.tracking.register and (said := tracked.register(cfg.tracking.register)):
         out.print(printable(said))
     return Outcome(tracked.run_id, "finished", scores.get("test/dice", nan))  # none of them may have foreground

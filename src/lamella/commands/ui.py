@@ -128,12 +128,7 @@ def _serve(port: int, store: Path) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     code = server.wait()
-    with suppress(ProcessLookupError):
-        deadline = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < deadline:
-            os.killpg(server.pid, signal.SIGTERM)
-            time.sleep(0.1)
-        os.killpg(server.pid, signal.SIGKILL)
+    _end(server.pid)
     return 0 if stopped else code
 
 
@@ -145,8 +140,15 @@ def _end_after_this(group: int) -> None:
         return
     os.close(write)
     os.read(read, 1)
-    with suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGTERM)
-        time.sleep(_PATIENCE_S)
-        os.killpg(group, signal.SIGKILL)
+    _end(group)
     os._exit(0)
+
+
+def _end(group: int) -> None:
+    """Ends all processes of a group."""
+    with suppress(ProcessLookupError):
+        deadline = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline:
+            os.killpg(group, signal.SIGTERM)
+            time.sleep(0.1)
+        os.killpg(group, signal.SIGKILL)

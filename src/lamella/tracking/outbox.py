@@ -26,6 +26,7 @@ import mlflow.models  # isort: skip - `store` says first how MLflow is to behave
 from mlflow import MlflowClient  # isort: skip
 from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag  # isort: skip
 from mlflow.exceptions import MlflowException  # isort: skip
+from mlflow.utils.yaml_utils import read_yaml  # isort: skip
 
 JOURNAL, RECORD, SENT, LOCK = "outbox.jsonl", "run.json", "sent.json", "run.lock"
 ENDS = ("FINISHED", "FAILED", "KILLED")
@@ -481,7 +482,7 @@ class Sender:
             return
         folder, entry = self._folder / "model", self._models[-1]  # the last one is what lies there
         made = self._model()
-        known = mlflow.models.Model.load(str(folder))
+        known = mlflow.models.Model.from_dict(read_yaml(str(folder), "MLmodel"))  # `load` decodes a % in the path
         if known.model_id != made.model_id:
             known.run_id, known.artifact_path = self._run_id, made.artifact_location
             known.model_id = known.model_uuid = made.model_id

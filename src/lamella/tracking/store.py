@@ -236,9 +236,17 @@ def _revisions() -> tuple[str, set[str]]:
 
 def _require_writable(path: Path) -> None:
     """Raises sqlite3.Error at once where MLflow would try to open the file for an hour."""
-    with contextlib.closing(sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        # A second at a time: SQLite hears no signal while it waits.
+        with contextlib.closing(sqlite3.connect(path, timeout=1, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
 
 
 def _require_server(uri: str) -> None:

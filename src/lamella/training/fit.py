@@ -93,7 +93,8 @@ def fit(
     averaged = AveragedWeights(task.network, settings.ema) if settings.ema > 0 else None
     divergence = Divergence(say)
     keeper = Keeper(checkpoints, tracked=tracked, averaged=averaged, divergence=divergence)
-    if earlier is not None and earlier.over(settings.max_epochs, settings.patience):
+    over = earlier is not None and earlier.over(settings.max_epochs, settings.patience)
+    if earlier is not None and over:
         keeper.take_up(earlier)
         if settings.deterministic:
             torch.use_deterministic_algorithms(True)  # as Lightning leaves it
@@ -134,7 +135,8 @@ def fit(
     seconds = keeper.seconds
     crops = keeper.steps * datamodule.batch_size * settings.devices
     times = {"time/train_s": seconds, "time/images_per_s": crops / seconds, "time/epochs": len(keeper.rows)}
-    tracked.log_metrics(times)
+    if not (over and tracked.logged("time/train_s")):  # else it was killed after it had been told
+        tracked.log_metrics(times)
     task.load_state_dict(checkpoint.read(checkpoints / keeping.BEST)["state_dict"])
     keeping.tidy(checkpoints)
     return keeper.rows

@@ -257,6 +257,10 @@ def found(folder: Path) -> tuple[Earlier | None, list[str]]:
             continue
         try:
             earlier = Earlier(whole(path))
+            if "callbacks" not in earlier.saved:  # of a method that is not trained
+                return None, []
+            if Keeper.__qualname__ not in earlier.saved["callbacks"]:
+                raise StorageError("an older version wrote it, which kept less than is needed")
             if earlier.rows:
                 _put_back(folder, int(earlier.state["best_step"]))
         except (StorageError, KeyError, TypeError) as error:
