@@ -215,7 +215,7 @@ def survived(place: Place, calm: Place) -> None:
         assert [str(each.status) for each in models] == ["READY"]
     left = [each for each in (place.root / "outputs").iterdir() if each.name not in ("sweeps", "reports", "jobs")]
     assert left == []
-    assert not list(place.root.rglob("*.part"))
+    assert not list((place.root / "artifacts").rglob("*.part"))
 
 
 def disturbed(tmp_path: Path, jobs: tuple[str, ...], kills: int, seed: int, moments: list[str]) -> dict[str, int]:
