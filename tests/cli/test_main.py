@@ -515,8 +515,8 @@ def test_a_signal_is_not_lost_in_a_finalizer(tmp_path, number):
 
 
 TOP = (
-    "augment, data, dataset, dataset/split, debug, experiment, inference, literature, loss, model, optimizer, "
-    "paths, plugins, recipe, scheduler, score, seed, tracking, trainer."
+    "augment, data, dataset, dataset/split, debug, experiment, fail_fast, fresh, inference, literature, loss, model, "
+    "optimizer, paths, plugins, recipe, resume, retry_failed, scheduler, score, seed, tracking, trainer."
 )
 SEED = "seed must be a whole number, at least 0 and at most 4294967295; got"
 EPOCHS = "trainer.max_epochs must be a whole number, at least 1; got"

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock
 
+from lamella.config.paths import sqlite_file
 from lamella.tracking.alive import is_gone
 from lamella.tracking.outbox import RECORD, Hold, Record, Sent, discard, entries_of, last_status
 from lamella.tracking.store import connect, open_store, reported
@@ -55,13 +56,19 @@ def attempts(uri: str, experiment: str, job: str, output: Path, *, offline: bool
         for folder in (path.parent for path in output.glob(f"*/{RECORD}"))
         if (attempt := _kept(folder, job, uri, experiment, offline))
     ]
-    if not offline:
+    if not offline and _is_there(uri):
         with reported(f"the tracking store {uri} cannot be read", "`tracking.uri` says where runs are kept."):
             client = connect(uri)
             there = client.get_experiment_by_name(experiment)
             ours = f"tags.`lamella.job` = '{job}'"
             found += [_stored(run) for run in (client.search_runs([there.experiment_id], ours) if there else [])]
     return sorted(found, key=lambda attempt: attempt.began, reverse=True)
+
+
+def _is_there(uri: str) -> bool:
+    """Whether a store may hold anything; of one that is missing, or is none, who opens a run in it tells."""
+    file = sqlite_file(uri)
+    return file.exists() if file is not None else "://" in uri and not uri.startswith("file:")
 
 
 def _stored(run: Any) -> Attempt:
