@@ -189,6 +189,7 @@ def test_a_home_that_cannot_be_made_is_one_message(lamella: list[str], place: Pa
     assert len(done.stderr.splitlines()) == 2
 
 
+@pytest.mark.slow  # seconds by the dozen
 def test_the_demo_runs_where_the_user_stands(lamella: list[str], place: Path) -> None:
     done = run(lamella, "demo", *SMALLEST, cwd=place)
     assert done.returncode == 0, done.stderr

@@ -39,7 +39,7 @@ def test_a_network_is_written_and_checked(checkpoint, tmp_path, name):
         (["output=a.onnx"], "which trained network is meant is not said\n  Write one of run=ID"),
         (["output=a.onnx", "runs=[a,b]"], "runs=[...] is an ensemble, and a file holds one network"),
         (["output=a.onnx", "checkpoint=none.ckpt"], "error: the checkpoint none.ckpt is missing"),
-        (["output=a.onnx", "model=cells", "tracking.uri=sqlite:///none.db"], "cannot be read: none.db"),
+        (["output=a.onnx", "model=cells", "tracking.uri=sqlite:///none.db"], "none.db: there is no such file"),
     ],
 )
 def test_mistakes_are_one_message(tmp_path, arguments, says):

@@ -258,6 +258,7 @@ def test_what_is_finished_is_kept_and_what_changed_is_done_again(go, raw, out, s
     assert (out / "a_probability.tif").exists()
 
 
+@pytest.mark.slow  # seconds by the dozen
 def test_an_edited_mask_is_never_replaced(go, raw, out, smear, capsys):
     for name in ("a", "b"):
         Image.fromarray(smear).save(raw / f"{name}.png")
@@ -276,6 +277,7 @@ def test_an_edited_mask_is_never_replaced(go, raw, out, smear, capsys):
     assert not np.array_equal(tifffile.imread(out / "b_labels.tif"), np.ones(SIZE))
 
 
+@pytest.mark.slow  # seconds by the dozen
 def test_other_networks_and_inputs_are_not_mixed(go, runs, raw, out, smear, tmp_path):
     Image.fromarray(smear).save(raw / "a.png")
     go()

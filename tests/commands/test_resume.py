@@ -179,6 +179,7 @@ def test_a_torn_checkpoint_is_recognised_and_the_one_before_is_used(place, undis
     require_same(place, run_id, undisturbed)
 
 
+@pytest.mark.slow  # seconds by the dozen
 def test_a_run_that_was_killed_in_its_test_is_tested_again(place, undisturbed, monkeypatch, capsys):
     def stop(*_):
         raise Stopped(signal.SIGTERM)
@@ -236,6 +237,7 @@ def test_what_is_as_it_was_may_be_typed_but_other_data_are_refused(place, tmp_pa
     assert place.status(run_id) == "FINISHED"
 
 
+@pytest.mark.slow  # seconds by the dozen
 def test_a_finished_run_is_extended_where_its_last_checkpoint_was_kept(place, capsys):
     run_id = place.run(*TINY, "tracking.keep_last=true", "trainer.max_epochs=2").run_id
     with pytest.raises(ConfigError, match="nothing is left to do"):
@@ -254,6 +256,7 @@ def test_a_finished_run_without_its_last_checkpoint_is_refused(place, undisturbe
     assert f"model.init_from={undisturbed}" in refusal.value.remedy
 
 
+@pytest.mark.slow  # seconds by the dozen
 def test_a_method_without_training_is_gone_on_with_too(place, monkeypatch):
     def stop(*_):
         raise Stopped(signal.SIGTERM)
@@ -268,6 +271,7 @@ def test_a_method_without_training_is_gone_on_with_too(place, monkeypatch):
     assert place.status(run_id) == "FINISHED"
 
 
+@pytest.mark.slow  # seconds by the dozen
 def test_minutes_are_counted_as_epochs_once(place, capsys):
     run_id = place.run(*TINY, "trainer.minutes=0.02", "trainer.patience=null").run_id
     epochs = int(re.search(r"0.02 minutes: (\d+) epochs of 6 steps", capsys.readouterr().out)[1])

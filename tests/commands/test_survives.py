@@ -243,6 +243,7 @@ def disturbed(tmp_path: Path, jobs: tuple[str, ...], kills: int, seed: int, mome
     return count
 
 
+@pytest.mark.slow  # seconds by the dozen
 def test_a_job_survives_being_killed(tmp_path):
     """Twenty seconds: six launches, so that the longer test below is seldom what finds a fault."""
     moments = ["a checkpoint is written", "metrics are logged", "the test writes", "the model is written"]

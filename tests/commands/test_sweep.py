@@ -108,6 +108,7 @@ def test_a_sweep_is_gone_on_with(tmp_path):
     assert sweep.runs()[0] == [("FINISHED", "1"), ("FINISHED", "2"), ("FINISHED", "3"), ("FAILED", "1")]
 
 
+@pytest.mark.slow  # seconds by the dozen
 def test_four_at_once_make_one_store_and_run_each_job_once(tmp_path):
     sweep = Sweep(tmp_path)
     (tmp_path / "runs.db").unlink()

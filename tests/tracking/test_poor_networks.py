@@ -101,6 +101,7 @@ def test_a_signal_while_the_server_is_gone(server: Server, proxy: Proxy, tmp_pat
     assert "nothing waits" in sync(tmp_path).stdout
 
 
+@pytest.mark.slow  # seconds by the dozen
 def test_a_run_that_is_killed_while_it_waits(server: Server, proxy: Proxy, tmp_path: Path) -> None:
     training = start(tmp_path, proxy.uri, "trainer.max_epochs=3", "data.steps=2")
     until(training, "epoch   1")
@@ -118,6 +119,7 @@ def test_a_run_that_is_killed_while_it_waits(server: Server, proxy: Proxy, tmp_p
     assert not list((tmp_path / "outputs").iterdir())
 
 
+@pytest.mark.slow  # seconds by the dozen
 def test_offline_from_the_beginning(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/none.db"
     done = processes.end(start(tmp_path, uri, "trainer.max_epochs=2", "data.steps=2", "tracking.offline=true"))

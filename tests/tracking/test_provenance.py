@@ -68,8 +68,8 @@ def test_a_run_is_described_by_files(data, tmp_path):
     assert json.loads((folder / "data" / "audit.json").read_text())["samples"] == 7
     assert json.loads((folder / "data" / "card.json").read_text()) == card(data)
     assert "<html" in (folder / "data" / "audit.html").read_text()
-    with pytest.raises(FileExistsError):
-        describe(folder, "", data)  # no run is described twice
+    describe(folder, "seed: 2\n", data)  # of a run that was killed while it was described, once more
+    assert (folder / "config.yaml").read_text() == "seed: 2\n"
 
 
 def test_the_card_says_what_a_reader_must_know(tmp_path):

@@ -162,15 +162,6 @@ class _Process(NamedTuple):
             return cls(fields[0] not in "ZX", float(fields[19]))  # a zombie has ended, and nobody has asked how
         except (OSError, IndexError, ValueError):
             pass
-        with contextlib.suppress(ImportError):
-            import psutil  # type: ignore[import-untyped, unused-ignore]
-
-            with contextlib.suppress(psutil.AccessDenied):
-                try:
-                    process = psutil.Process(pid)
-                    return cls(process.status() != psutil.STATUS_ZOMBIE, process.create_time())
-                except psutil.NoSuchProcess:
-                    return cls(False, None)
         if os.name != "posix":  # there, asking would end it
             return cls(None, None)
         try:
