@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
 from mlflow import MlflowClient
 
 from lamella.config.paths import CHECKOUT
