@@ -30,10 +30,10 @@ def places(root: Path) -> list[str]:
 def found(root: Path, uri: str, runs: Any, places: list[str]) -> tuple[Path, str]:
     """What a network finds in four new smears, and its run; of two of them the masks are corrected."""
     run = next(run.run_id for run in runs if run.params["model.name"] == "unet")
-    write_blood(root / "new", seed=77, train=4, test=1, height=64, width=96)
+    write_blood(root / "other smears", seed=77, train=4, test=1, height=64, width=96)
     folder = root / "found"
     done = processes.run(
-        PREDICT, f"run={run}", f"input={root}/new/train/original", f"output={folder}", "geojson=true",
+        PREDICT, f"run={run}", f"input={root}/other smears/train/original", f"output={folder}", "geojson=true",
         "rois=true", f"tracking.uri={uri}", f"paths.cache={root}/cache", "accelerator=cpu", cwd=root,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + done.stdout

@@ -42,7 +42,9 @@ class Loader(DataLoader[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         try:
-            for batch in super().__iter__():
+            with _held_back():
+                batches = super().__iter__()
+            for batch in batches:
                 if isinstance(batch, _Failure):
                     raise batch.error from (_InWorkerError(batch.told) if batch.told else None)
                 yield batch
@@ -94,6 +96,19 @@ def require_shared_memory(batch: int, *, workers: int, images: int = 0) -> None:
             raise StorageError(f"shared memory ({_SHARED}) is too small: {free}", _remedy(needed))
 
 
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """Holds SIGTERM back in processes that are begun meanwhile, in all threads that libraries begin there after a fork."""
+    if not hasattr(signal, "sigwaitinfo"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def die_with_parent() -> None:
     """Makes the system end this process as soon as its parent is gone, where it can (Linux)."""
     if sys.platform == "linux":
@@ -121,7 +136,7 @@ def _begin(_number: int) -> None:
     if hasattr(signal, "sigwaitinfo"):
         # `timeout`, batch systems and containers send SIGTERM to all processes at once, and the parent goes on until
         # its state is saved: only its own SIGTERM counts.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # as `_held_back` did, where it was forked
         threading.Thread(target=_end_on_request, daemon=True).start()
 
 
