@@ -98,7 +98,7 @@ def require_shared_memory(batch: int, *, workers: int, images: int = 0) -> None:
 
 @contextlib.contextmanager
 def _held_back() -> Iterator[None]:
-    """Holds SIGTERM back in processes that are begun meanwhile, in all threads that libraries begin there after a fork."""
+    """Holds SIGTERM back in processes that are begun meanwhile, in all threads that libraries begin after a fork."""
     if not hasattr(signal, "sigwaitinfo"):
         yield
         return
