@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import multiprocessing
+import multiprocessing.connection
 import os
 import pickle
 import signal
@@ -24,6 +25,8 @@ _SHARED = Path("/dev/shm")  # where torch passes batches from process to process
 _AHEAD = 2  # batches that each process prepares, torch's own default
 _IN_USE = 2  # batches that the parent has and may not have let go of
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+_ASKING = ("SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")  # what asks a program to end, beside SIGTERM
+_LEFT_TO_PARENT = {getattr(signal, name) for name in _ASKING if hasattr(signal, name)}
 
 
 class Loader(DataLoader[Batch]):
@@ -52,13 +55,17 @@ class Loader(DataLoader[Batch]):
             working: Any = self._iterator
             if working is None:
                 raise
-            ended = [each for each in working._workers if (each.exitcode or 0) < 0]
+            torn = isinstance(error, (ConnectionError, EOFError))  # a batch that was being handed over when one died
+            if torn:
+                multiprocessing.connection.wait([each.sentinel for each in working._workers], timeout=1)
+            ended = [each for each in working._workers if each.exitcode is not None]
             # Here and now: the collector of cycles, in which errors are held, ends them in an order that takes 10 s.
             working._shutdown_workers()
             self._iterator = None
-            if ended and "exited unexpectedly" in str(error):  # torch says which signal where it is the first to notice
-                how = signal.strsignal(-ended[0].exitcode)
-                raise RuntimeError(f"DataLoader worker (pid {ended[0].pid}) is killed by signal: {how}") from error
+            if ended and (torn or "exited unexpectedly" in str(error)):  # torch names a signal where it notices first
+                code = ended[0].exitcode
+                how = f"is killed by signal: {signal.strsignal(-code)}" if code < 0 else "exited unexpectedly"
+                raise RuntimeError(f"DataLoader worker (pid {ended[0].pid}) {how}") from error
             raise
 
 
@@ -98,11 +105,11 @@ def require_shared_memory(batch: int, *, workers: int, images: int = 0) -> None:
 
 @contextlib.contextmanager
 def _held_back() -> Iterator[None]:
-    """Holds SIGTERM back in processes that are begun meanwhile, in all threads that libraries begin after a fork."""
+    """Holds signals back in processes that are begun meanwhile, in all threads that libraries begin after a fork."""
     if not hasattr(signal, "sigwaitinfo"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, *_LEFT_TO_PARENT})
     try:
         yield
     finally:
@@ -130,13 +137,13 @@ def _begin(_number: int) -> None:
     parent = multiprocessing.parent_process()
     if multiprocessing.get_start_method() == "fork" and parent is not None and os.getppid() != parent.pid:
         os._exit(1)  # it was gone before
-    for name in ("SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in _LEFT_TO_PARENT:
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):
         # `timeout`, batch systems and containers send SIGTERM to all processes at once, and the parent goes on until
         # its state is saved: only its own SIGTERM counts.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # as `_held_back` did, where it was forked
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _LEFT_TO_PARENT)
         threading.Thread(target=_end_on_request, daemon=True).start()
 
 
