@@ -12,7 +12,7 @@ import tifffile
 from mlflow import MlflowClient
 
 from commands.conftest import TINY, UNET
-from lamella import tracking
+from lamella import hardware, tracking
 from lamella.commands import jobs
 from lamella.commands.setup import load
 from lamella.config.check import check, settle
@@ -30,7 +30,8 @@ def identity(composed):
     def of(*overrides):
         cfg = composed("train", *overrides)
         data = load(check(cfg), console())
-        return jobs.identity(check(settle(cfg, channels=3, classes=2)), data)
+        own = check(settle(cfg, channels=3, classes=2))
+        return jobs.identity(own, data, hardware.resolve(own.trainer.accelerator, own.trainer.precision))
 
     return of
 

@@ -42,7 +42,7 @@ class Done(NamedTuple):
     remark: str
 
 
-def identity(cfg: Config, data: PreparedData) -> str:
+def identity(cfg: Config, data: PreparedData, machine: hardware.Hardware) -> str:
     """What tells an experiment from all others: the SHA-256 of its configuration, data and split.
 
     The configuration is the resolved one, however it was typed, with the kind of device and the precision that it comes
@@ -52,9 +52,10 @@ def identity(cfg: Config, data: PreparedData) -> str:
     Args:
         cfg: settled, see `lamella.config.check.settle`.
         data: of the run.
+        machine: what it runs on.
 
     Raises:
-        LamellaError: a file of the data cannot be read, or the device is not there.
+        LamellaError: a file of the data cannot be read.
     """
     node = plain(cfg)
     for key, value in _files(cfg).items():
@@ -65,7 +66,6 @@ def identity(cfg: Config, data: PreparedData) -> str:
     for key in _NO_MATTER:
         parent, _, name = key.rpartition(".")
         (node[parent] if parent else node).pop(name, None)
-    machine = hardware.resolve(cfg.trainer.accelerator, cfg.trainer.precision)
     node["trainer"] |= {"accelerator": machine.device.type, "precision": machine.precision}
     whole = {
         "configuration": _spelt_alike(node),

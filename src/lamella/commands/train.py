@@ -111,7 +111,7 @@ def _run(
             f"score.choose_threshold parts two classes; {card.name} has {len(card.class_names)}",
             "Set it to false: of more classes the likeliest is taken.",
         )
-    job = jobs.identity(cfg, data)
+    job = jobs.identity(cfg, data, machine)
     if before is not None:
         job = resuming.job(before, cfg, job)
     if looked_for:

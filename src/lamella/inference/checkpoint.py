@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from omegaconf import OmegaConf
 
+from lamella import disk
 from lamella.config import plugins
 from lamella.config.check import build, is_foreign, kept
 from lamella.config.schema import InferenceTarget, ModelKeys, Target
@@ -105,23 +106,12 @@ def write(path: Path, content: Mapping[str, Any], before: Path | None = None) ->
     except (OSError, RuntimeError) as error:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-        full = _cause(error)
-        if full is None:
+        # What the system said; torch may have put an error of its own in front of it.
+        said = next((each for each in disk.behind(error) if isinstance(each, OSError) and each.errno), None)
+        if said is None:
             raise
-        raise OSError(full.errno, full.strerror, str(path)) from error
-    if os.name == "posix":  # the name, too, onto the disk
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _cause(error: BaseException | None) -> OSError | None:
-    """What the system said, of an error that torch may have put its own in front of."""
-    while error is not None and not (isinstance(error, OSError) and error.errno):
-        error = error.__cause__ or error.__context__
-    return error
+        raise OSError(said.errno, said.strerror, str(path)) from error
+    disk.keep_names(path.parent)
 
 
 def whole(path: Path) -> dict[str, Any]:

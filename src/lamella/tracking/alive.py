@@ -5,7 +5,6 @@ import functools
 import json
 import os
 import socket
-import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 from lamella.config.paths import resumed, sqlite_file
 from lamella.console import console
 from lamella.errors import LamellaError
-from lamella.tracking.store import STORE_ERRORS, connect
+from lamella.tracking.store import STORE_ERRORS, connect, require_writable
 
 from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
 
@@ -115,9 +114,7 @@ def tell(uri: str, client: MlflowClient | None = None) -> None:
     with contextlib.suppress(*STORE_ERRORS, LamellaError):
         client = client or connect(uri)
         if file := sqlite_file(uri):  # MLflow would wait for whoever holds it
-            with contextlib.closing(sqlite3.connect(file, timeout=1, isolation_level=None)) as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                connection.execute("ROLLBACK")
+            require_writable(file, patience=0)
         for each in bury(client):
             when = f"{datetime.fromtimestamp(each.ended):%Y-%m-%d %H:%M}"
             how = f": `{resumed(each.run_id, uri)}` goes on with it" if each.resumable else ""

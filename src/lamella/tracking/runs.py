@@ -364,7 +364,7 @@ class _Opened:
         record.process = process
         known: Mapping[str, str] = {}
         if not (offline or (before is not None and before.client is None)):
-            client, experiment_id = _opened(uri, artifacts, experiment)
+            client, experiment_id = _answer(uri, lambda: open_store(uri, artifacts, experiment))
             _answer(uri, partial(alive.tell, uri, client))
             record.uri, record.artifacts = uri, artifacts
             if before is not None:
@@ -457,12 +457,6 @@ class _Opened:
     def _say(self, sentence: str) -> None:
         with contextlib.suppress(OSError):
             console().print(f"warning: {sentence}", style="yellow", soft_wrap=True)
-
-
-def _opened(uri: str, artifacts: str | None, experiment: str) -> tuple[MlflowClient, str]:
-    """The client of a store that is there, and the id of the experiment."""
-
-    return _answer(uri, lambda: open_store(uri, artifacts, experiment))
 
 
 def _reopen(client: MlflowClient, run_id: str, record: Record) -> Mapping[str, str]:

@@ -80,7 +80,7 @@ def open_store(uri: str, artifacts: str | None, experiment: str) -> tuple[Mlflow
     with _alone(file):
         _make(file)
         client = connect(uri)
-        _require_writable(file)
+        require_writable(file)
         return client, _experiment(client, uri, experiment, folder, honoured=said)
 
 
@@ -114,12 +114,7 @@ def _make(file: Path) -> None:
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
-    if hasattr(os, "O_DIRECTORY"):  # the new name, too, shall outlive a power cut
-        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    disk.keep_names(file.parent)
 
 
 def connect(uri: str) -> MlflowClient:
@@ -234,9 +229,14 @@ def _revisions() -> tuple[str, set[str]]:
     return str(scripts.get_current_head()), {str(each.revision) for each in scripts.walk_revisions()}
 
 
-def _require_writable(path: Path) -> None:
-    """Raises sqlite3.Error at once where MLflow would try to open the file for an hour."""
-    deadline = time.monotonic() + _PATIENCE_S
+def require_writable(path: Path, patience: float = _PATIENCE_S) -> None:
+    """Raises sqlite3.Error at once where MLflow would try to open the file for an hour.
+
+    Args:
+        path: of a SQLite store.
+        patience: seconds that others may hold it, and one more.
+    """
+    deadline = time.monotonic() + patience
     while True:
         # A second at a time: SQLite hears no signal while it waits.
         with contextlib.closing(sqlite3.connect(path, timeout=1, isolation_level=None)) as connection:
