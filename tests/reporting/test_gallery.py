@@ -29,7 +29,7 @@ def repetition(folder, scores, seed=1):
 
     n = len(next(iter(scores.values())))
     table = {"id": [f"image-{i}" for i in range(n)], "group": ["g"] * n, "case": [f"{i:04d}" for i in range(n)]}
-    return SeedRun("id", "name", seed, {}, {}, pd.DataFrame(table | scores), pd.DataFrame(), fetch)
+    return SeedRun("id", "name", seed, {}, {}, pd.DataFrame(table | scores), pd.DataFrame, fetch)
 
 
 def cohort(*methods):

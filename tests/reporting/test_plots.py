@@ -36,7 +36,7 @@ def repetition(scores, *, seed=1, metrics=None, curve=None, fetch=no_file):
     names = {"id": [f"image {i}" for i in range(count)], "group": [f"image {i}" for i in range(count)]}
     names["case"] = [f"{i:04d}" for i in range(count)]
     return SeedRun(f"{seed}", "run", seed, {}, metrics or {}, pd.DataFrame(names | columns),
-                      pd.DataFrame(curve or {}), fetch)  # fmt: skip
+                      lambda: pd.DataFrame(curve or {}), fetch)  # fmt: skip
 
 
 def method(label, *runs, deterministic=False, **more):

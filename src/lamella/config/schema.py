@@ -110,6 +110,9 @@ class DatasetKeys(Target):
     corrected: Annotated[
         Any, Key("folder of predictions, or a list of them, whose masks you corrected: these train, too", path=True)
     ] = field(default=None, kw_only=True)
+    take: Annotated[float, Key("share of the training images that trains, groups whole; nested", above=0, most=1)] = (
+        field(default=1.0, kw_only=True)
+    )
     accepted: Annotated[
         Any, Key("predictions there that are right as they are: [NAME,NAME], or all; these train, too")
     ] = field(default=None, kw_only=True)
@@ -327,7 +330,7 @@ class Score:
 class Compare:
     """All keys of `compare`, which compares finished runs."""
 
-    experiment: Annotated[str | None, Key("the MLflow experiment whose runs are compared")]
+    experiment: Annotated[Any, Key("the MLflow experiment whose runs are compared, or several: [a,b]")]
     runs: Annotated[list[str] | None, Key("or these runs, by their ids")]
     filter: Annotated[str | None, Key("only runs that MLflow's filter language says; null: all")]
     metric: Annotated[str, Key("the score of scores/test.csv that methods are compared by")]

@@ -118,8 +118,8 @@ def split_sha256(split: Split) -> str:
 
 
 def split_ids(split: Split) -> dict[str, list[str]]:
-    """The ids of train, val and test, as split.json holds them."""
-    return {part: [s.id for s in samples] for part, samples in vars(split).items()}
+    """The ids of train, val and test, as split.json holds them; and of those left out, where there are any."""
+    return {part: [s.id for s in samples] for part, samples in vars(split).items() if samples or part != "left"}
 
 
 def _of_sample(sample: Sample, store: Store) -> list[Any]:

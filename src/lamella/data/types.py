@@ -182,11 +182,16 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Split:
-    """Which samples train the network, which choose it (validation) and which judge it (test)."""
+    """Which samples train the network, which choose it (validation) and which judge it (test).
+
+    Attributes:
+        left: those that would train, but are left out by `dataset.take`.
+    """
 
     train: tuple[Sample, ...]
     val: tuple[Sample, ...]
     test: tuple[Sample, ...]
+    left: tuple[Sample, ...] = ()
 
 
 class Batch(NamedTuple):

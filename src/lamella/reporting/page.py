@@ -1,7 +1,7 @@
 """The comparison report as one HTML page: what it shows, in words and numbers; `report.html.j2` has the markup."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ from lamella.pages.render import Cell, Table, render
 from lamella.plots.overlays import FALSE_NEGATIVE, FALSE_POSITIVE
 from lamella.plots.style import Picture
 from lamella.reporting.cohorts import OLDER, RULES, Cohort, Values, differences
+from lamella.reporting.cohorts.budget import Budget
 from lamella.reporting.failures import failure_head, failure_rows, failure_words
 from lamella.reporting.gallery import Case
+from lamella.reporting.learning import Learning
 from lamella.reporting.numbers import UNKNOWN, duration, known, probability, quantity, score_text, span
 from lamella.reporting.summary import MAIN, counted, drawn, per_seed, sample, scores_in
 from lamella.reporting.tables import ABSENT, absent_rows
@@ -39,6 +41,8 @@ class Section:
         notes: about the main table.
         pictures: in their order.
         gallery: ("worst", cases) and so on.
+        learning: its learning curves; None where there are none.
+        budgets: what each method was given, by its label; empty where that is not known.
     """
 
     cohort: Cohort
@@ -51,6 +55,8 @@ class Section:
     gallery: tuple[tuple[str, tuple[Case, ...]], ...]
     margin: float | None = None
     leader: bool = False
+    learning: Learning | None = None
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
 
     def on(self, pair: Comparison) -> str:
         """The verdict on one of the pairs, in words."""

@@ -14,6 +14,7 @@ from lamella.reporting import plots
 from lamella.reporting.cohorts import Cohort
 from lamella.reporting.failures import FAILED
 from lamella.reporting.gallery import cases
+from lamella.reporting.learning import learning
 from lamella.reporting.numbers import UNKNOWN
 from lamella.reporting.page import Section, page
 from lamella.reporting.summary import counted, drawn, pairs, sample, scores_in, summary
@@ -64,6 +65,7 @@ def section(
         gallery=cases(cohort, score, k),
         margin=margin,
         leader=leader,
+        learning=learning(cohort, score),
     )
 
 

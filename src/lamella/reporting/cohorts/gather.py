@@ -1,21 +1,13 @@
 """Finished runs -> cohorts: unlike protocols are kept apart, seeds of one method are joined, nothing counts twice."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
 from lamella.data.manifest import changes
 from lamella.errors import StorageError
+from lamella.reporting.cohorts.types import Cohort, Method, SeedRun
 from lamella.tracking import FinishedRun
-
-Values = npt.NDArray[np.float64]
 
 # What may differ between runs of one method: it changes no score, or is what its runs are there for.
 _SAME = {
@@ -59,108 +51,6 @@ _ENTRIES = {
     "rules": RULES,
     "tiles": "rules of tiles and views",
 }
-
-
-@dataclass(frozen=True)
-class SeedRun:
-    """One finished run of a method.
-
-    Attributes:
-        run_id: MLflow's.
-        name: the run's name.
-        seed: it differs between the runs of a method.
-        params: the flat configuration, as text.
-        metrics: the last value of each.
-        scores: `scores/test.csv`: one row an image, sorted by `id`.
-        curve: one row an epoch, columns such as `train/loss`, `val/dice`; no row for a method without training.
-        fetch: the name of one of the run's files -> where it lies on this machine; raises StorageError.
-    """
-
-    run_id: str
-    name: str
-    seed: int
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
-    scores: pd.DataFrame
-    curve: pd.DataFrame
-    fetch: Callable[[str], Path]
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method that is compared: its runs, which differ by their seed alone.
-
-    Attributes:
-        label: unique in its cohort, shown everywhere.
-        runs: at least one, by seed; each with the same images.
-        deterministic: it draws nothing at random; one run is as good as many.
-    """
-
-    label: str
-    runs: tuple[SeedRun, ...]
-    deterministic: bool
-
-    def score(self, name: str) -> Values:
-        """A column of the tables of all runs, (runs, images); NaN where an image has no such score."""
-        return np.stack([each.scores[name].to_numpy(np.float64) for each in self.runs])
-
-    def metric(self, name: str) -> float:
-        """The mean of an MLflow metric over runs; NaN where one of them lacks it."""
-        return float(np.mean([each.metrics.get(name, np.nan) for each in self.runs]))
-
-    @property
-    def median(self) -> SeedRun:
-        """The run whose mean Dice is the median (the lower one of two): the one that pictures show."""
-        means = over_images(self.score("dice"))
-        return self.runs[int(np.argsort(means, kind="stable")[(len(means) - 1) // 2])]
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """Methods that may be compared: the same test images, by the same protocol.
-
-    Attributes:
-        dataset: its name.
-        phantom: a program made the images; said wherever a score appears.
-        methods: in the order in which their first runs began.
-        protocol: what was compared how, label -> text: the protocol card.
-        card: what the data is, label -> text: the data card.
-    """
-
-    dataset: str
-    phantom: bool
-    methods: tuple[Method, ...]
-    protocol: Mapping[str, str]
-    card: Mapping[str, str]
-
-    @cached_property
-    def ids(self) -> tuple[str, ...]:
-        """The ids of the test images, in the order of every table."""
-        return tuple(self.methods[0].runs[0].scores["id"].astype(str))
-
-    @cached_property
-    def groups(self) -> tuple[str, ...]:
-        """The group of each image: what is drawn together (a slide, a patient)."""
-        return tuple(self.methods[0].runs[0].scores["group"].astype(str))
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """The scores that every run of every method has, in the order of the tables."""
-        tables = [each.scores for method in self.methods for each in method.runs]
-        shared = set.intersection(*(set(table.columns) for table in tables))
-        return tuple(name for name in tables[0].columns if name in shared - {"id", "group", "case"})
-
-
-def over_images(values: Values) -> Values:
-    """The mean of each run, (runs,), over the images that have the score; NaN where none has it.
-
-    Args:
-        values: (runs, images), NaN where an image has no such score.
-    """
-    known = ~np.isnan(values).any(axis=0)
-    if not known.any():
-        return np.full(len(values), np.nan)
-    return np.asarray((values if known.all() else values[:, known]).mean(axis=1))
 
 
 def cohorts(found: Sequence[FinishedRun]) -> tuple[list[Cohort], list[str]]:
@@ -266,7 +156,7 @@ def _method(label: str, runs: Sequence[FinishedRun], notes: list[str]) -> Method
                 f"{label}: run {by_seed[seed].run_id} has the same seed {seed} as the later {run.run_id}: left out."
             )
         by_seed[seed] = SeedRun(
-            run.run_id, run.name, seed, run.params, run.metrics, scores=scores, curve=run.curve(), fetch=run.fetch
+            run.run_id, run.name, seed, run.params, run.metrics, scores=scores, read_curve=run.curve, fetch=run.fetch
         )
     if not by_seed:
         return None
