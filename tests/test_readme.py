@@ -69,7 +69,7 @@ SHORT = [
 
 def marked(commands: list[str]) -> list[Any]:
     """Commands as cases of a test, the long ones slow: whole comparisons, which take a minute each, and the rest."""
-    long = (*(" -m ", "experiment=depto", "experiment=isbi"), *TESTED_ELSEWHERE)
+    long = (*(" -m ", "experiment=depto", "experiment=isbi"), *ELSEWHERE)
     return [pytest.param(c, marks=pytest.mark.slow) if any(map(c.__contains__, long)) else c for c in commands]
 
 
