@@ -41,8 +41,8 @@ SAID = {
 JUDGING = [c for c in OTHERS if re.search(r"scripts/(\w+)", c)[1] in SAID]
 # In a new interpreter, with all its imports; so run train.py and prepare_data.py in the tests of those commands.
 FRESH = [next(c for c in OTHERS if "tiff_to_png.py" in c)]
-# What tests of the command itself do in full, on images as small: here they stand for their line of the README alone.
-TESTED_ELSEWHERE = (
+# What tests of the commands themselves do in full, on images as small.
+ELSEWHERE = (
     "model=ternausnet",
     "model.encoder=resnet34",
     "export.py",
