@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -160,8 +161,12 @@ def environment() -> str:
             f"threads {torch.get_num_threads()}"]  # fmt: skip
     if torch.cuda.is_available():
         head.append(f"gpu {torch.cuda.get_device_name()} (CUDA {torch.version.cuda})")
-    packages = sorted({f"{d.name}=={d.version}" for d in metadata.distributions()}, key=str.lower)
-    return "\n".join(["# " + line for line in head] + packages) + "\n"
+    return "\n".join(["# " + line for line in head] + _packages()) + "\n"
+
+
+@cache
+def _packages() -> list[str]:
+    return sorted({f"{d.name}=={d.version}" for d in metadata.distributions()}, key=str.lower)
 
 
 def source_differences(now: Mapping[str, str], then: Mapping[str, str], packages: str, change: str) -> list[str]:
