@@ -23,6 +23,7 @@ MASKS = "masks"
 _SPLIT = "dataset.split."
 _FILE = "lamella.splits.file"
 _GROUPING = ("dataset.group", "dataset.serial")  # they decide which images stay together, and are in no hash
+_ELSEWHERE = "trained on"  # the key of networks of folds that are evaluated on other data
 _WORDS = {
     "lamella.splits.hashed_folds": "{folds} folds by groups, seed {seed}",
     "lamella.splits.blocks_folds": "{folds} folds of neighbouring sections, {val} beside each to choose by, gap {gap}",
@@ -103,7 +104,7 @@ class Plan:
             return (
                 f"{typed('score')} masks={run.params.get('masks', 'DIR')} name={run.params['model.name']} run={these}"
             )
-        if "trained on" in self.keys:
+        if _ELSEWHERE in self.keys:
             return f"{typed('evaluate')} run=ID dataset={run.params['dataset.name']}"
         target, name = self.keys["_target_"], run.params["dataset.name"]
         choice = f" dataset/split={target.rpartition('.')[2]}" if target in (*_WORDS, _FILE) else ""
@@ -248,10 +249,12 @@ def _place(run: FinishedRun, by_id: Mapping[str, FinishedRun]) -> _Place | None:
     """
     protocol = json.loads(run.tags["lamella.protocol"])
     parent = by_id.get(run.tags.get("lamella.evaluates", ""))
-    if parent is not None and parent.tags["lamella.data_sha256"] != run.tags["lamella.data_sha256"]:
+    if parent is not None and json.loads(parent.tags["lamella.protocol"]).get("data") != protocol.get("data"):
         trained = _place(parent, by_id)
-        keys = {} if trained is None else {**trained.keys, "trained on": parent.params["dataset.name"]}
-        return trained and _Place(protocol, keys | {"data": trained.protocol["data"][:8]}, trained.fold, trained.split)
+        if trained is None:
+            return None
+        where = f"{parent.params['dataset.name']}, data {trained.protocol['data'][:8]}"
+        return _Place(protocol, {**trained.keys, _ELSEWHERE: where}, trained.fold, trained.split)
     keys = {name.removeprefix(_SPLIT): value for name, value in run.params.items() if name.startswith(_SPLIT)}
     target = translated({"_target_": keys.get("_target_", "")}, 0)["_target_"]
     key = "fold" if "fold" in keys else "path" if target == _FILE else ""
@@ -276,7 +279,7 @@ def _made(found: Sequence[FinishedRun], by_id: Mapping[str, FinishedRun], notes:
 def _plan(
     some: Sequence[tuple[FinishedRun, _Place]], by_id: Mapping[str, FinishedRun], notes: list[str]
 ) -> Plan | None:
-    """The plan of runs that share one, with as many of its folds as judge no image twice; None where that is one."""
+    """The plan of runs that share one, with as many of its folds as judge no image twice; None where those are one."""
     protocol, keys = some[0][1][:2]
     by_split: dict[str, list[FinishedRun]] = {}
     for run, place in some:
@@ -285,8 +288,10 @@ def _plan(
         return None
     fold_of = {place.split: place.fold for _, place in some}
     elsewhere = "split" in protocol
-    trained = {split: by_id[runs[0].tags["lamella.evaluates"]] if elsewhere else runs[0]
-               for split, runs in by_split.items()}  # fmt: skip
+    whole = {
+        split: max(runs, key=lambda run: float(run.params.get("dataset.take", 1))) for split, runs in by_split.items()
+    }
+    trained = {split: by_id[run.tags["lamella.evaluates"]] if elsewhere else run for split, run in whole.items()}
     ids = {split: json.loads(run.fetch("data/split.json").read_text()) for split, run in trained.items()}
     repeated = elsewhere or len({frozenset(each["test"]) for each in ids.values()}) == 1
     if repeated and not elsewhere and keys["_target_"] == _FILE:
@@ -294,7 +299,9 @@ def _plan(
     taken: dict[str, str] = {}
     judged: dict[str, str] = {}
     # What most runs follow is the plan, of equally many the later.
-    for split in sorted([*by_split][::-1], key=lambda split: -len(by_split[split])):
+    latest = [*by_split]
+    latest.reverse()
+    for split in sorted(latest, key=lambda split: -len(by_split[split])):
         fold, twice = fold_of[split], None
         if not repeated:
             twice = next((id_ for id_ in ids[split]["test"] if id_ in judged), None)
@@ -327,8 +334,8 @@ def _plan(
 def _put_together(parts: Sequence[SeedRun]) -> SeedRun:
     """One repetition of a parted plan: a run a fold, their tables as one.
 
-    Of their metrics those remain that mean something over folds: parameters and times as the mean of a fold, what images
-    without foreground say, and pooled scores of pixels, counted anew over all images.
+    Of their metrics those remain that mean something over folds: parameters and times as the mean of a fold, what
+    images without foreground say, and pooled scores of pixels, counted anew over all images.
     """
     first = parts[0]
     scores = pd.concat([part.scores for part in parts], join="inner").sort_values("id", ignore_index=True)

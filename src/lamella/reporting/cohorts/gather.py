@@ -1,4 +1,4 @@
-"""Finished runs -> cohorts: unlike protocols are kept apart, seeds and folds of one method joined, nothing counts twice."""
+"""Finished runs -> cohorts: unlike protocols apart, seeds and folds of one method joined, nothing counts twice."""
 
 import json
 from collections.abc import Mapping, Sequence
