@@ -14,6 +14,7 @@ from lamella.config.paths import typed
 from lamella.config.targets import translated
 from lamella.evaluation.pooled import pooled_scores
 from lamella.metrics.pixels import ImageTable
+from lamella.reporting.cohorts.shares import TAKE
 from lamella.reporting.cohorts.types import Folding, SeedRun, over_images
 from lamella.tracking import FinishedRun
 
@@ -289,7 +290,7 @@ def _plan(
     fold_of = {place.split: place.fold for _, place in some}
     elsewhere = "split" in protocol
     whole = {
-        split: max(runs, key=lambda run: float(run.params.get("dataset.take", 1))) for split, runs in by_split.items()
+        split: max(runs, key=lambda run: float(run.params.get(TAKE, "1"))) for split, runs in by_split.items()
     }
     trained = {split: by_id[run.tags["lamella.evaluates"]] if elsewhere else run for split, run in whole.items()}
     ids = {split: json.loads(run.fetch("data/split.json").read_text()) for split, run in trained.items()}
@@ -349,6 +350,7 @@ def _put_together(parts: Sequence[SeedRun]) -> SeedRun:
         fetch=_only_shared(first),
         fold="",
         parts=tuple(parts),
+        labelled=np.nan,
     )
 
 

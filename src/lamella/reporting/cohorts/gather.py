@@ -3,11 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from lamella.data.manifest import changes
 from lamella.errors import StorageError
 from lamella.reporting.cohorts.folds import MASKS, Plan, plans, repetitions, shared
+from lamella.reporting.cohorts.shares import TAKE, by_share, named
 from lamella.reporting.cohorts.types import Cohort, Method, SeedRun
 from lamella.tracking import FinishedRun
 
@@ -82,7 +84,7 @@ def cohorts(found: Sequence[FinishedRun]) -> tuple[list[Cohort], list[str]]:
             if (runs := _by_seed(label, [(run, "") for run in of_method], notes))
         ]
         if methods:
-            result.append(_cohort(json.loads(protocol), methods, by_id))
+            result.append(_cohort(json.loads(protocol), methods, by_id, notes))
     return sorted(result, key=lambda cohort: -len(cohort.methods)), notes
 
 
@@ -109,12 +111,12 @@ def _over_folds(plan: Plan, notes: list[str]) -> Cohort | None:
     labels, folds = shared(plan, runs, notes, masks=masks)
     if len(folds) == 1:
         methods = [_method(label, [run for run in runs[label] if run.fold in folds], by_id) for label in labels]
-        return _cohort({"split": plan.splits[folds[0]], **plan.protocol}, methods, by_id)
+        return _cohort({"split": plan.splits[folds[0]], **plan.protocol}, methods, by_id, notes)
     methods = [
         _method(label, repetitions(plan.kind, label, runs[label], folds, notes), by_id, first=runs[label][0])
         for label in labels
     ]
-    cohort = _cohort({**plan.protocol, "fold plan": plan.words(folds)}, methods, by_id)
+    cohort = _cohort({**plan.protocol, "fold plan": plan.words(folds)}, methods, by_id, notes)
     return replace(cohort, folds=plan.folding(folds, cohort.ids), card=_card(plan, folds, cohort))
 
 
@@ -142,9 +144,10 @@ def by_method(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
     """Groups runs by method: by the model's name and all settings but the seed that differ between its runs.
 
     The code of a user's own network is a setting, too: a changed file makes another method; so are the corrected
-    predictions that trained beside a data set's own images, which is what shows whether the work was worth it.
+    predictions that trained beside a data set's own images, which is what shows whether the work was worth it. What
+    was trained on a share of the images is named by that share, whatever else differs: see `by_share`.
     """
-    by_model: dict[str, list[tuple[FinishedRun, dict[str, str]]]] = {}
+    by_model: dict[str, list[tuple[FinishedRun, dict[str, str], str]]] = {}
     for run in runs:
         settings = {key: value for key, value in run.params.items() if not key.startswith(_SAME_GROUPS)}
         for module, fingerprint in json.loads(run.tags.get("lamella.code", "{}")).items():
@@ -152,16 +155,16 @@ def by_method(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
         settings["corrected"] = run.tags.get("lamella.corrected", "none")
         if "lamella.minutes" in run.tags:  # as many epochs as fit, which differ from run to run
             settings |= {"trainer.max_epochs": "", "trainer.minutes": run.tags["lamella.minutes"]}
-        by_model.setdefault(run.params["model.name"], []).append((run, settings))
+        by_model.setdefault(run.params["model.name"], []).append((run, settings, named(settings.pop(TAKE, "1"))))
     result: dict[str, list[FinishedRun]] = {}
     for model, some in by_model.items():
-        keys = sorted({key for _, settings in some for key in settings} - _SAME)
-        varied = [key for key in keys if len({settings.get(key) for _, settings in some}) > 1]
-        labels = [tuple(f"{key}={settings.get(key, '')}" for key in varied) for _, settings in some]
+        keys = sorted({key for _, settings, _ in some for key in settings} - _SAME)
+        varied = [key for key in keys if len({settings.get(key) for _, settings, _ in some}) > 1]
+        labels = [tuple(f"{key}={settings.get(key, '')}" for key in varied) for _, settings, _ in some]
         numbers = {each: number for number, each in enumerate(dict.fromkeys(labels), 1)}
-        for (run, _), label in zip(some, labels, strict=True):
+        for (run, _, share), label in zip(some, labels, strict=True):
             short = " ".join(label) if len(varied) <= _MOST_IN_A_LABEL else f"setting {numbers[label]}"
-            result.setdefault(f"{model} {short}".strip(), []).append(run)
+            result.setdefault(f"{model} {short}".strip() + share, []).append(run)
     return result
 
 
@@ -215,7 +218,7 @@ def _by_seed(label: str, runs: Sequence[tuple[FinishedRun, str]], notes: list[st
             notes.append(f"{label}: run {earlier.run_id} has {same} as the later {run.run_id}: left out.")
         found[fold, seed] = SeedRun(
             run.run_id, run.name, seed, run.params, run.metrics, scores=scores, read_curve=run.curve, fetch=run.fetch,
-            fold=fold,
+            fold=fold, labelled=float(run.tags.get("lamella.labelled", "nan")),
         )  # fmt: skip
     return sorted(found.values(), key=lambda run: run.seed)
 
@@ -230,9 +233,13 @@ def _method(
     return Method(label, tuple(runs), deterministic=nothing_drawn or masks)
 
 
-def _cohort(protocol: Mapping[str, Any], methods: Sequence[Method], by_id: Mapping[str, FinishedRun]) -> Cohort:
-    leader = methods[0].runs[0]
-    for each in (each for method in methods for each in method.runs):
+def _cohort(
+    protocol: Mapping[str, Any], methods: Sequence[Method], by_id: Mapping[str, FinishedRun], notes: list[str]
+) -> Cohort:
+    compared, learning, said = by_share(methods)
+    notes += said
+    leader = compared[0].runs[0]
+    for each in (each for method in (*compared, *chain(*learning.values())) for each in method.runs):
         if not each.scores["id"].equals(leader.scores["id"]):
             raise StorageError(
                 f"run {each.run_id} was scored on other images than {leader.run_id}, "
@@ -243,10 +250,11 @@ def _cohort(protocol: Mapping[str, Any], methods: Sequence[Method], by_id: Mappi
     return Cohort(
         dataset=first.params["dataset.name"],
         phantom=first.tags["lamella.phantom"] == "true",
-        methods=tuple(methods),
+        methods=compared,
         protocol={
             _ENTRIES.get(name, name): "none" if value is None else str(value)
             for name, value in {**protocol, "rules": rules}.items()
         },
         card=json.loads(first.fetch("data/card.json").read_text()),
+        learning=learning,
     )

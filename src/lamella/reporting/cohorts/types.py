@@ -32,6 +32,7 @@ class SeedRun:
         fold: which fold judged, where the run is one of several; "" for none.
         parts: the runs that this is made of, where these are several: those of the folds, of which one scored each image
             of `scores`; or the seeds of one `fold`, the median first, which is the one to be shown.
+        labelled: on how many images it was trained; NaN where its tags do not tell, and of several folds.
     """
 
     run_id: str
@@ -44,6 +45,7 @@ class SeedRun:
     fetch: Callable[[str], Path]
     fold: str = ""
     parts: tuple["SeedRun", ...] = ()
+    labelled: float = np.nan
 
     @cached_property
     def curve(self) -> pd.DataFrame:
