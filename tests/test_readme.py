@@ -88,10 +88,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(place: Path) -> str:
-    """Where the runs of `python train.py dataset=blood model=unet` are kept: a store with one."""
+    """Where the run of `python train.py dataset=blood model=unet` is kept, and one of Otsu's method on sections."""
     store = [f"tracking.uri=sqlite:///{place}/one.db", f"tracking.artifacts={place}/one", f"paths.cache={place}/cache"]
     done = run("python train.py dataset=blood model=unet", place, *SHORT, *store, f"paths.output={place}/outputs")
     assert done.returncode == 0, done.stderr
+    other = run("python train.py dataset=em model=otsu", place, *SHORT, *store, f"paths.output={place}/outputs")
+    assert other.returncode == 0, other.stderr
     return f"sqlite:///{place}/one.db"
 
 
