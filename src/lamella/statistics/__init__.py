@@ -15,7 +15,16 @@ from lamella.statistics.comparison import (
     in_order,
     paired,
 )
-from lamella.statistics.intervals import Agreement, Interval, Share, agreement, interval, interval_of, share
+from lamella.statistics.intervals import (
+    Agreement,
+    Interval,
+    Share,
+    agreement,
+    interval,
+    interval_of,
+    interval_of_each,
+    share,
+)
 
 __all__ = [
     "TWO_SEEDS_ERROR",
@@ -31,6 +40,7 @@ __all__ = [
     "in_order",
     "interval",
     "interval_of",
+    "interval_of_each",
     "paired",
     "share",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 from lamella.data.manifest import changes
 from lamella.errors import StorageError
 from lamella.reporting.cohorts.types import Cohort, Method, SeedRun
-from lamella.tracking import FinishedRun
+from lamella.tracking import FinishedRun, bring
 
 # What may differ between runs of one method: it changes no score, or is what its runs are there for.
 _SAME = {
@@ -71,7 +71,9 @@ def cohorts(found: Sequence[FinishedRun]) -> tuple[list[Cohort], list[str]]:
     """
     notes: list[str] = []
     result = []
-    by_protocol = _by_protocol([run for run in found if run.tags.get("lamella.kind") not in APART])
+    compared = [run for run in found if run.tags.get("lamella.kind") not in APART]
+    bring(compared, ["scores/test.csv"])
+    by_protocol = _by_protocol(compared)
     for protocol, some in by_protocol.items():
         own = {run.run_id for run in some}
         runs = [run for run in some if run.tags.get("lamella.evaluates") not in own]
