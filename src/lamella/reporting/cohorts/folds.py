@@ -289,9 +289,7 @@ def _plan(
         return None
     fold_of = {place.split: place.fold for _, place in some}
     elsewhere = "split" in protocol
-    whole = {
-        split: max(runs, key=lambda run: float(run.params.get(TAKE, "1"))) for split, runs in by_split.items()
-    }
+    whole = {split: max(runs, key=lambda run: float(run.params.get(TAKE, "1"))) for split, runs in by_split.items()}
     trained = {split: by_id[run.tags["lamella.evaluates"]] if elsewhere else run for split, run in whole.items()}
     ids = {split: json.loads(run.fetch("data/split.json").read_text()) for split, run in trained.items()}
     repeated = elsewhere or len({frozenset(each["test"]) for each in ids.values()}) == 1
