@@ -9,12 +9,11 @@ import pandas as pd
 
 from lamella.metrics.catalogue import lookup, ordered
 from lamella.pages.render import Cell, Table, render
-from lamella.plots.overlays import FALSE_NEGATIVE, FALSE_POSITIVE
 from lamella.plots.style import Picture
 from lamella.reporting.cohorts import OLDER, RULES, Cohort, Values, differences
 from lamella.reporting.cohorts.budget import Budget
 from lamella.reporting.failures import failure_head, failure_rows, failure_words
-from lamella.reporting.gallery import Case
+from lamella.reporting.gallery import Gallery
 from lamella.reporting.learning import Learning
 from lamella.reporting.numbers import UNKNOWN, duration, known, probability, quantity, score_text, span
 from lamella.reporting.summary import MAIN, counted, drawn, per_seed, sample, scores_in
@@ -23,7 +22,6 @@ from lamella.reporting.verdict import Verdict, amount, verdict_on
 from lamella.statistics.comparison import Comparison, in_order
 
 _WAYS = {"higher": "; higher is better", "lower": "; lower is better", "zero": "; best at 0", "none": ""}
-_COLOURS = ((FALSE_POSITIVE, "foreground predicted, not there"), (FALSE_NEGATIVE, "foreground missed or confused"))
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Section:
         leader: only the best mean was compared with the others.
         notes: about the main table.
         pictures: in their order.
-        gallery: ("worst", cases) and so on.
+        gallery: test images with what each method made of them; None without any.
         learning: its learning curves; None where there are none.
         budgets: what each method was given, by its label; empty where that is not known.
     """
@@ -52,7 +50,7 @@ class Section:
     verdict: Verdict
     notes: Sequence[str]
     pictures: Sequence[Picture]
-    gallery: tuple[tuple[str, tuple[Case, ...]], ...]
+    gallery: Gallery | None
     margin: float | None = None
     leader: bool = False
     learning: Learning | None = None
@@ -102,7 +100,6 @@ def _apart(sections: Sequence[Section], headings: Sequence[str]) -> dict[str, An
 def _shown(id_: str, heading: str, section: Section) -> dict[str, Any]:
     """What the template shows of a section; it leaves out what is empty."""
     cohort = section.cohort
-    images = {"heading": lookup(section.score).heading, "colours": _COLOURS, "groups": section.gallery}
     return {
         "id": id_,
         "heading": heading,
@@ -114,7 +111,7 @@ def _shown(id_: str, heading: str, section: Section) -> dict[str, Any]:
         "scores": _main_table(f"{id_}-scores-table", section),
         "figures": section.pictures,
         "pairs": _pairs_table(f"{id_}-pairs-table", section) if section.comparisons else None,
-        "images": images if any(cases for _, cases in section.gallery) else None,
+        "images": section.gallery,
         "absent": _absent_table(f"{id_}-absent-table", section),
         "others": _others_table(f"{id_}-others-table", section),
         "pooled": _pooled_table(f"{id_}-pooled-table", section),
