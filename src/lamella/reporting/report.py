@@ -120,8 +120,12 @@ def write(folder: Path, title: str, sections: Sequence[Section]) -> Path:
         place.mkdir()
         above, verdicts = heading(each), [each.on(pair) for pair in each.comparisons]
         write_csv(each.summary, place / "table.csv")
+        said = list(each.verdict.sentences)
+        if each.learning is not None:
+            write_csv(each.learning.table, place / "learning.csv")
+            said += each.learning.sentences
         (place / "table.md").write_text(
-            "\n".join([*each.verdict.sentences, "", markdown(each.summary, above, each.notes)]), encoding="utf-8"
+            "\n".join([*said, "", markdown(each.summary, above, each.notes)]), encoding="utf-8"
         )
         (place / "table.tex").write_text(latex(each.summary, above, each.notes), encoding="utf-8")
         write_csv(pairs_frame(each.comparisons), place / "pairs.csv")
