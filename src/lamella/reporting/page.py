@@ -18,7 +18,7 @@ from lamella.reporting.learning import Learning
 from lamella.reporting.numbers import UNKNOWN, duration, known, probability, quantity, score_text, span
 from lamella.reporting.summary import MAIN, counted, drawn, per_seed, sample, scores_in
 from lamella.reporting.tables import ABSENT, absent_rows
-from lamella.reporting.verdict import amount, verdict_on
+from lamella.reporting.verdict import Verdict, amount, verdict_on
 from lamella.statistics.comparison import Comparison, in_order
 
 _WAYS = {"higher": "; higher is better", "lower": "; lower is better", "zero": "; best at 0", "none": ""}
@@ -33,7 +33,7 @@ class Section:
         score: the one that decides.
         summary: one row a method, best first.
         comparisons: every pair of methods by that score; none for one method.
-        verdict: sentences, the answer first.
+        verdict: in sentences.
         margin: within which equality was tested, if it was.
         leader: only the best mean was compared with the others.
         notes: about the main table.
@@ -47,7 +47,7 @@ class Section:
     score: str
     summary: pd.DataFrame
     comparisons: Sequence[Comparison]
-    verdict: Sequence[str]
+    verdict: Verdict
     notes: Sequence[str]
     pictures: Sequence[Picture]
     gallery: Gallery | None
@@ -58,7 +58,7 @@ class Section:
 
     def on(self, pair: Comparison) -> str:
         """The verdict on one of the pairs, in words."""
-        return verdict_on(pair, sample(self.cohort, self.score), self.score, self.margin)
+        return verdict_on(pair, self.cohort, self.comparisons, self.score, margin=self.margin, leader=self.leader)
 
 
 def page(title: str, sections: Sequence[Section], made: str) -> str:
@@ -105,7 +105,7 @@ def _shown(id_: str, heading: str, section: Section) -> dict[str, Any]:
         "heading": heading,
         "phantom": cohort.phantom,
         "told": _told(cohort),
-        "verdict": section.verdict,
+        "verdict": section.verdict.sentences,
         "notes": section.notes,
         "failures": _failures_table(f"{id_}-failures-table", section),
         "scores": _main_table(f"{id_}-scores-table", section),

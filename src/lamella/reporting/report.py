@@ -118,8 +118,9 @@ def described(sections: Sequence[Section]) -> str:
     if len(sections) > 1:
         parts.append(f"{len(sections)} protocols: scores of one are not to be compared with those of another.")
     for each in sections:  # the answer first: MLflow folds what follows
-        parts += [in_markdown(" ".join(each.verdict)), f"**{in_markdown(heading(each))}**"]
-        parts.append(short(each.summary, each.score))
+        said, further = each.verdict, [*each.verdict.why, *each.verdict.warnings]
+        words = [in_markdown(said.phantom), f"**{in_markdown(said.headline)}**", *map(in_markdown, further)]
+        parts += [" ".join(filter(None, words)), in_markdown(heading(each)), short(each.summary, each.score)]
     return "\n\n".join(parts)
 
 
@@ -132,7 +133,7 @@ def write(folder: Path, title: str, sections: Sequence[Section]) -> Path:
         above, verdicts = heading(each), [each.on(pair) for pair in each.comparisons]
         write_csv(each.summary, place / "table.csv")
         (place / "table.md").write_text(
-            "\n".join([*each.verdict, "", markdown(each.summary, above, each.notes)]), encoding="utf-8"
+            "\n".join([*each.verdict.sentences, "", markdown(each.summary, above, each.notes)]), encoding="utf-8"
         )
         (place / "table.tex").write_text(latex(each.summary, above, each.notes), encoding="utf-8")
         write_csv(pairs_frame(each.comparisons), place / "pairs.csv")
