@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
+from rich.console import Console
 
 from lamella.plots.style import Picture
+from lamella.reporting.cohorts import data_differences, differences
 
 if TYPE_CHECKING:
     from lamella.reporting.page import Section
@@ -25,6 +27,20 @@ class Overview(NamedTuple):
     sentences: Sequence[str]
     table: pd.DataFrame
     headings: Sequence[str]
+
+    def show(self, out: Console) -> None:
+        """Prints the table and the sentences."""
+        for sentence in self.sentences:
+            out.print(sentence)
+
+
+def apart(sections: "Sequence[Section]", headings: Sequence[str]) -> list[str]:
+    """Why the scores of several sections are not to be compared with each other, in sentences."""
+    del headings
+    cohorts = [each.cohort for each in sections]
+    differing = ", ".join(differences(cohorts)) or "their test images"
+    said = f"These are {len(sections)} protocols: their scores are not to be compared. They differ in: {differing}."
+    return [said, *data_differences(cohorts)]
 
 
 def overview(sections: "Sequence[Section]", headings: Sequence[str]) -> Overview | None:

@@ -2,7 +2,7 @@
 
 import errno
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,14 +169,14 @@ def _working_folder(output: Path, run_id: str) -> tuple[Path | None, Record | No
 
 
 def finished(
-    uri: str, *, sweep: str | None = None, experiment: str | None = None, where: str = ""
+    uri: str, *, sweep: str | None = None, experiment: str | Sequence[str] | None = None, where: str = ""
 ) -> list[FinishedRun]:
     """All finished runs that match, in the order in which they began.
 
     Args:
         uri: where runs are kept.
         sweep: only those of this sweep, of whatever experiment.
-        experiment: only those of this experiment.
+        experiment: only those of this experiment, or of these.
         where: only those that MLflow's filter language says, such as "params.model.name = 'unet'".
 
     Raises:
@@ -188,11 +188,18 @@ def finished(
         client = connect(uri)
         alive.tell(uri, client)
         names = {each.experiment_id: each.name for each in client.search_experiments()}
-        chosen = [id_ for id_, name in names.items() if experiment in (None, name)]
-        if not chosen:
-            raise StorageError(
-                f"there is no experiment {experiment!r} in {uri}", f"There are: {', '.join(sorted(names.values()))}."
-            )
+        wanted = (
+            [experiment] if isinstance(experiment, str) else list(names.values() if experiment is None else experiment)
+        )
+        for name in wanted:
+            if name not in names.values():
+                parted = [part.strip() for part in name.split(",")]
+                several = (
+                    f"Several are written experiment=[{','.join(parted)}]. " if {*parted} & {*names.values()} else ""
+                )
+                there = f"There are: {', '.join(sorted(names.values()))}."
+                raise StorageError(f"there is no experiment {name!r} in {uri}", several + there)
+        chosen = [id_ for id_, name in names.items() if name in wanted]
         runs: list[Any] = []
         token: str | None = ""
         try:
