@@ -41,8 +41,8 @@ SAID = {
 JUDGING = [c for c in OTHERS if re.search(r"scripts/(\w+)", c)[1] in SAID]
 # In a new interpreter, with all its imports; so run train.py and prepare_data.py in the tests of those commands.
 FRESH = [next(c for c in OTHERS if "tiff_to_png.py" in c)]
-# What tests of the command itself do in full, on images as small: here they stand for their line of the README alone.
-TESTED_ELSEWHERE = (
+# What tests of the commands themselves do in full, on images as small.
+ELSEWHERE = (
     "model=ternausnet",
     "model.encoder=resnet34",
     "export.py",
@@ -88,10 +88,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(place: Path) -> str:
-    """Where the runs of `python train.py dataset=blood model=unet` are kept: a store with one."""
+    """Where the run of `python train.py dataset=blood model=unet` is kept, and one of Otsu's method on sections."""
     store = [f"tracking.uri=sqlite:///{place}/one.db", f"tracking.artifacts={place}/one", f"paths.cache={place}/cache"]
     done = run("python train.py dataset=blood model=unet", place, *SHORT, *store, f"paths.output={place}/outputs")
     assert done.returncode == 0, done.stderr
+    other = run("python train.py dataset=em model=otsu", place, *SHORT, *store, f"paths.output={place}/outputs")
+    assert other.returncode == 0, other.stderr
     return f"sqlite:///{place}/one.db"
 
 

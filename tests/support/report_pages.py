@@ -13,8 +13,9 @@ from PIL import Image
 from lamella.errors import StorageError
 from lamella.plots.style import Picture, svg_of
 from lamella.reporting.cohorts import Cohort, Method, SeedRun
-from lamella.reporting.gallery import Case, Panel
+from lamella.reporting.gallery import Case, Gallery, Panel
 from lamella.reporting.page import Section
+from lamella.reporting.verdict import Verdict
 from lamella.statistics.comparison import Comparison
 
 
@@ -78,9 +79,13 @@ def panel(label, text="Dice 0.9123"):
 
 
 def gallery(labels, count=2):
-    return tuple(
-        (name, tuple(Case(f"{name} {n + 1} of 4", f"image {n}", tuple(map(panel, labels))) for n in range(count)))
-        for name in ("worst", "typical", "best")
+    return Gallery(
+        "Dice",
+        (((200, 0, 30), "not there"), ((255, 176, 0), "missed")),
+        tuple(
+            (name, tuple(Case(f"{name} {n + 1} of 4", f"image {n}", tuple(map(panel, labels))) for n in range(count)))
+            for name in ("worst", "typical", "best")
+        ),
     )
 
 
@@ -120,7 +125,7 @@ def section(labels=("unet", "otsu"), **changes):
     p = {"p_images": 0.0002, "noise": 0.05, "p_runs": 0.004, "p": 0.012}
     pair = compared(unet, otsu, 0.2375, unet, low=0.1, high=0.3, **p)
     shown = Section(
-        cohort, "dice", summary, (pair,), ("unet is better.", "By 0.24."), ("A note.",), (picture(),),
+        cohort, "dice", summary, (pair,), Verdict("unet is better.", ("By 0.24.",)), ("A note.",), (picture(),),
         gallery(("image", unet, otsu)),
     )  # fmt: skip
     return replace(shown, **changes)

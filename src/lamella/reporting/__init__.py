@@ -14,7 +14,7 @@ from lamella.reporting.cohorts import Cohort, Method, SeedRun, cohorts
 from lamella.reporting.page import Section
 from lamella.reporting.report import Report, heading, section, write
 from lamella.reporting.summary import pairs, scores_of, summary
-from lamella.reporting.verdict import verdict
+from lamella.reporting.verdict import Verdict, verdict
 
 __all__ = [
     "Cohort",
@@ -22,6 +22,7 @@ __all__ = [
     "Report",
     "Section",
     "SeedRun",
+    "Verdict",
     "cohorts",
     "heading",
     "pairs",

@@ -9,21 +9,19 @@ import pandas as pd
 
 from lamella.metrics.catalogue import lookup, ordered
 from lamella.pages.render import Cell, Table, render
-from lamella.plots.overlays import FALSE_NEGATIVE, FALSE_POSITIVE
 from lamella.plots.style import Picture
 from lamella.reporting.cohorts import OLDER, RULES, Cohort, Values, differences
 from lamella.reporting.cohorts.budget import Budget
 from lamella.reporting.failures import FAILED, failure_head, failure_rows, failure_words
-from lamella.reporting.gallery import Case
+from lamella.reporting.gallery import Gallery
 from lamella.reporting.learning import Learning
 from lamella.reporting.numbers import UNKNOWN, duration, known, probability, quantity, score_text, span
 from lamella.reporting.summary import MAIN, counted, drawn, per_seed, sample, scores_in
 from lamella.reporting.tables import ABSENT, absent_rows, pairs_frame
-from lamella.reporting.verdict import amount, verdict_on
+from lamella.reporting.verdict import Verdict, amount, verdict_on
 from lamella.statistics.comparison import Comparison, in_order
 
 _WAYS = {"higher": "; higher is better", "lower": "; lower is better", "zero": "; best at 0", "none": ""}
-_COLOURS = ((FALSE_POSITIVE, "foreground predicted, not there"), (FALSE_NEGATIVE, "foreground missed or confused"))
 
 
 @dataclass(frozen=True)
@@ -35,13 +33,13 @@ class Section:
         score: the one that decides.
         summary: one row a method, best first.
         comparisons: every pair of methods by that score; none for one method.
-        verdict: sentences, the answer first.
+        verdict: in sentences.
         margin: within which equality was tested, if it was.
         failure: the Dice below which an image failed.
         leader: only the best mean was compared with the others.
         notes: about the main table.
         pictures: in their order.
-        gallery: ("worst", cases) and so on.
+        gallery: test images with what each method made of them; None without any.
         learning: its learning curves; None where there are none.
         budgets: what each method was given, by its label; empty where that is not known.
     """
@@ -50,10 +48,10 @@ class Section:
     score: str
     summary: pd.DataFrame
     comparisons: Sequence[Comparison]
-    verdict: Sequence[str]
+    verdict: Verdict
     notes: Sequence[str]
     pictures: Sequence[Picture]
-    gallery: tuple[tuple[str, tuple[Case, ...]], ...]
+    gallery: Gallery | None
     margin: float | None = None
     failure: float = FAILED
     leader: bool = False
@@ -62,7 +60,7 @@ class Section:
 
     def on(self, pair: Comparison) -> str:
         """The verdict on one of the pairs, in words."""
-        return verdict_on(pair, sample(self.cohort, self.score), self.score, self.margin)
+        return verdict_on(pair, self.cohort, self.comparisons, self.score, margin=self.margin, leader=self.leader)
 
     @property
     def pairs(self) -> pd.DataFrame:
@@ -72,17 +70,17 @@ class Section:
 
 def page(title: str, sections: Sequence[Section], made: str) -> str:
     """The HTML of the whole report, of at least one section; `made` says in a line what version made it, and when."""
-    headings = headings_of(sections)
+    names = headings(sections)
     return render(
         "report.html.j2",
         title=title,
         made=made,
-        apart=_apart(sections, headings),
-        sections=[_shown(f"s{n}", *each) for n, each in enumerate(zip(headings, sections, strict=True), 1)],
+        apart=_apart(sections, names),
+        sections=[_shown(f"s{n}", *each) for n, each in enumerate(zip(names, sections, strict=True), 1)],
     )
 
 
-def headings_of(sections: Sequence[Section]) -> list[str]:
+def headings(sections: Sequence[Section]) -> list[str]:
     """A section's data set; what else tells it from others of the same name."""
     named = [f"{each.cohort.dataset} (phantom)" if each.cohort.phantom else each.cohort.dataset for each in sections]
     return [
@@ -109,19 +107,18 @@ def _apart(sections: Sequence[Section], headings: Sequence[str]) -> dict[str, An
 def _shown(id_: str, heading: str, section: Section) -> dict[str, Any]:
     """What the template shows of a section; it leaves out what is empty."""
     cohort = section.cohort
-    images = {"heading": lookup(section.score).heading, "colours": _COLOURS, "groups": section.gallery}
     return {
         "id": id_,
         "heading": heading,
         "phantom": cohort.phantom,
         "told": _told(cohort),
-        "verdict": section.verdict,
+        "verdict": section.verdict.sentences,
         "notes": section.notes,
         "failures": _failures_table(f"{id_}-failures-table", section),
         "scores": _main_table(f"{id_}-scores-table", section),
         "figures": section.pictures,
         "pairs": _pairs_table(f"{id_}-pairs-table", section) if section.comparisons else None,
-        "images": images if any(cases for _, cases in section.gallery) else None,
+        "images": section.gallery,
         "absent": _absent_table(f"{id_}-absent-table", section),
         "others": _others_table(f"{id_}-others-table", section),
         "pooled": _pooled_table(f"{id_}-pooled-table", section),

@@ -17,11 +17,11 @@ from lamella.plots.style import Picture
 from lamella.reporting import plots
 from lamella.reporting.cohorts import Cohort
 from lamella.reporting.failures import FAILED
-from lamella.reporting.gallery import cases
+from lamella.reporting.gallery import gallery
 from lamella.reporting.learning import learning
 from lamella.reporting.numbers import UNKNOWN
 from lamella.reporting.overview import Overview, apart, overview
-from lamella.reporting.page import Section, headings_of, page
+from lamella.reporting.page import Section, headings, page
 from lamella.reporting.summary import counted, drawn, pairs, sample, scores_in, summary
 from lamella.reporting.tables import latex, markdown, pairs_frame, pairs_markdown, show, show_beside, show_pairs
 from lamella.reporting.verdict import verdict
@@ -53,11 +53,11 @@ class Report:
     def verdict(self) -> list[str]:
         """The answer in sentences: of one section its own, of several data sets where methods hold and where not."""
         if len(self.sections) == 1:
-            return list(self.sections[0].verdict)
+            return list(self.sections[0].verdict.sentences)
         if self.overview:
             return list(self.overview.sentences)
         named = zip(self.headings, self.sections, strict=True)
-        own = [f"{name}: {' '.join(each.verdict)}" for name, each in named]
+        own = [f"{name}: {' '.join(each.verdict.sentences)}" for name, each in named]
         return [*apart(self.sections, self.headings), *own]
 
     @property
@@ -84,7 +84,7 @@ class Report:
             if 0 < len(each.comparisons) <= _MOST_PAIRS:
                 show_pairs(each.comparisons, [each.on(pair) for pair in each.comparisons], each.score, out)
             show_beside(each.summary, out)
-            for sentence in each.verdict:
+            for sentence in each.verdict.sentences:
                 out.print(sentence)
         if len(self.sections) > 1:
             if self.overview:
@@ -150,7 +150,7 @@ def section(
         verdict=verdict(cohort, table, compared, score, margin=margin, leader=leader),
         notes=[*notes, *_dashes(cohort, table), *(literature["notes"] if applies else [])],
         pictures=_pictures(cohort, score, table["method"].tolist(), compared),
-        gallery=cases(cohort, score, k),
+        gallery=gallery(cohort, score, k),
         margin=margin,
         failure=failure,
         leader=leader,
@@ -206,8 +206,8 @@ def write(folder: Path, title: str, sections: Sequence[Section]) -> Report:
 
     Of several data sets the overview stands beside, as `overview.csv` and `overview.md`.
     """
-    headings = headings_of(sections)
-    above = overview(sections, headings)
+    names = headings(sections)
+    above = overview(sections, names)
     folder.mkdir(parents=True, exist_ok=True)
     for each in sections:
         place = _free(folder, each.cohort.dataset)
@@ -215,14 +215,14 @@ def write(folder: Path, title: str, sections: Sequence[Section]) -> Report:
         title_, verdicts = heading(each), [each.on(pair) for pair in each.comparisons]
         write_csv(each.summary, place / "table.csv")
         (place / "table.md").write_text(
-            "\n".join([*each.verdict, "", markdown(each.summary, title_, each.notes)]), encoding="utf-8"
+            "\n".join([*each.verdict.sentences, "", markdown(each.summary, title_, each.notes)]), encoding="utf-8"
         )
         (place / "table.tex").write_text(latex(each.summary, title_, each.notes), encoding="utf-8")
         write_csv(pairs_frame(each.comparisons), place / "pairs.csv")
         (place / "pairs.md").write_text(pairs_markdown(each.comparisons, verdicts, each.score), encoding="utf-8")
     made = f"Lamella {__version__}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
     (folder / "report.html").write_text(page(title, sections, made), encoding="utf-8")
-    return Report(title, sections, headings, above, folder / "report.html")
+    return Report(title, sections, names, above, folder / "report.html")
 
 
 def _free(folder: Path, name: str) -> Path:

@@ -29,6 +29,9 @@ _DECISIVE = (
 )
 _LISTED = 5  # other packages by name
 
+LABELLED = "lamella.labelled"
+"""The tag of a run that says on how many images its network was trained."""
+
 
 def identity(
     data: PreparedData,
@@ -73,6 +76,7 @@ def identity(
     }
     if hardware is not None:
         tags |= {"lamella.device": hardware.name, "lamella.precision": hardware.precision}
+        tags[LABELLED] = str(len(data.split.train))
     if corrected := [sample for sample in data.split.train if sample.redrawn is not None]:
         sha256 = redrawn_sha256(corrected, data.store)
         tags["lamella.data_sha256"] = data_sha256(data.dataset, data.store)
@@ -115,6 +119,7 @@ def card(data: PreparedData) -> dict[str, str]:
     of, split = data.dataset.card, data.split
     corrected = sum(sample.redrawn is not None for sample in split.train)
     told = f" ({corrected} of them predictions that a person corrected or accepted)" if corrected else ""
+    left = f" ({len(split.left)} left out by dataset.take)" if split.left else ""
     spacing = f"{of.spacing_nm[0]:g} x {of.spacing_nm[1]:g} nm" if of.spacing_nm else "not known"
     return {
         "data set": of.title,
@@ -122,7 +127,7 @@ def card(data: PreparedData) -> dict[str, str]:
         "classes": ", ".join(f"{number} {name}" for number, name in enumerate(of.class_names)),
         "channels": str(of.channels),
         "size of a pixel": spacing,
-        "images": f"{len(split.train)} to train{told}, {len(split.val)} to choose by, {len(split.test)} to test",
+        "images": f"{len(split.train)} to train{told}{left}, {len(split.val)} to choose by, {len(split.test)} to test",
         "groups in the test": _groups(split.test),
         "warnings of the audit": "; ".join(warning.message for warning in data.report.warnings) or "none",
     }
