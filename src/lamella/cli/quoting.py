@@ -1,6 +1,7 @@
 """What somebody typed -> what Hydra reads as exactly that: texts are quoted here, so that nobody needs to know how."""
 
 import inspect
+import os
 import pkgutil
 import re
 from collections.abc import Sequence
@@ -53,7 +54,7 @@ def quoted(argument: str, schema: type, *, sweep: bool, folders: Sequence[Path] 
         if sweep and isinstance(read, Sweep) and not (isinstance(read, ChoiceSweep) and read.simple_form):
             return argument
         pieces = _parted(typed) if sweep else [typed]
-        if len(pieces) > 1 and Path(typed).exists():
+        if len(pieces) > 1 and os.path.exists(typed):  # noqa: PTH110 - of a name that is too long, Path raises
             raise ConfigError(
                 f"{key}={typed}: in a sweep commas part values, and there is a file or folder of that whole name",
                 f"Put it in quotes within quotes, \"{key}='{typed}'\", or write \\, for its commas.",

@@ -220,6 +220,9 @@ def write(folder: Path, title: str, sections: Sequence[Section]) -> Report:
         (place / "table.tex").write_text(latex(each.summary, title_, each.notes), encoding="utf-8")
         write_csv(pairs_frame(each.comparisons), place / "pairs.csv")
         (place / "pairs.md").write_text(pairs_markdown(each.comparisons, verdicts, each.score), encoding="utf-8")
+    if above:
+        write_csv(above.table, folder / "overview.csv")
+        (folder / "overview.md").write_text(above.markdown(), encoding="utf-8")
     made = f"Lamella {__version__}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
     (folder / "report.html").write_text(page(title, sections, made), encoding="utf-8")
     return Report(title, sections, names, above, folder / "report.html")

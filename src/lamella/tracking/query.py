@@ -54,6 +54,12 @@ class FinishedRun:
             table[name] = table[name].map(from_cell)
         return table.sort_values("id", ignore_index=True)
 
+    def sibling(self, run_id: str) -> "FinishedRun | None":
+        """Another run of the same store, whatever became of it; None where there is none. Raises StorageError."""
+        with reported(f"run {run_id} cannot be read", ""):
+            run = _known(self.client, run_id)
+        return None if run is None else _finished(run, self.experiment, self.client, self.folder)
+
     def curve(self) -> pd.DataFrame:
         """One row an epoch, a column for each metric that has one value an epoch; no row where nothing was trained."""
         names = [name for name in self.metrics if lookup(name).part in ("train", "val")]
