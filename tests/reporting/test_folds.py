@@ -51,6 +51,11 @@ def test_two_methods_three_folds_and_two_seeds_by_hand(runs):
     assert table.seeds.tolist() == [2, 2]
     assert table.dice_seed_sd[0] == pytest.approx(0.01 / np.sqrt(2))
     assert table.folds.tolist() == [3, 3]
+    (pair,) = report.pairs(cohort, "dice")
+    assert pair.p_folds is not None  # the test is that of folds
+    section = report.section(cohort, "dice", {}, notes=notes, k=1)
+    assert report.heading(section).startswith("blood: 6 test images of 3 groups, each judged in one of 3 folds, full")
+    assert "What is compared is a recipe, not one network" in " ".join(section.verdict.sentences)
 
 
 def test_each_image_leads_to_the_run_that_scored_it(runs):
@@ -97,8 +102,9 @@ def test_what_a_fold_took_is_a_mean_and_images_without_foreground_are_counted(ru
 
 
 def test_pooled_scores_are_counted_anew(runs):
-    counts = {"tp": dict(zip("abcdef", (9, 0, 5, 1, 2, 3), strict=True)), "fp": dict.fromkeys("abcdef", 1),
-              "fn": dict(zip("abcdef", (0, 4, 1, 0, 2, 6), strict=True)), "tn": dict.fromkeys("abcdef", 10)}  # fmt: skip
+    counts = {"fp": dict.fromkeys("abcdef", 1), "tn": dict.fromkeys("abcdef", 10)}
+    counts |= {"tp": dict(zip("abcdef", (9, 0, 5, 1, 2, 3), strict=True))}
+    counts |= {"fn": dict(zip("abcdef", (0, 4, 1, 0, 2, 6), strict=True))}
     total = {i: sum(counts[name][i] for name in counts) for i in "abcdef"}
     counts["accuracy"] = {i: (counts["tp"][i] + 10) / total[i] for i in "abcdef"}
     runs.plan("unet", columns=counts, metrics={"test/pooled/dice": 0.1})
@@ -248,13 +254,23 @@ def test_files_with_the_same_test_and_other_training_images_are_experiments_of_t
 
 
 def test_folds_of_the_published_train_part_are_runs_side_by_side(runs):
+    alone = {image: image for image in GROUP_OF}
     for fold, held in enumerate(("cd", "ef")):
         parts = {"train": [i for i in "cdef" if i not in held], "val": [*held], "test": ["a", "b"]}
         for seed in (1, 2, 3):
             dice = {"a": 0.5 + fold / 10 + seed / 100, "b": 0.9}
-            runs.add("unet", fold, dice, seed=seed, parts=parts, split=PUBLISHED, metrics={"time/train_s": seed})
-        runs.add("otsu", fold, {"a": 0.4, "b": 0.4}, parts=parts, split=PUBLISHED)
-    runs.add("cellpose", 1, {"a": 0.7, "b": 0.7}, parts=parts, split=PUBLISHED, tags=MASKS, seed=0,
+            runs.add(
+                "unet",
+                fold,
+                dice,
+                seed=seed,
+                parts=parts,
+                split=PUBLISHED,
+                groups=alone,
+                metrics={"time/train_s": seed},
+            )
+        runs.add("otsu", fold, {"a": 0.4, "b": 0.4}, parts=parts, split=PUBLISHED, groups=alone)
+    runs.add("cellpose", 1, {"a": 0.7, "b": 0.7}, parts=parts, split=PUBLISHED, groups=alone, tags=MASKS, seed=0,
              protocol={"device": None, "threshold": None})  # fmt: skip
     cohort, notes = one(runs)
     assert notes == []
@@ -269,6 +285,9 @@ def test_folds_of_the_published_train_part_are_runs_side_by_side(runs):
     assert unet.metric("time/train_s") == 2
     assert len(otsu.runs) == 2
     assert "every fold scores the same images" in cohort.protocol["fold plan"]
+    pairs = {(pair.first, pair.second): pair for pair in report.pairs(cohort, "dice")}
+    assert pairs["unet", "otsu"].p is not None
+    assert pairs["otsu", "cellpose"].p is None  # their differences on all images are the same
     table = report.summary(cohort, "dice", {})
     assert table.set_index("method").seeds.to_dict() == {"unet": 3, "cellpose": 1, "otsu": 1}
 

@@ -1,14 +1,14 @@
 """Finished runs whose files lie in a folder, without a store: a store takes a second a run, and folds are many runs."""
 
 import json
-from dataclasses import dataclass
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lamella.errors import StorageError
 from lamella.tracking import FinishedRun
+from lamella.tracking.delivery import Place
 
 GROUP_OF = {"a": "p", "b": "p", "c": "q", "d": "q", "e": "r", "f": "r"}
 """Six images of three groups: in three folds by groups each judges one, and the next is validation."""
@@ -16,26 +16,13 @@ HASHED = {"_target_": "lamella.splits.hashed_folds", "folds": "3", "seed": "0"}
 FOLDS = [("a", "b"), ("c", "d"), ("e", "f")]
 
 
-@dataclass(frozen=True)
-class Kept(FinishedRun):
-    """A finished run of which everything is read from a folder, as from a store."""
-
-    def fetch(self, name: str) -> Path:
-        path = Path(str(self.folder)) / name
-        if not path.exists():
-            raise StorageError(f"run {self.run_id} has no {name} to be had")
-        return path
-
-    def curve(self) -> pd.DataFrame:
-        return pd.DataFrame()
-
-
 class Runs:
     """Runs to compare, in the order in which they began."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.found: list[Kept] = []
+        self.found: list[FinishedRun] = []
+        self.brought: Any = tempfile.TemporaryDirectory()
 
     def add(self, model: str, fold: int | str, dice: dict[str, float], *, seed: int = 1, parts: Any = None,
             split: dict[str, str] = HASHED, columns: Any = None, params: Any = None, tags: Any = None,
@@ -72,7 +59,7 @@ class Runs:
         }
         said = {"data": data, "split": json.dumps(parts), "threshold": 0.5, "device": "cpu", **(protocol or {})}
         self.found.append(
-            Kept(
+            FinishedRun(
                 run_id,
                 f"{model} {seed} {fold}",
                 "e",
@@ -85,8 +72,9 @@ class Runs:
                     "lamella.phantom": "false",
                 }
                 | (tags or {}),
-                None,  # type: ignore[arg-type] - asked for nothing
-                folder,  # type: ignore[arg-type]
+                client=None,  # type: ignore[arg-type] - asked for curves alone, and there are none
+                place=Place(str(folder), ""),
+                folder=self.brought,
             )
         )
         return run_id

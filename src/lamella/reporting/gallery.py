@@ -209,6 +209,7 @@ def _shares(codes: Bytes) -> str:
 def _file(run: SeedRun, image: int, name: Callable[[str], str]) -> Path:
     if "case" not in run.scores:
         raise StorageError(f"run {run.run_id} kept no pictures")
+    run, image = run.of_image(image)
     return run.fetch(name(str(run.scores["case"].iloc[image])))
 
 

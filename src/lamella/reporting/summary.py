@@ -10,7 +10,7 @@ from lamella.errors import ConfigError, StorageError
 from lamella.metrics.catalogue import lookup, ordered
 from lamella.reporting.cohorts import Cohort, Method, Values, over_images
 from lamella.reporting.failures import FAILED, failures
-from lamella.statistics import Comparison, Interval, compare, interval, interval_of_each
+from lamella.statistics import Comparison, Folds, Interval, compare, interval, interval_of_each
 
 MAIN = 5
 """How many scores the first table shows; files and the page's further tables have all."""
@@ -198,7 +198,16 @@ def pairs(cohort: Cohort, score: str, *, margin: float | None = None, leader: bo
         lower_is_better=lookup(score).lower_is_better,
         margin=margin,
         leader=leader,
+        folds=_folds(cohort),
     )
+
+
+def _folds(cohort: Cohort) -> Folds | None:
+    """The folds of a cohort as its statistics take them."""
+    if cohort.folds is None:
+        return None
+    kind, ratio = cohort.folds.kind, cohort.folds.ratio
+    return Folds(kind, cohort.folds.of if kind == "parted" else cohort.folds.names, ratio)
 
 
 def require(score: str, names: Sequence[str]) -> None:
