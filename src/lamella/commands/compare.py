@@ -171,5 +171,6 @@ def make(
         before=before,
     ) as kept:
         tracking.let_go()
+        kept.describe(report.described(sections), page.name)
         kept.log_folder(folder)
     out.print(f"report {page}", soft_wrap=True)

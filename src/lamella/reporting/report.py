@@ -18,7 +18,7 @@ from lamella.reporting.learning import learning
 from lamella.reporting.numbers import UNKNOWN
 from lamella.reporting.page import Section, page
 from lamella.reporting.summary import counted, drawn, pairs, sample, scores_in, summary
-from lamella.reporting.tables import latex, markdown, pairs_frame, pairs_markdown
+from lamella.reporting.tables import in_markdown, latex, markdown, pairs_frame, pairs_markdown, short
 from lamella.reporting.verdict import verdict
 from lamella.statistics import Comparison
 from lamella.version import __version__
@@ -115,6 +115,18 @@ def heading(section: Section) -> str:
     return f"{phantom}{cohort.dataset}: {images}{of}, full resolution; mean{intervals}"
 
 
+def described(sections: Sequence[Section]) -> str:
+    """A report in short, as Markdown for MLflow's page of its run: of each section the verdict, and a row a method."""
+    parts = []
+    if len(sections) > 1:
+        parts.append(f"{len(sections)} protocols: scores of one are not to be compared with those of another.")
+    for each in sections:  # the answer first: MLflow folds what follows
+        said, further = each.verdict, [*each.verdict.why, *each.verdict.warnings]
+        words = [in_markdown(said.phantom), f"**{in_markdown(said.headline)}**", *map(in_markdown, further)]
+        parts += [" ".join(filter(None, words)), in_markdown(heading(each)), short(each.summary, each.score)]
+    return "\n\n".join(parts)
+
+
 def write(folder: Path, title: str, sections: Sequence[Section]) -> Path:
     """Writes `report.html`, which is returned, and for each section a folder of its tables: CSV, Markdown, LaTeX."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -123,8 +135,12 @@ def write(folder: Path, title: str, sections: Sequence[Section]) -> Path:
         place.mkdir()
         above, verdicts = heading(each), [each.on(pair) for pair in each.comparisons]
         write_csv(each.summary, place / "table.csv")
+        said = list(each.verdict.sentences)
+        if each.learning is not None:
+            write_csv(each.learning.table, place / "learning.csv")
+            said += each.learning.sentences
         (place / "table.md").write_text(
-            "\n".join([*each.verdict.sentences, "", markdown(each.summary, above, each.notes)]), encoding="utf-8"
+            "\n".join([*said, "", markdown(each.summary, above, each.notes)]), encoding="utf-8"
         )
         (place / "table.tex").write_text(latex(each.summary, above, each.notes), encoding="utf-8")
         write_csv(pairs_frame(each.comparisons), place / "pairs.csv")
