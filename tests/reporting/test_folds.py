@@ -184,6 +184,50 @@ def test_one_fold_that_is_shared_is_a_plain_split_too(runs):
     assert "Of 3 folds 2 were run: fold 2 by no method" in notes[1]
 
 
+def test_methods_of_one_fold_each_are_plain_splits_side_by_side(runs):
+    runs.plan("unet", folds=[2])
+    runs.plan("otsu", folds=[0])
+    cohorts, notes = report.cohorts(runs.found)
+    assert notes == []
+    assert [(each.methods[0].label, each.ids, each.folds) for each in cohorts] == [
+        ("otsu", ("a", "b"), None),
+        ("unet", ("e", "f"), None),
+    ]
+
+
+def test_shares_of_the_training_images_are_a_curve_over_folds(runs):
+    for share, less, count in (("1.0", 0.0, 4), ("0.5", 0.1, 2)):
+        tags, params = {"lamella.labelled": str(count)}, {"dataset.take": share}
+        runs.plan("unet", less=less, params=params, tags=tags)
+        runs.plan("fpn", less=less + 0.2, params=params, tags=tags)
+    cohort, notes = one(runs)
+    assert notes == []
+    assert [method.label for method in cohort.methods] == ["unet", "fpn"]
+    half, whole = cohort.learning["unet"]
+    assert [method.labelled for method in (half, whole)] == [2, 4]
+    np.testing.assert_allclose(whole.score("dice") - half.score("dice"), 0.1)
+    assert len(half.runs[0].each) == 3
+
+
+def test_folds_on_unlike_devices_stay_apart_and_say_which_they_are(runs):
+    runs.plan("unet", folds=[0, 1])
+    runs.plan("unet", folds=[2], protocol={"device": "cuda"})
+    runs.plan("unet", folds=[0, 2], less=0.1, protocol={"device": "cuda"}, seed=2)
+    cohorts, notes = report.cohorts(runs.found)
+    assert sorted(each.folds.names for each in cohorts) == [("0", "1"), ("0", "2")]
+    assert set(differences(cohorts)) == {"device", "fold plan"}
+    assert [note.startswith("Of 3 folds 2 were run") for note in notes if "Of 3" in note] == [True, True]
+
+
+def test_a_seed_of_its_own_for_each_fold_is_one_repetition(runs):
+    for fold in range(3):
+        runs.plan("unet", seed=10 + fold, folds=[fold])
+    cohort, notes = one(runs)
+    assert notes == []
+    (run,) = cohort.methods[0].runs
+    assert [part.seed for part in run.each] == [10, 11, 12]
+
+
 def test_seeds_that_some_folds_have_more_of(runs):
     runs.plan("unet", 1)
     runs.plan("unet", 2, less=0.1)

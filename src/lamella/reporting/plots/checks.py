@@ -201,11 +201,9 @@ def _table(method: Method) -> dict[str, pd.DataFrame]:
         return {}
     table = pd.concat([pd.read_csv(path).dropna() for path in paths], ignore_index=True)
     if len(paths) > 1:
-        place = np.minimum(table.probability.to_numpy(np.float64) * BINS, BINS - 1).astype(int)
-        weighted = table.assign(
-            bin=place, probability=table.probability * table.pixels, right=table.right * table.pixels
-        )
-        sums = weighted.groupby(["kind", "bin"])[["probability", "right", "pixels"]].sum().reset_index()
+        place = (table.probability * BINS).clip(upper=BINS - 1).astype(int)
+        weighted = table.assign(probability=table.probability * table.pixels, right=table.right * table.pixels)
+        sums = weighted.groupby(["kind", place.rename("bin")])[["probability", "right", "pixels"]].sum().reset_index()
         table = sums.assign(probability=sums.probability / sums.pixels, right=sums.right / sums.pixels)
     return {kind: table[table.kind == kind] for kind in _KINDS if kind in set(table.kind)}
 
