@@ -208,6 +208,9 @@ def heading(section: Section) -> str:
     of = "" if noun == "image" else f" of {counted(len(set(cohort.groups)), noun)}"
     intervals = f" (95 % over {noun}s, {how})" if how else ""
     phantom = "PHANTOM (generated images) · " if cohort.phantom else ""
+    if cohort.folds is not None:
+        each = "each judged in one of" if cohort.folds.kind == "parted" else "all judged in each of"
+        of += f", {each} {counted(len(cohort.folds.names), 'fold')}"
     return f"{phantom}{cohort.dataset}: {images}{of}, full resolution; mean{intervals}"
 
 
