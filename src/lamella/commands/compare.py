@@ -123,6 +123,7 @@ def make(
         limits = (float(run.params["score.failure"]) for run in found if "score.failure" in run.params)
         below = next(limits, FAILED) if failure is None else failure
         asked: dict[str, Any] = {"margin": margin, "leader": leader, "failure": below}
+        asked["listed"] = tracking.listed(uri, experiment)
         sections = [report.section(cohort, score, said, notes=notes, k=k, **asked) for cohort in cohorts]
         title = f"{experiment}: {counted(sum(len(c.methods) for c in cohorts), 'method')}"
         page = report.write(folder, title, sections)

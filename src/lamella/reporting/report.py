@@ -12,6 +12,7 @@ from lamella.plaintext import write_csv
 from lamella.plots.style import Picture
 from lamella.reporting import plots
 from lamella.reporting.cohorts import Cohort
+from lamella.reporting.cohorts.budget import tried
 from lamella.reporting.failures import FAILED
 from lamella.reporting.gallery import gallery
 from lamella.reporting.learning import learning
@@ -21,6 +22,7 @@ from lamella.reporting.summary import counted, drawn, pairs, sample, scores_in, 
 from lamella.reporting.tables import in_markdown, latex, markdown, pairs_frame, pairs_markdown, short
 from lamella.reporting.verdict import verdict
 from lamella.statistics import Comparison
+from lamella.tracking import Listed
 from lamella.version import __version__
 
 
@@ -34,6 +36,7 @@ def section(
     margin: float | None = None,
     leader: bool = False,
     failure: float = FAILED,
+    listed: Sequence[Listed] = (),
 ) -> Section:
     """All that a report shows of one cohort: its methods compared, in tables, words and pictures.
 
@@ -46,11 +49,13 @@ def section(
         margin: a difference up to it counts as equality; None: equality is not tested.
         leader: only whether the best mean is better than all others is tested.
         failure: the Dice below which an image failed.
+        listed: all runs of the experiment, whatever became of them, which tell what each method was given.
 
     Raises:
         ConfigError: there is no such score.
         StorageError: a run's files cannot be read.
     """
+    given = tried(cohort, listed)
     applies = literature.get("dataset") == cohort.dataset
     table = summary(cohort, score, literature["scores"] if applies else {}, failure=failure)
     compared = pairs(cohort, score, margin=margin, leader=leader)
@@ -60,12 +65,13 @@ def section(
         summary=table,
         comparisons=compared,
         verdict=verdict(cohort, table, compared, score, margin=margin, leader=leader),
-        notes=[*notes, *_dashes(cohort, table), *(literature["notes"] if applies else [])],
+        notes=[*notes, *given.remarks, *_dashes(cohort, table), *(literature["notes"] if applies else [])],
         pictures=_pictures(cohort, score, table["method"].tolist(), compared),
         gallery=gallery(cohort, score, k),
         margin=margin,
         leader=leader,
         learning=learning(cohort, score),
+        budgets=given.budgets,
     )
 
 

@@ -4,14 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from lamella.data.manifest import changes
 from lamella.errors import StorageError
 from lamella.reporting.cohorts.folds import MASKS, Plan, plans, repetitions, shared
 from lamella.reporting.cohorts.shares import TAKE, by_share, named
 from lamella.reporting.cohorts.types import Cohort, Method, SeedRun
-from lamella.tracking import FinishedRun, bring
+from lamella.tracking import FinishedRun, Listed, bring
 
 # What may differ between runs of one method: it changes no score, or is what its runs are there for.
 _SAME = {
@@ -31,6 +31,7 @@ _SAME = {
 # Of kept runs literature was called published. Which images a split gives is part of the protocol, or is the fold.
 _SAME_GROUPS = ("tracking.", "paths.", "literature.", "published.", "dataset.split.")
 _MOST_IN_A_LABEL = 3
+_Kept = TypeVar("_Kept", FinishedRun, Listed)
 RULES = "rules of undefined scores"
 """The entry of a protocol that says by which rules a score is undefined."""
 
@@ -142,14 +143,14 @@ def _card(plan: Plan, folds: Sequence[str], cohort: Cohort) -> dict[str, str]:
     }
 
 
-def by_method(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
+def by_method(runs: Sequence[_Kept]) -> dict[str, list[_Kept]]:
     """Groups runs by method: by the model's name and all settings but the seed that differ between its runs.
 
     The code of a user's own network is a setting, too: a changed file makes another method; so are the corrected
     predictions that trained beside a data set's own images, which is what shows whether the work was worth it. What
     was trained on a share of the images is named by that share, whatever else differs: see `by_share`.
     """
-    by_model: dict[str, list[tuple[FinishedRun, dict[str, str], str]]] = {}
+    by_model: dict[str, list[tuple[_Kept, dict[str, str], str]]] = {}
     for run in runs:
         settings = {key: value for key, value in run.params.items() if not key.startswith(_SAME_GROUPS)}
         for module, fingerprint in json.loads(run.tags.get("lamella.code", "{}")).items():
@@ -158,7 +159,7 @@ def by_method(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
         if "lamella.minutes" in run.tags:  # as many epochs as fit, which differ from run to run
             settings |= {"trainer.max_epochs": "", "trainer.minutes": run.tags["lamella.minutes"]}
         by_model.setdefault(run.params["model.name"], []).append((run, settings, named(settings.pop(TAKE, "1"))))
-    result: dict[str, list[FinishedRun]] = {}
+    result: dict[str, list[_Kept]] = {}
     for model, some in by_model.items():
         keys = sorted({key for _, settings, _ in some for key in settings} - _SAME)
         varied = [key for key in keys if len({settings.get(key) for _, settings, _ in some}) > 1]
