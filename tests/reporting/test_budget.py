@@ -74,10 +74,12 @@ def test_a_method_that_was_evaluated_elsewhere_has_the_budget_of_its_training():
         listed("u", "unet", typed=["model.depth=3"], data="home"),
         listed("v", "unet", status="FAILED", data="home", **{"optimizer.lr": "9"}),
         listed("e", "unet", typed=None, data="away", tags={"lamella.kind": "evaluation", "lamella.evaluates": "u"}),
+        listed("g", "unet", tags={"lamella.kind": "evaluation", "lamella.evaluates": "in another experiment"}),
     ]
     runs.append(listed("f", "fcn", typed=["model=fcn"]))
     found = tried(cohort(method("unet", "e"), method("fcn", "f")), runs)
     assert found.budgets["unet"].chosen == "recipe of blood; typed: model.depth=3"
+    assert tried(cohort(method("unet", "g")), runs).budgets == {}
     assert tried(cohort(method("unet", "e")), runs).budgets["unet"][::3] == (2, "recipe of blood")
 
 

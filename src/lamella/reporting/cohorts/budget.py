@@ -3,13 +3,12 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from lamella.reporting.cohorts.folds import MASKS
-from lamella.reporting.cohorts.gather import APART, by_method
+from lamella.reporting.cohorts.gather import APART, settings_of
 from lamella.reporting.cohorts.shares import TAKE
 from lamella.reporting.cohorts.types import Cohort, Method
 from lamella.tracking import Listed
@@ -70,7 +69,7 @@ def tried(cohort: Cohort, listed: Sequence[Listed]) -> Tried:
             continue
         runs = known[method.label]
         same = _same(runs[0], listed)
-        settings = len(by_method(same))
+        settings = len({frozenset(_setting(run)) for run in same})
         epochs = [part.metrics.get("time/epochs", np.nan) for run in method.runs for part in run.each]
         found[method.label] = Budget(
             settings,
@@ -86,7 +85,8 @@ def tried(cohort: Cohort, listed: Sequence[Listed]) -> Tried:
 def _trained(method: Method, by_id: Mapping[str, Listed]) -> list[Listed]:
     """The runs that trained a method: its own, or those that it evaluates."""
     own = [by_id[part.run_id] for run in method.runs for part in run.each if part.run_id in by_id]
-    return [by_id.get(run.tags.get("lamella.evaluates", ""), run) for run in own]
+    ids = [run.tags.get("lamella.evaluates", run.run_id) for run in own]
+    return [by_id[id_] for id_ in ids if id_ in by_id]
 
 
 def _same(run: Listed, listed: Sequence[Listed]) -> list[Listed]:
@@ -95,8 +95,11 @@ def _same(run: Listed, listed: Sequence[Listed]) -> list[Listed]:
     def what(each: Listed) -> tuple[str | None, object]:
         return each.params.get("model.name"), json.loads(each.tags.get("lamella.protocol", "{}")).get("data")
 
-    some = [each for each in listed if each.tags.get("lamella.kind") not in _NOT_TRAINED and what(each) == what(run)]
-    return [replace(each, params={key: value for key, value in each.params.items() if key != TAKE}) for each in some]
+    return [each for each in listed if each.tags.get("lamella.kind") not in _NOT_TRAINED and what(each) == what(run)]
+
+
+def _setting(run: Listed) -> list[tuple[str, str]]:
+    return [(key, value) for key, value in settings_of(run).items() if key != TAKE]
 
 
 def _typed(runs: Sequence[Listed]) -> list[str] | None:
