@@ -16,6 +16,7 @@ from lamella.plaintext import printable, write_csv
 from lamella.plots.style import Picture
 from lamella.reporting import plots
 from lamella.reporting.cohorts import Cohort
+from lamella.reporting.cohorts.budget import tried
 from lamella.reporting.failures import FAILED
 from lamella.reporting.gallery import gallery
 from lamella.reporting.learning import learning
@@ -36,6 +37,7 @@ from lamella.reporting.tables import (
 )
 from lamella.reporting.verdict import verdict
 from lamella.statistics import Comparison
+from lamella.tracking import Listed
 from lamella.version import __version__
 
 _MOST_PAIRS = 10  # on the terminal; the files have all
@@ -132,6 +134,7 @@ def section(
     margin: float | None = None,
     leader: bool = False,
     failure: float = FAILED,
+    listed: Sequence[Listed] = (),
 ) -> Section:
     """All that a report shows of one cohort: its methods compared, in tables, words and pictures.
 
@@ -144,11 +147,13 @@ def section(
         margin: a difference up to it counts as equality; None: equality is not tested.
         leader: only whether the best mean is better than all others is tested.
         failure: the Dice below which an image failed.
+        listed: all runs of the experiment, whatever became of them, which tell what each method was given.
 
     Raises:
         ConfigError: there is no such score.
         StorageError: a run's files cannot be read.
     """
+    given = tried(cohort, listed)
     applies = literature.get("dataset") == cohort.dataset
     table = summary(cohort, score, literature["scores"] if applies else {}, failure=failure)
     compared = pairs(cohort, score, margin=margin, leader=leader)
@@ -158,13 +163,14 @@ def section(
         summary=table,
         comparisons=compared,
         verdict=verdict(cohort, table, compared, score, margin=margin, leader=leader),
-        notes=[*notes, *_dashes(cohort, table), *(literature["notes"] if applies else [])],
+        notes=[*notes, *given.remarks, *_dashes(cohort, table), *(literature["notes"] if applies else [])],
         pictures=_pictures(cohort, score, table["method"].tolist(), compared),
         gallery=gallery(cohort, score, k),
         margin=margin,
         failure=failure,
         leader=leader,
         learning=learning(cohort, score),
+        budgets=given.budgets,
     )
 
 
@@ -218,7 +224,7 @@ def described(sections: Sequence[Section]) -> str:
     """A report in short, as Markdown for MLflow's page of its run: of each section the verdict, and a row a method."""
     parts = []
     if len(sections) > 1:
-        parts.append(f"{len(sections)} protocols: scores of one are not to be compared with those of another.")
+        parts.append(f"{len(sections)} sections: scores of one are not to be compared with those of another.")
     for each in sections:  # the answer first: MLflow folds what follows
         said, further = each.verdict, [*each.verdict.why, *each.verdict.warnings]
         words = [in_markdown(said.phantom), f"**{in_markdown(said.headline)}**", *map(in_markdown, further)]

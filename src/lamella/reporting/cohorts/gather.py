@@ -12,7 +12,7 @@ from lamella.reporting.cohorts.folds import MASKS, Plan, plans, repetitions, sha
 from lamella.reporting.cohorts.origin import Origin, evaluated, origin
 from lamella.reporting.cohorts.shares import TAKE, by_share, named
 from lamella.reporting.cohorts.types import Cohort, Method, SeedRun
-from lamella.tracking import FinishedRun, bring
+from lamella.tracking import FinishedRun, Listed, bring
 
 # What may differ between runs of one method: it changes no score, or is what its runs are there for.
 _SAME = {
@@ -164,14 +164,14 @@ def by_method(
     """
     by_model: dict[tuple[str, Origin], list[tuple[FinishedRun, dict[str, str], str]]] = {}
     for run in runs:
-        settings = _settings(run)
+        settings = settings_of(run)
         family = settings["model.name"], origin(run, parents or {})
         by_model.setdefault(family, []).append((run, settings, named(settings.pop(TAKE, "1"))))
     origins = {where for _, where in by_model if where.name}
     names = [where.name for where in origins]
     result: dict[str, list[FinishedRun]] = {}
     for (model, where), some in by_model.items():
-        keys = sorted({key for _, settings, _ in some for key in settings} - _SAME)
+        keys = sorted({key for _, settings, _ in some for key in settings})
         varied = [key for key in keys if len({settings.get(key) for _, settings, _ in some}) > 1]
         labels = [tuple(f"{key}={settings.get(key, '')}" for key in varied) for _, settings, _ in some]
         numbers = {each: number for number, each in enumerate(dict.fromkeys(labels), 1)}
@@ -183,9 +183,11 @@ def by_method(
     return result
 
 
-def _settings(run: FinishedRun) -> dict[str, str]:
+def settings_of(run: FinishedRun | Listed) -> dict[str, str]:
     """All settings of a run that may make it another method."""
-    settings = {key: value for key, value in run.params.items() if not key.startswith(_SAME_GROUPS)}
+    settings = {
+        key: value for key, value in run.params.items() if not key.startswith(_SAME_GROUPS) and key not in _SAME
+    }
     for module, fingerprint in json.loads(run.tags.get("lamella.code", "{}")).items():
         settings[f"code of {module}"] = fingerprint.removeprefix("sha256:")[:8]
     settings["corrected"] = run.tags.get("lamella.corrected", "none")
@@ -260,7 +262,7 @@ def _method(
     kept = first or runs[0]
     nothing_drawn = kept.metrics.get("model/parameters") == 0 and "model.seed" not in kept.params
     masks = all(by_id[each.run_id].tags.get("lamella.kind") == MASKS for run in runs for each in run.each)
-    settings = {key: value for key, value in _settings(by_id[kept.run_id]).items() if key not in {*_SAME, TAKE}}
+    settings = {key: value for key, value in settings_of(by_id[kept.run_id]).items() if key != TAKE}
     where = origin(by_id[kept.run_id], parents)
     return Method(label, tuple(runs), nothing_drawn or masks, settings=settings, origin=where)
 
