@@ -33,6 +33,7 @@ _SAME = (
     "A method is the same in two sections where its model is, and whatever is varied of that model in either; each "
     "data set's recipe may differ"
 )
+_COLUMN = 19  # characters of a terminal that an interval needs, and the rules beside it
 _MOST_KEYS = 4  # of recipes that are named
 
 
@@ -81,14 +82,14 @@ class Overview(NamedTuple):
 
     def show(self, out: Console) -> None:
         """Prints the table, a block of as many sections as the screen holds, and the sentences."""
-        across = max(1, (out.width - out.width // 4) // 26)
+        across = max(1, (out.width - out.width // 4 - 4) // _COLUMN)
         out.print(Text(f"Where each method holds: mean {lookup(self.score).heading}", "bold"))
         for start in range(0, len(self.headings), across):
             names = self.headings[start : start + across]
             grid = Grid()
             grid.add_column("method", max_width=out.width // 4, overflow="fold")
             for name in names:
-                grid.add_column(Text(name), overflow="fold")
+                grid.add_column(Text(name), overflow="fold", max_width=_COLUMN - 3)
             for row in self.table.to_dict("records"):
                 grid.add_row(*map(Text, (row["method"], *("\n".join(self._lines(row, name)) for name in names))))
             out.print(grid)
@@ -100,15 +101,15 @@ class Overview(NamedTuple):
         if np.isnan(mean):
             return [str(became)]
         place = f"{rank:.0f} of {of:.0f}, {became}" if of > 1 else str(became)
-        return [f"{score_text(mean, self.score)} ({span(low, high, self.score)})", place]
+        return [score_text(mean, self.score), span(low, high, self.score), place]
 
     def _text(self, row: Mapping[Any, Any], name: str) -> str:
-        return "; ".join(self._lines(row, name))
+        first, *more = self._lines(row, name)
+        return f"{first} ({more[0]}); {more[1]}" if more else first
 
     def _cell(self, row: Mapping[Any, Any], name: str) -> Cell:
         first, *below = self._lines(row, name)
-        mean, _, interval = first.partition(" (")
-        return Cell(mean, [*([interval.removesuffix(")")] if interval else []), *below], left=True)
+        return Cell(first, below, left=True)
 
 
 class Row(NamedTuple):
@@ -268,8 +269,8 @@ def _sentences(
     said = [_of_leader(method, fates[method], leads) for method in first]
     holding = [row.name for row in rows if all(fate in _HOLDS for fate in fates[row.name].values())]
     asked = [name for name in headings if any(fates[row.name][name] not in (ALONE, UNSCORED, ABSENT) for row in rows)]
-    if len(asked) > 1 and holding:
-        said.append(f"Nothing is shown to be better on any of them than {listed(holding)}.")
+    if len(asked) > 1 and holding and {*fates[holding[0]].values()} != {BEST}:
+        said.append(f"On none of them is any method shown to be better than {listed(holding)}.")
     elif len(asked) > 1 and not any(fate == OPEN for its in fates.values() for fate in its.values()):
         said.append("No method holds on all of them: each was not run somewhere, or is worse than the best there.")
     others = [row for row in rows if row.name not in first]
@@ -278,13 +279,6 @@ def _sentences(
         by_fate.setdefault(_of_other(fates[row.name]), []).append(row.name)
     for fate, names in by_fate.items():
         said.append(f"{listed(names)} {'is' if len(names) == 1 else 'are'} {fate}.")
-    absent: dict[tuple[str, ...], list[str]] = {}
-    for method, its in fates.items():
-        where = tuple(name for name, fate in its.items() if fate == ABSENT)
-        if where and method not in first:
-            absent.setdefault(where, []).append(method)
-    for where, names in absent.items():
-        said.append(f"{listed(names)} {'was' if len(names) == 1 else 'were'} not run on {listed(where)}.")
     return said
 
 
@@ -320,7 +314,7 @@ def _of_other(fates: Mapping[str, str]) -> str:
     for fate, words in (
         (EQUAL, "equal to the best on {}"), (ALIKE, "not told apart from the best on {}"),
         (OPEN, "not to be told from the best on {}"), (WORSE, "worse than the best on {}"),
-        (ALONE, "alone on {}"), (UNSCORED, "without a score on {}"),
+        (ALONE, "alone on {}"), (UNSCORED, "without a score on {}"), (ABSENT, "not run on {}"),
     ):  # fmt: skip
         if where := [name for name, its in fates.items() if its == fate]:
             parts.append(words.format(listed(where)))

@@ -101,8 +101,9 @@ class Report:
         columns = ["section", "method", "seeds", score, f"{score}_low", f"{score}_high"]
         table = self.summary[[name for name in columns if name in self.summary]]
         shown = table.map(lambda cell: printable(cell) if isinstance(cell, str) else cell)
+        markup = shown.to_html(index=False, border=0, float_format="{:.4f}".format)
         texts = "".join(f"<p>{escape(printable(sentence))}</p>" for sentence in self.verdict)
-        return f"{texts}{shown.to_html(index=False, border=0)}<p>{escape(printable(str(self.page)))}</p>"
+        return f"{texts}{markup}<p>{escape(printable(str(self.page)))}</p>"
 
     def _joined(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         if len(tables) == 1:

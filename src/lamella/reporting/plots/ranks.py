@@ -41,7 +41,7 @@ def ranks(sections: "Sequence[Section]", headings: Sequence[str]) -> Picture | N
     grid = figure.subplots(1, len(blocks), squeeze=False, sharey=True, width_ratios=widths)[0]
     told = []
     for place, (axes, (name, each, found)) in enumerate(zip(grid, blocks, strict=True)):
-        shown = list(found)[:most]
+        shown = _varied(list(found), most)
         middles = style.places(heights)
         for column, score in enumerate(shown):
             count = len(found[score])
@@ -53,7 +53,7 @@ def ranks(sections: "Sequence[Section]", headings: Sequence[str]) -> Picture | N
                 share = 1 - (rank - 1) / max(1, count - 1)
                 axes.barh(middle, 0.94, left=column - 0.47, height=height - 0.03, color=_shade(share), linewidth=0)
                 axes.text(column, middle, f"{rank}{'=' if held.count(rank) > 1 else ''}", ha="center", va="center",
-                          fontsize=9.5, color="white" if share > 0.6 else "black")  # fmt: skip
+                          fontsize=9.5, color="white" if share > 0.85 else "black")  # fmt: skip
         style.set_rows(axes, names, heights)
         axes.grid(visible=False)
         axes.set_xlim(-0.5, len(shown) - 0.5)
@@ -91,6 +91,13 @@ def _ranked(section: "Section") -> dict[str, dict[str, int]]:
         if name in section.summary and section.summary[name].notna().sum() > 1:
             found[name] = ranks_of(section, name)
     return found
+
+
+def _varied(names: Sequence[str], most: int) -> list[str]:
+    """So many scores, in their order: of each family (pixels, outlines, cells, ...) one, then of each a second."""
+    families = [name.partition("/")[0] if "/" in name else "" for name in names]
+    nth = [families[:place].count(family) for place, family in enumerate(families)]
+    return [names[place] for place in sorted(sorted(range(len(names)), key=nth.__getitem__)[:most])]
 
 
 def _shade(share: float) -> tuple[float, float, float]:
