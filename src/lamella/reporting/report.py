@@ -23,7 +23,17 @@ from lamella.reporting.numbers import UNKNOWN
 from lamella.reporting.overview import Overview, apart, overview
 from lamella.reporting.page import Section, headings, page
 from lamella.reporting.summary import counted, drawn, pairs, sample, scores_in, summary
-from lamella.reporting.tables import latex, markdown, pairs_frame, pairs_markdown, show, show_beside, show_pairs
+from lamella.reporting.tables import (
+    in_markdown,
+    latex,
+    markdown,
+    pairs_frame,
+    pairs_markdown,
+    short,
+    show,
+    show_beside,
+    show_pairs,
+)
 from lamella.reporting.verdict import verdict
 from lamella.statistics import Comparison
 from lamella.version import __version__
@@ -202,6 +212,16 @@ def heading(section: Section) -> str:
     return f"{phantom}{cohort.dataset}: {images}{of}, full resolution; mean{intervals}"
 
 
+def described(sections: Sequence[Section], names: Sequence[str], above: Overview | None) -> str:
+    """A report in short, as Markdown for MLflow's page of its run: of each section the verdict, and a row a method."""
+    parts = [" ".join(map(in_markdown, [*(above.sentences if above else []), *apart(sections, names)]))]
+    for each in sections:  # the answer first: MLflow folds what follows
+        said, further = each.verdict, [*each.verdict.why, *each.verdict.warnings]
+        words = [in_markdown(said.phantom), f"**{in_markdown(said.headline)}**", *map(in_markdown, further)]
+        parts += [" ".join(filter(None, words)), in_markdown(heading(each)), short(each.summary, each.score)]
+    return "\n\n".join(filter(None, parts))
+
+
 def write(folder: Path, title: str, sections: Sequence[Section]) -> Report:
     """The comparison of these sections, written: `report.html`, and of each a folder of tables: CSV, Markdown, LaTeX.
 
@@ -215,8 +235,12 @@ def write(folder: Path, title: str, sections: Sequence[Section]) -> Report:
         place.mkdir()
         title_, verdicts = heading(each), [each.on(pair) for pair in each.comparisons]
         write_csv(each.summary, place / "table.csv")
+        said = list(each.verdict.sentences)
+        if each.learning is not None:
+            write_csv(each.learning.table, place / "learning.csv")
+            said += each.learning.sentences
         (place / "table.md").write_text(
-            "\n".join([*each.verdict.sentences, "", markdown(each.summary, title_, each.notes)]), encoding="utf-8"
+            "\n".join([*said, "", markdown(each.summary, title_, each.notes)]), encoding="utf-8"
         )
         (place / "table.tex").write_text(latex(each.summary, title_, each.notes), encoding="utf-8")
         write_csv(pairs_frame(each.comparisons), place / "pairs.csv")
