@@ -121,7 +121,7 @@ class Row(NamedTuple):
 
 def overview(sections: "Sequence[Section]", headings: Sequence[str]) -> Overview | None:
     """The overview of sections of several test sets; None of one, and where no method stands in two of them."""
-    sets = {(each.cohort.protocol.get("data"), each.cohort.ids) for each in sections}
+    sets = {_images(each) for each in sections}
     rows = matched(sections)
     if len(sets) < 2 or not any(sum(map(bool, row.labels)) > 1 for row in rows):
         return None
@@ -184,7 +184,7 @@ def apart(sections: "Sequence[Section]", headings: Sequence[str]) -> list[str]:
         return []
     by_set: dict[object, list[int]] = {}
     for place, each in enumerate(sections):
-        by_set.setdefault((each.cohort.protocol.get("data"), each.cohort.ids), []).append(place)
+        by_set.setdefault(_images(each), []).append(place)
     said = []
     if len(by_set) > 1:
         sets = [" and ".join(headings[place] for place in places) for places in by_set.values()]
@@ -206,6 +206,12 @@ def apart(sections: "Sequence[Section]", headings: Sequence[str]) -> list[str]:
                 f"in {in_what}."
             )
     return [*said, *data_differences([each.cohort for each in sections])]
+
+
+def _images(section: "Section") -> tuple[str, tuple[str, ...]]:
+    """Which images of which data a section is of."""
+    cohort = section.cohort
+    return cohort.protocol.get("data", cohort.dataset), cohort.ids
 
 
 def _model(method: Method) -> str:

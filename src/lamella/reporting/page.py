@@ -16,6 +16,7 @@ from lamella.reporting.failures import FAILED, failure_head, failure_rows, failu
 from lamella.reporting.gallery import Gallery
 from lamella.reporting.learning import Learning
 from lamella.reporting.numbers import UNKNOWN, duration, known, probability, quantity, score_text, span
+from lamella.reporting.overview import apart
 from lamella.reporting.summary import MAIN, counted, drawn, per_seed, sample, scores_in
 from lamella.reporting.tables import ABSENT, absent_rows, pairs_frame
 from lamella.reporting.verdict import Verdict, amount, verdict_on
@@ -93,15 +94,16 @@ def _apart(sections: Sequence[Section], headings: Sequence[str]) -> dict[str, An
     """In what sections differ, as they are not to be compared with each other; None for one."""
     if len(sections) == 1:
         return None
+    within = " ".join(apart(sections, headings))
     entries = [{"data set": each.cohort.dataset, **each.cohort.protocol} for each in sections]
     differing = differences([each.cohort for each in sections])
     if not differing:
-        return {"within": "They are scored on different test images.", "table": None}
+        return {"within": within, "table": None}
     rows = [[Cell(label), *_words(*(each.get(label, UNKNOWN) for each in entries))] for label in differing]
     head = [Cell("entry of the protocol"), *_words(*headings)]
     explanation = "A row an entry of the protocol, a column a section."
     table = Table("apart-table", "What differs", explanation, head, rows)
-    return {"within": f"They differ in: {', '.join(differing)}.", "table": table}
+    return {"within": within, "table": table}
 
 
 def _shown(id_: str, heading: str, section: Section) -> dict[str, Any]:

@@ -221,7 +221,7 @@ class Listed:
     tags: Mapping[str, str]
 
 
-def listed(uri: str, experiment: str) -> list[Listed]:
+def listed(uri: str, experiment: str | Sequence[str]) -> list[Listed]:
     """All runs of an experiment, whatever became of them, in the order in which they began; deleted ones do not count.
 
     Raises:
