@@ -43,6 +43,10 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+_PATH = re.compile(r' d="[^"]*"')
+_LONG = re.compile(r"(\.\d\d)\d+")  # a hundredth of a point is not seen, and half the file
+
+
 applied = mpl.rc_context(_STYLE)
 """A decorator of functions that draw a figure of a report."""
 
@@ -71,6 +75,7 @@ def svg_of(figure: Figure) -> str:
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", svg, count=1)
+    svg = _PATH.sub(lambda found: _LONG.sub(r"\1", found[0]), svg)
     own = hashlib.sha256(svg.encode()).hexdigest()[:8]  # several figures stand in one page, and share no names
     return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}-", svg)
 

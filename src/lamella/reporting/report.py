@@ -16,7 +16,8 @@ from lamella.reporting.failures import FAILED
 from lamella.reporting.gallery import cases
 from lamella.reporting.learning import learning
 from lamella.reporting.numbers import UNKNOWN
-from lamella.reporting.page import Section, page
+from lamella.reporting.overview import overview, ranks
+from lamella.reporting.page import Section, headings, page
 from lamella.reporting.summary import counted, drawn, pairs, sample, scores_in, summary
 from lamella.reporting.tables import latex, markdown, pairs_frame, pairs_markdown
 from lamella.reporting.verdict import verdict
@@ -54,6 +55,7 @@ def section(
     applies = literature.get("dataset") == cohort.dataset
     table = summary(cohort, score, literature["scores"] if applies else {}, failure=failure)
     compared = pairs(cohort, score, margin=margin, leader=leader)
+    shown, more = _pictures(cohort, score, table["method"].tolist(), compared)
     return Section(
         cohort=cohort,
         score=score,
@@ -61,11 +63,12 @@ def section(
         comparisons=compared,
         verdict=verdict(cohort, table, compared, score, margin=margin, leader=leader),
         notes=[*notes, *_dashes(cohort, table), *(literature["notes"] if applies else [])],
-        pictures=_pictures(cohort, score, table["method"].tolist(), compared),
+        pictures=shown,
         gallery=cases(cohort, score, k),
         margin=margin,
         leader=leader,
         learning=learning(cohort, score),
+        more=more,
     )
 
 
@@ -83,23 +86,25 @@ def _dashes(cohort: Cohort, table: pd.DataFrame) -> list[str]:
     return said
 
 
-def _pictures(cohort: Cohort, score: str, best_first: Sequence[str], compared: Sequence[Comparison]) -> list[Picture]:
-    found = [plots.distributions(cohort, score)] if sample(cohort, score).images else []
+def _pictures(
+    cohort: Cohort, score: str, best_first: Sequence[str], compared: Sequence[Comparison]
+) -> tuple[list[Picture], list[Picture]]:
+    """The pictures that have something to say: those that every reader looks at, and those that are folded."""
+    found = [plots.ranking(cohort, compared, score)] if compared else []
+    if sample(cohort, score).images > 1:
+        found.append(plots.distributions(cohort, score))
     if compared:
-        found += [
-            plots.ranking(cohort, compared, score),
-            plots.differences(compared, score),
-            plots.paired_images(cohort, score, best_first[0], best_first[1]),
-        ]
+        found.append(plots.paired_images(cohort, score, best_first[0], best_first[1]))
     may_lack = [
+        plots.differences(compared, score) if len(compared) > 1 else None,
         plots.against(cohort, score, "model/parameters"),
         plots.against(cohort, score, "time/train_s"),
-        plots.curves(cohort),
         plots.bland_altman(cohort, "count"),
         plots.bland_altman(cohort, "watershed/count"),
         plots.reliability(cohort),
+        plots.curves(cohort),
     ]
-    return found + [picture for picture in may_lack if picture]
+    return found, [picture for picture in may_lack if picture]
 
 
 def heading(section: Section) -> str:
@@ -118,16 +123,18 @@ def write(folder: Path, title: str, sections: Sequence[Section]) -> Path:
     for each in sections:
         place = _free(folder, each.cohort.dataset)
         place.mkdir()
-        above, verdicts = heading(each), [each.on(pair) for pair in each.comparisons]
+        line, verdicts = heading(each), [each.on(pair) for pair in each.comparisons]
         write_csv(each.summary, place / "table.csv")
         (place / "table.md").write_text(
-            "\n".join([*each.verdict, "", markdown(each.summary, above, each.notes)]), encoding="utf-8"
+            "\n".join([*each.verdict, "", markdown(each.summary, line, each.notes)]), encoding="utf-8"
         )
-        (place / "table.tex").write_text(latex(each.summary, above, each.notes), encoding="utf-8")
+        (place / "table.tex").write_text(latex(each.summary, line, each.notes), encoding="utf-8")
         write_csv(pairs_frame(each.comparisons), place / "pairs.csv")
         (place / "pairs.md").write_text(pairs_markdown(each.comparisons, verdicts, each.score), encoding="utf-8")
     made = f"Lamella {__version__}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
-    (folder / "report.html").write_text(page(title, sections, made), encoding="utf-8")
+    names = headings(sections)
+    above = overview(sections, names), ranks(sections, names)
+    (folder / "report.html").write_text(page(title, sections, made, *above), encoding="utf-8")
     return folder / "report.html"
 
 

@@ -23,7 +23,7 @@ def ranking(cohort: Cohort, comparisons: Sequence[Comparison], score: str) -> Pi
     methods = ranked(cohort, score)
     labels = [method.label for method in methods]
     names = [style.wrap(label) for label in labels]
-    heights = style.row_heights(names, 0.38)
+    heights = style.row_heights(names, 0.38 if len(names) < 9 else 0.33)  # all in one screen, beside the verdict
     joined = cliques(labels, comparisons)
     figure = style.blank(0.95 + sum(heights))
     share = 0.12 + 0.04 * len(joined) if joined else 0
@@ -124,7 +124,7 @@ def distributions(cohort: Cohort, score: str) -> Picture:
     methods = ranked(cohort, score)
     values = [each[~np.isnan(each)] for each in (per_image(method, score) for method in methods)]
     names = [style.wrap(method.label) for method in methods]
-    heights = style.row_heights(names, 0.62)
+    heights = style.row_heights(names, 0.62 if len(names) < 9 else 0.5)
     figure = style.blank(0.65 + sum(heights))
     axes = figure.subplots()
     style.set_rows(axes, names, heights)
