@@ -12,12 +12,12 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
 from lamella.config.key import Key
-from lamella.data.types import PARTS, Sample, Split
+from lamella.data.types import LEFT, PARTS, Sample, Split
 from lamella.errors import ConfigError, DataError
 
 
@@ -180,7 +180,7 @@ def file(
     path: Annotated[str, Key('a split.json as runs save it: {"train": [ids], "val": [ids], "test": [ids]}', path=True)],
     allow_unused: Annotated[bool, Key("images that the file does not name are left out")],
 ) -> Split:
-    """The split that a file spells out, as runs save it.
+    """The split that a file spells out, as runs save it; what it names as `left` has no part.
 
     Raises DataError where the file is missing or of another form, a part is empty, an id is unknown, missing or named
     twice, or a group lies in two parts.
@@ -284,6 +284,31 @@ def blocks_folds(
     return whole_groups(split)
 
 
+def taken(split: Split, share: float, seed: int) -> Split:
+    """The split with a share of what would train; validation and test stay.
+
+    Shares are nested: in one order, which the seed decides, the first so many units that their images come nearest to
+    the share, at least one. A unit is a whole group; where all that trains is one stack, a section of it.
+
+    Args:
+        split: whole.
+        share: above 0, up to 1.
+        seed: another one takes others.
+    """
+    if share == 1:
+        return split
+    sections = _is_stack(split.train)
+    units: dict[str, list[str]] = defaultdict(list)
+    for sample in split.train:
+        units[sample.id if sections else sample.group].append(sample.id)
+    order = sorted(units, key=lambda unit: (draw(f"take {unit}", seed), unit))
+    sums = list(accumulate(len(units[unit]) for unit in order))
+    wanted = share * len(split.train)
+    count = 1 + min(range(len(sums)), key=lambda place: abs(sums[place] - wanted))
+    ids = {id_ for unit in order[:count] for id_ in units[unit]}
+    return replace(split, train=tuple(s for s in split.train if s.id in ids), planned=split.train)
+
+
 def published_parts(samples: Sequence[Sample]) -> Split:
     """The published split; val may be empty.
 
@@ -312,7 +337,7 @@ def whole_groups(split: Split) -> Split:
     """
     parts: dict[str, dict[str, Sample]] = defaultdict(dict)
     stacks: dict[str, set[str]] = defaultdict(set)
-    for name, samples in vars(split).items():
+    for name, samples in split.parts.items():
         for s in samples:
             parts[s.group].setdefault(name, s)
             stacks[s.group].add(s.stack)
@@ -401,7 +426,7 @@ def _read_parts(path: Path) -> dict[str, list[str]]:
         raise DataError(f"the split file {path} cannot be read: {error.strerror}", "Check the path.") from None
     except ValueError as error:
         raise DataError(f"the split file {path} is no JSON: {error}", _FORM) from None
-    if not isinstance(parts, dict) or set(parts) != set(PARTS):
+    if not isinstance(parts, dict) or set(parts) - {LEFT} != set(PARTS):
         raise DataError(f"the split file {path} does not hold exactly train, val and test", _FORM)
     for part, ids in parts.items():
         if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):

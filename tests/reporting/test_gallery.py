@@ -12,8 +12,8 @@ from lamella.data.types import IGNORE
 from lamella.errors import StorageError
 from lamella.evaluation import error_maps as outcomes
 from lamella.plots import overlays
-from lamella.reporting import gallery
 from lamella.reporting.cohorts import Cohort, Method, SeedRun
+from lamella.reporting.gallery import gallery, overlay
 
 RED, YELLOW = overlays.FALSE_POSITIVE, overlays.FALSE_NEGATIVE
 
@@ -42,6 +42,10 @@ def of_scores(folder, **methods):
     return cohort(*((label, [repetition(folder / label, scores)]) for label, scores in methods.items()))
 
 
+def cases_of(*given, **options):
+    return gallery(*given, **options).groups
+
+
 def pixels(uri):
     kind, data = uri.split(";base64,")
     assert kind == "data:image/webp"
@@ -60,7 +64,7 @@ def test_images_by_the_mean_of_all_methods(tmp_path):
     # Means: 0.5 0.1 0.9 0.4 0.6 0.3 0.7 0.2
     first = [0.4, 0.2, 0.8, 0.4, 0.5, 0.6, 0.6, 0.2]
     second = [0.6, 0.0, 1.0, 0.4, 0.7, 0.0, 0.8, 0.2]
-    found = gallery.cases(of_scores(tmp_path, a={"dice": first}, b={"dice": second}), "dice", k=2)
+    found = cases_of(of_scores(tmp_path, a={"dice": first}, b={"dice": second}), "dice", k=2)
     assert shown(found) == {"worst": ["1", "7"], "typical": ["0", "3"], "best": ["2", "6"]}
     assert [case.heading for _, group in found for case in group] == [
         "worst 1 of 8",
@@ -76,9 +80,7 @@ def test_methods_stand_best_first(tmp_path):
     scores = {"a": [0.5, 0.9], "b": [0.8, 0.7], "c": [0.6, 0.7]}  # means 0.7 0.75 0.65
     found = of_scores(tmp_path, **{label: {"dice": s, "boundary/hd95": s} for label, s in scores.items()})
     labels = {
-        score: {
-            tuple(panel.label for panel in case.panels) for _, group in gallery.cases(found, score) for case in group
-        }
+        score: {tuple(panel.label for panel in case.panels) for _, group in cases_of(found, score) for case in group}
         for score in ("dice", "boundary/hd95")
     }
     assert labels == {"dice": {("image", "b", "a", "c")}, "boundary/hd95": {("image", "c", "a", "b")}}
@@ -86,7 +88,7 @@ def test_methods_stand_best_first(tmp_path):
 
 def test_of_errors_the_smallest_is_best_whatever_its_sign(tmp_path):
     scores = {"count/error": [-9.0, 0.0, 4.0], "dice": [0.9, 0.8, 0.7]}
-    found = gallery.cases(of_scores(tmp_path, a=scores), "count/error")
+    found = cases_of(of_scores(tmp_path, a=scores), "count/error")
     assert shown(found) == {"worst": ["0"], "typical": ["2"], "best": ["1"]}
     image, method = found[0][1][0].panels
     assert image.text == "mean count error 9"
@@ -96,7 +98,7 @@ def test_of_errors_the_smallest_is_best_whatever_its_sign(tmp_path):
 @pytest.mark.parametrize("n", range(1, 13))
 def test_each_image_at_most_once_and_as_many_as_there_are(tmp_path, n):
     scores = np.random.default_rng(n).permutation(n) / 20
-    found = gallery.cases(of_scores(tmp_path, a={"dice": scores}), "dice", k=3)
+    found = cases_of(of_scores(tmp_path, a={"dice": scores}), "dice", k=3)
     ids = [id_ for _, group in found for id_ in (case.id for case in group)]
     assert len(ids) == len(set(ids)) == min(n, 9)
     assert all(0 < len(group) <= 3 for _, group in found)
@@ -110,7 +112,7 @@ def test_each_image_at_most_once_and_as_many_as_there_are(tmp_path, n):
 
 
 def test_one_image_is_typical_of_itself(tmp_path):
-    assert shown(gallery.cases(of_scores(tmp_path, a={"dice": [0.5]}), "dice")) == {"typical": ["0"]}
+    assert shown(cases_of(of_scores(tmp_path, a={"dice": [0.5]}), "dice")) == {"typical": ["0"]}
 
 
 TRUTH = np.zeros((30, 40), np.uint8)
@@ -130,7 +132,7 @@ def test_each_method_shows_its_median_run(tmp_path):
         predicted[0, seed] = 1
         written(tmp_path / str(seed), predicted)
         runs.append(repetition(tmp_path / str(seed), {"dice": [dice]}, seed))
-    [(_, (case,))] = gallery.cases(cohort(("unet", runs)), "dice")
+    [(_, (case,))] = cases_of(cohort(("unet", runs)), "dice")
     image, method = case.panels
     assert image.text == "mean Dice 0.5667"
     assert method.text == "Dice 0.6000"
@@ -142,7 +144,7 @@ def test_the_picture_comes_first_in_colour(tmp_path):
     image = np.zeros((3, 30, 40), np.uint8)
     image[0] = 200
     written(tmp_path, TRUTH, image=image)
-    [(_, (case,))] = gallery.cases(cohort(("unet", [repetition(tmp_path, {"dice": [1.0]})])), "dice")
+    [(_, (case,))] = cases_of(cohort(("unet", [repetition(tmp_path, {"dice": [1.0]})])), "dice")
     seen = pixels(case.panels[0].uri).astype(int)
     assert seen.shape == (30, 40, 3)
     assert np.abs(seen - [200, 0, 0]).max() <= 8  # two kinds of compression
@@ -156,7 +158,7 @@ def test_runs_that_numbered_their_images_otherwise(tmp_path):
             outcomes.write(tmp_path / folder, f"{i:04d}", IMAGE, TRUTH, predicted)
     runs = {label: repetition(tmp_path / label, {"dice": [0.9, 1.0]}) for label in "ab"}
     runs["b"].scores["case"] = ["0001", "0000"]
-    found = gallery.cases(cohort(*((label, [run]) for label, run in runs.items())), "dice")
+    found = cases_of(cohort(*((label, [run]) for label, run in runs.items())), "dice")
     assert shown(found) == {"worst": ["0"], "best": ["1"]}
     for (_, (case,)), wrong in zip(found, ([(0, 0)], []), strict=True):
         assert [places(pixels(panel.uri), RED) for panel in case.panels[1:]] == [wrong, wrong]
@@ -169,7 +171,7 @@ def test_small_pictures_are_those_of_the_figures():
     predicted[15, 10:12] = 2
     truth[20:25] = IGNORE
     seen = overlays.visible(IMAGE)
-    ours = gallery.overlay(seen, outcomes.error_map(truth, predicted))
+    ours = overlay(seen, outcomes.error_map(truth, predicted))
     theirs = overlays.mistakes(seen, truth, predicted)
     for colour, n in ((RED, 4), (YELLOW, 6)):
         assert places(ours, colour) == places(theirs, colour)
@@ -185,7 +187,7 @@ def test_no_wrong_pixel_is_lost_when_shrunk():
     for place in wrong:
         codes[place] = outcomes.FALSE_POSITIVE
     codes[300, 200:1000] = outcomes.FALSE_NEGATIVE  # a line of one pixel, 3 1/3 of which make one
-    out = gallery.overlay(None, codes)
+    out = overlay(None, codes)
     assert out.shape == (360, 480, 3)
     assert sorted(places(out, RED)) == sorted((int(0.3 * y), int(0.3 * x)) for y, x in wrong)
     line = places(out, YELLOW)
@@ -200,7 +202,7 @@ def test_of_two_kinds_in_one_pixel_the_more_frequent_is_seen():
     codes[0:2, 2] = outcomes.FALSE_POSITIVE
     codes[0, 3] = outcomes.FALSE_NEGATIVE
     codes[4:6, 0:2] = outcomes.NOT_COUNTED
-    out = gallery.overlay(None, codes)
+    out = overlay(None, codes)
     assert places(out, YELLOW) == [(0, 0)]
     assert places(out, RED) == [(0, 1)]
 
@@ -211,7 +213,7 @@ def test_shares_count_counted_pixels_alone(tmp_path):
     predicted = np.zeros_like(truth)
     predicted[:5, 1::2] = 2
     written(tmp_path, predicted, truth=truth, image=np.zeros((1, 20, 20), np.uint8))
-    [(_, (case,))] = gallery.cases(cohort(("fcn", [repetition(tmp_path, {"dice": [0.0]})])), "dice")
+    [(_, (case,))] = cases_of(cohort(("fcn", [repetition(tmp_path, {"dice": [0.0]})])), "dice")
     assert case.panels[1].alt == "image-0 by fcn: 0.0% of pixels false positive, 50.0% missed or confused"
 
 
@@ -221,7 +223,7 @@ def test_pictures_are_at_most_480_and_their_wrong_pixels_in_exact_colours(tmp_pa
     predicted = truth.copy()
     predicted[350, 150] = 1
     written(tmp_path, predicted, image=noise, truth=truth)
-    [(_, (case,))] = gallery.cases(cohort(("unet", [repetition(tmp_path, {"dice": [0.0]})])), "dice")
+    [(_, (case,))] = cases_of(cohort(("unet", [repetition(tmp_path, {"dice": [0.0]})])), "dice")
     assert [pixels(panel.uri).shape for panel in case.panels] == [(480, 206, 3)] * 2
     assert places(pixels(case.panels[1].uri), RED) == [(240, 103)]
 
@@ -245,7 +247,7 @@ def test_a_run_without_pictures_says_so_and_the_others_are_shown(tmp_path, spoil
     for label in runs:
         written(tmp_path / label, TRUTH)
     spoil(runs["old"], tmp_path / "old")
-    [(_, (case,))] = gallery.cases(cohort(*((label, [run]) for label, run in runs.items())), "dice")
+    [(_, (case,))] = cases_of(cohort(*((label, [run]) for label, run in runs.items())), "dice")
     image, old, new = case.panels
     assert pixels(image.uri).shape == pixels(new.uri).shape == (30, 40, 3)
     assert (old.label, old.text, old.alt) == ("old", "Dice 0.7000, no picture kept", "image-0 by old: no picture kept")
@@ -258,7 +260,7 @@ def test_a_run_without_pictures_says_so_and_the_others_are_shown(tmp_path, spoil
 
 
 def test_no_run_has_pictures(tmp_path):
-    [(_, (case,))] = gallery.cases(of_scores(tmp_path, a={"dice": [0.5]}, b={"dice": [0.25]}), "dice")
+    [(_, (case,))] = cases_of(of_scores(tmp_path, a={"dice": [0.5]}, b={"dice": [0.25]}), "dice")
     assert [panel.label for panel in case.panels] == ["image", "a", "b"]
     assert all(panel.uri.startswith("data:image/svg+xml;base64,") for panel in case.panels)
     assert all("no picture kept" in panel.alt for panel in case.panels)

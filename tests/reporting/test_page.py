@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from lamella.reporting.gallery import Case, Panel
+from lamella.reporting.gallery import Case, Gallery, Panel
 from lamella.reporting.page import page
 from support.html import Html, can_be_heard, links_lead_somewhere, needs_nothing_else
 from support.report_pages import UNET, changed, compared, method, one_seed, panel, picture, section
@@ -195,7 +195,9 @@ def test_names_are_no_markup():
         verdict=(EVIL,),
         notes=(EVIL,),
         pictures=(picture()._replace(title=EVIL, alt=EVIL, caption=EVIL),),
-        gallery=((EVIL, (Case(EVIL, EVIL, (panel(EVIL, EVIL), Panel(EVIL, panel("").uri, EVIL, EVIL))),)),),
+        gallery=Gallery(
+            EVIL, (), ((EVIL, (Case(EVIL, EVIL, (panel(EVIL, EVIL), Panel(EVIL, panel("").uri, EVIL, EVIL))),)),)
+        ),
     )
     html = Html(page(f"page {EVIL}", (shown, section()), f"made {EVIL}"))
     assert not html.all("script")
@@ -205,7 +207,7 @@ def test_names_are_no_markup():
 
 
 def test_what_is_not_there_is_left_out():
-    shown = section(comparisons=(), pictures=(), gallery=(), notes=(), verdict=("One method.",))
+    shown = section(comparisons=(), pictures=(), gallery=None, notes=(), verdict=("One method.",))
     shown = changed(shown, methods=shown.cohort.methods[:1], card={})
     html = Html(page("One", (replace(shown, summary=shown.summary[:1]),), "lamella 1"))
     for heading in ("Figures", "Pairs", "Images", "Data"):

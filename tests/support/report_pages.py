@@ -13,7 +13,7 @@ from PIL import Image
 from lamella.errors import StorageError
 from lamella.plots.style import Picture, svg_of
 from lamella.reporting.cohorts import Cohort, Method, SeedRun
-from lamella.reporting.gallery import Case, Panel
+from lamella.reporting.gallery import Case, Gallery, Panel
 from lamella.reporting.page import Section
 from lamella.statistics.comparison import Comparison
 
@@ -78,9 +78,13 @@ def panel(label, text="Dice 0.9123"):
 
 
 def gallery(labels, count=2):
-    return tuple(
-        (name, tuple(Case(f"{name} {n + 1} of 4", f"image {n}", tuple(map(panel, labels))) for n in range(count)))
-        for name in ("worst", "typical", "best")
+    return Gallery(
+        "Dice",
+        (((200, 0, 30), "not there"), ((255, 176, 0), "missed")),
+        tuple(
+            (name, tuple(Case(f"{name} {n + 1} of 4", f"image {n}", tuple(map(panel, labels))) for n in range(count)))
+            for name in ("worst", "typical", "best")
+        ),
     )
 
 

@@ -34,6 +34,10 @@ _QUALITY = 70  # of the picture itself
 _GREYS = 16  # behind the wrong pixels: so few that a file without loss is as small as one that blurs thin errors
 _SMOOTH = 1.0  # pixels; noise behind the wrong pixels would be most of the file
 _WRONG = ((FALSE_POSITIVE,), (FALSE_NEGATIVE, WRONG_CLASS))  # in one colour each
+_COLOURS = (
+    (overlays.FALSE_POSITIVE, "foreground predicted, not there"),
+    (overlays.FALSE_NEGATIVE, "foreground missed or confused"),
+)
 _NOTHING = "no picture kept"
 _SHAPE = (360, 480)  # of a panel without picture, where no other tells
 
@@ -70,7 +74,22 @@ class Case:
     panels: tuple[Panel, ...]
 
 
-def cases(cohort: Cohort, score: str, k: int = 3) -> tuple[tuple[str, tuple[Case, ...]], ...]:
+@dataclass(frozen=True)
+class Gallery:
+    """Test images with what each method made of them.
+
+    Attributes:
+        heading: of the score by which they were chosen.
+        colours: what colours mean: (red, green, blue) and words.
+        groups: ("worst", from the worst on), ("typical", around the median), ("best", from the best on).
+    """
+
+    heading: str
+    colours: tuple[tuple[overlays.Colour, str], ...]
+    groups: tuple[tuple[str, tuple[Case, ...]], ...]
+
+
+def gallery(cohort: Cohort, score: str, k: int = 3) -> Gallery | None:
     """The worst, typical and best images by mean score over all methods and runs, each with every method's mistakes.
 
     A run without pictures (an older one) has panels that say so.
@@ -81,9 +100,8 @@ def cases(cohort: Cohort, score: str, k: int = 3) -> tuple[tuple[str, tuple[Case
         k: images of each kind, at most.
 
     Returns:
-        ("worst", from the worst on), ("typical", around the median), ("best", from the best on). Each image stands
-        once: of few images each kind has fewer, and a kind without any is left out. Images without the score are in
-        none.
+        Each image stands once: of few images each kind has fewer, and a kind without any is left out. Images without
+        the score are in none; None where no image has it.
     """
     means = np.mean([per_image(method, score) for method in cohort.methods], axis=0)
     order = np.argsort(means if lookup(score).lower_is_better else -means, kind="stable")
@@ -98,7 +116,8 @@ def cases(cohort: Cohort, score: str, k: int = 3) -> tuple[tuple[str, tuple[Case
         "typical": [drawer.case(f"typical, place {i + 1} of {n}", order[i]) for i in range(start, start + middle)],
         "best": [drawer.case(f"best {i + 1} of {n}", order[i]) for i in range(ends)],
     }
-    return tuple((name, tuple(found)) for name, found in groups.items() if found)
+    kinds = tuple((name, tuple(found)) for name, found in groups.items() if found)
+    return Gallery(lookup(score).heading, _COLOURS, kinds) if kinds else None
 
 
 @dataclass(frozen=True)

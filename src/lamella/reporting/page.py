@@ -6,13 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from lamella.metrics.catalogue import lookup
 from lamella.pages.render import Cell, Table, render
-from lamella.plots.overlays import FALSE_NEGATIVE, FALSE_POSITIVE
 from lamella.plots.style import Picture
 from lamella.reporting.cohorts import Cohort, differences
 from lamella.reporting.cohorts.budget import Budget
-from lamella.reporting.gallery import Case
+from lamella.reporting.gallery import Gallery
 from lamella.reporting.learning import Learning
 from lamella.reporting.numbers import UNKNOWN
 from lamella.reporting.overview import Overview
@@ -23,7 +21,6 @@ from lamella.reporting.summary import counted, drawn, sample
 from lamella.reporting.verdict import verdict_on
 from lamella.statistics.comparison import Comparison
 
-_COLOURS = ((FALSE_POSITIVE, "foreground predicted, not there"), (FALSE_NEGATIVE, "foreground missed or confused"))
 _SCREEN = 520  # characters beside the first figure, under the headline
 
 
@@ -41,7 +38,7 @@ class Section:
         leader: only the best mean was compared with the others.
         notes: about the main table.
         pictures: in their order; the first one stands beside the verdict.
-        gallery: ("worst", cases) and so on.
+        gallery: test images with what each method made of them; None without any.
         learning: its learning curves; None where there are none.
         budgets: what each method was given, by its label; empty where that is not known.
         more: pictures for those who look further, folded.
@@ -54,7 +51,7 @@ class Section:
     verdict: Sequence[str]
     notes: Sequence[str]
     pictures: Sequence[Picture]
-    gallery: tuple[tuple[str, tuple[Case, ...]], ...]
+    gallery: Gallery | None
     margin: float | None = None
     leader: bool = False
     learning: Learning | None = None
@@ -124,7 +121,6 @@ def _apart(sections: Sequence[Section], headings: Sequence[str]) -> dict[str, An
 def _shown(id_: str, heading: str, section: Section) -> dict[str, Any]:
     """What the template shows of a section; it leaves out what is empty."""
     cohort, learning = section.cohort, section.learning
-    images = {"heading": lookup(section.score).heading, "colours": _COLOURS, "groups": section.gallery}
     first, *figures = [learning.picture, *section.pictures] if learning else [*section.pictures, None]
     led, others = pairs.pairs_tables(f"{id_}-pairs-table", section)
     return {
@@ -141,7 +137,7 @@ def _shown(id_: str, heading: str, section: Section) -> dict[str, Any]:
         "more": list(section.more),
         "pairs": led,
         "other_pairs": others,
-        "images": images if any(cases for _, cases in section.gallery) else None,
+        "images": section.gallery,
         "failures": scores.failures_table(f"{id_}-failures-table", section),
         "absent": scores.absent_table(f"{id_}-absent-table", section),
         "given": given.given_table(f"{id_}-given-table", section),

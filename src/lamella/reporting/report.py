@@ -13,7 +13,7 @@ from lamella.plots.style import Picture
 from lamella.reporting import plots
 from lamella.reporting.cohorts import Cohort
 from lamella.reporting.failures import FAILED
-from lamella.reporting.gallery import cases
+from lamella.reporting.gallery import gallery
 from lamella.reporting.learning import learning
 from lamella.reporting.numbers import UNKNOWN
 from lamella.reporting.overview import overview, ranks
@@ -64,7 +64,7 @@ def section(
         verdict=verdict(cohort, table, compared, score, margin=margin, leader=leader),
         notes=[*notes, *_dashes(cohort, table), *(literature["notes"] if applies else [])],
         pictures=shown,
-        gallery=cases(cohort, score, k),
+        gallery=gallery(cohort, score, k),
         margin=margin,
         leader=leader,
         learning=learning(cohort, score),

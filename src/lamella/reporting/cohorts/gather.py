@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from lamella.data.manifest import changes
 from lamella.errors import StorageError
+from lamella.reporting.cohorts.shares import TAKE, by_share, named
 from lamella.reporting.cohorts.types import Cohort, Method, SeedRun
 from lamella.tracking import FinishedRun
 
@@ -78,7 +80,9 @@ def cohorts(found: Sequence[FinishedRun]) -> tuple[list[Cohort], list[str]]:
         methods = [_method(label, of_method, notes) for label, of_method in by_method(runs).items()]
         kept = tuple(method for method in methods if method is not None)
         if kept:
-            result.append(_cohort(json.loads(protocol), kept, runs))
+            compared, learning, said = by_share(kept)
+            notes += said
+            result.append(_cohort(json.loads(protocol), compared, learning, runs))
     return sorted(result, key=lambda cohort: -len(cohort.methods)), notes
 
 
@@ -86,24 +90,25 @@ def by_method(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
     """Groups runs by method: by the model's name and all settings but the seed that differ between its runs.
 
     The code of a user's own network is a setting, too: a changed file makes another method; so are the corrected
-    predictions that trained beside a data set's own images, which is what shows whether the work was worth it.
+    predictions that trained beside a data set's own images, which is what shows whether the work was worth it. What
+    was trained on a share of the images is named by that share, whatever else differs: see `by_share`.
     """
-    by_model: dict[str, list[tuple[FinishedRun, dict[str, str]]]] = {}
+    by_model: dict[str, list[tuple[FinishedRun, dict[str, str], str]]] = {}
     for run in runs:
         settings = {key: value for key, value in run.params.items() if not key.startswith(_SAME_GROUPS)}
         for module, fingerprint in json.loads(run.tags.get("lamella.code", "{}")).items():
             settings[f"code of {module}"] = fingerprint.removeprefix("sha256:")[:8]
         settings["corrected"] = run.tags.get("lamella.corrected", "none")
-        by_model.setdefault(run.params["model.name"], []).append((run, settings))
+        by_model.setdefault(run.params["model.name"], []).append((run, settings, named(settings.pop(TAKE, "1"))))
     result: dict[str, list[FinishedRun]] = {}
     for model, some in by_model.items():
-        keys = sorted({key for _, settings in some for key in settings} - _SAME)
-        varied = [key for key in keys if len({settings.get(key) for _, settings in some}) > 1]
-        labels = [tuple(f"{key}={settings.get(key, '')}" for key in varied) for _, settings in some]
+        keys = sorted({key for _, settings, _ in some for key in settings} - _SAME)
+        varied = [key for key in keys if len({settings.get(key) for _, settings, _ in some}) > 1]
+        labels = [tuple(f"{key}={settings.get(key, '')}" for key in varied) for _, settings, _ in some]
         numbers = {each: number for number, each in enumerate(dict.fromkeys(labels), 1)}
-        for (run, _), label in zip(some, labels, strict=True):
+        for (run, _, share), label in zip(some, labels, strict=True):
             short = " ".join(label) if len(varied) <= _MOST_IN_A_LABEL else f"setting {numbers[label]}"
-            result.setdefault(f"{model} {short}".strip(), []).append(run)
+            result.setdefault(f"{model} {short}".strip() + share, []).append(run)
     return result
 
 
@@ -156,8 +161,9 @@ def _method(label: str, runs: Sequence[FinishedRun], notes: list[str]) -> Method
                 f"{label}: run {by_seed[seed].run_id} has the same seed {seed} as the later {run.run_id}: left out."
             )
         by_seed[seed] = SeedRun(
-            run.run_id, run.name, seed, run.params, run.metrics, scores=scores, read_curve=run.curve, fetch=run.fetch
-        )
+            run.run_id, run.name, seed, run.params, run.metrics, scores=scores, read_curve=run.curve, fetch=run.fetch,
+            labelled=float(run.tags.get("lamella.labelled", "nan")),
+        )  # fmt: skip
     if not by_seed:
         return None
     first = next(iter(by_seed.values()))
@@ -166,9 +172,14 @@ def _method(label: str, runs: Sequence[FinishedRun], notes: list[str]) -> Method
     return Method(label, tuple(by_seed[seed] for seed in sorted(by_seed)), deterministic)
 
 
-def _cohort(protocol: Mapping[str, Any], methods: tuple[Method, ...], runs: Sequence[FinishedRun]) -> Cohort:
+def _cohort(
+    protocol: Mapping[str, Any],
+    methods: tuple[Method, ...],
+    learning: Mapping[str, tuple[Method, ...]],
+    runs: Sequence[FinishedRun],
+) -> Cohort:
     leader = methods[0].runs[0]
-    for each in (each for method in methods for each in method.runs):
+    for each in (each for method in (*methods, *chain(*learning.values())) for each in method.runs):
         if not each.scores["id"].equals(leader.scores["id"]):
             raise StorageError(
                 f"run {each.run_id} was scored on other images than {leader.run_id}, "
@@ -185,4 +196,5 @@ def _cohort(protocol: Mapping[str, Any], methods: tuple[Method, ...], runs: Sequ
             for name, value in {**protocol, "rules": rules}.items()
         },
         card=json.loads(first.fetch("data/card.json").read_text()),
+        learning=learning,
     )

@@ -29,6 +29,7 @@ class SeedRun:
             folds ask the one that scored the image, see `of_image`.
         fold: which fold judged, where the run is one of several; "" for none.
         parts: the runs of the folds, where this is several put together: each image of `scores` was scored by one.
+        labelled: on how many images it was trained; NaN where its tags do not tell, and of several folds.
     """
 
     run_id: str
@@ -41,6 +42,7 @@ class SeedRun:
     fetch: Callable[[str], Path]
     fold: str = ""
     parts: tuple["SeedRun", ...] = ()
+    labelled: float = np.nan
 
     @cached_property
     def curve(self) -> pd.DataFrame:
