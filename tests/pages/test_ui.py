@@ -34,7 +34,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> str:
     if chromium() is None:
         pytest.skip(NO_CHROMIUM)
     first = section(LABELS, gallery=gallery(("image", *LABELS, "a", "b", "c")))
-    second = replace(changed(section(), dataset="em", phantom=True), pictures=(picture("Another"),))
+    second = replace(changed(section(), dataset="em", phantom=True), pictures=(picture("Another"),), more=())
     folder = tmp_path_factory.mktemp("report")
     (folder / "report.html").write_text(page("A comparison", (first, second), "lamella 1"), encoding="utf-8")
     (folder / "data").mkdir()

@@ -124,8 +124,9 @@ def section(labels=("unet", "otsu"), **changes):
     p = {"p_images": 0.0002, "noise": 0.05, "p_runs": 0.004, "p": 0.012}
     pair = compared(unet, otsu, 0.2375, unet, low=0.1, high=0.3, **p)
     shown = Section(
-        cohort, "dice", summary, (pair,), ("unet is better.", "By 0.24."), ("A note.",), (picture(),),
-        gallery(("image", unet, otsu)),
+        cohort, "dice", summary, (pair,), ("unet is better.", "By 0.24."), ("A note.",),
+        (picture("Means"), picture()),
+        gallery(("image", unet, otsu)), more=(picture("Training"),),
     )  # fmt: skip
     return replace(shown, **changes)
 

@@ -17,7 +17,7 @@ from lamella.reporting.overview import Overview
 from lamella.reporting.parts import given, pairs, scores
 from lamella.reporting.parts import words as rules
 from lamella.reporting.parts.cells import told, words
-from lamella.reporting.summary import counted, drawn, sample
+from lamella.reporting.summary import sample
 from lamella.reporting.verdict import verdict_on
 from lamella.statistics.comparison import Comparison
 
