@@ -10,6 +10,7 @@ from lamella.reporting.cohorts.types import Folding
 from lamella.reporting.gallery import Case, Gallery, Panel
 from lamella.reporting.page import page
 from lamella.reporting.parts.words import protocol
+from lamella.reporting.verdict import Verdict
 from support.html import Html, can_be_heard, links_lead_somewhere, needs_nothing_else
 from support.report_pages import UNET, changed, compared, method, one_seed, panel, picture, section
 
@@ -166,11 +167,13 @@ def test_pairs_by_hand():
         "p, alone|groups, seeds",
     ]  # fmt: skip
     assert rows == [
-        ["unet|− fcn", "not told apart: p 0.500 (groups alone 0.400, seeds alone 0.500)",
+        ["unet|− fcn",
+         "not told apart: other groups alone could make such a difference, and so could other seeds (p 0.500)",
          "+0.0100|−0.0100 to\u00a0+0.0200", "±\u00a00.0500", "0.500", "0.400|0.500"],
         ["unet|− otsu", "unet is better",
          "+0.2375|+0.1000 to\u00a0+0.3000", "±\u00a00.0500", "0.012", "< 0.001|0.004"],
-        ["fcn|− otsu", "one seed: cannot tell", "+0.0100|–", "–", "–", "0.020|–"],
+        ["fcn|− otsu", "one seed: cannot tell how much seeds matter; train it with two more seeds",
+         "+0.0100|–", "–", "–", "0.020|–"],
     ]  # fmt: skip
     assert "above 0 the first one leads" in html.text
 
@@ -215,7 +218,7 @@ def test_names_are_no_markup():
     evil = section((f"unet {EVIL}", f"otsu {EVIL}"))
     shown = replace(
         changed(evil, dataset=f"blood {EVIL}", protocol={EVIL: EVIL}, card={EVIL: EVIL}),
-        verdict=(EVIL,),
+        verdict=Verdict(EVIL, (EVIL,), (EVIL,)),
         notes=(EVIL,),
         pictures=(picture()._replace(title=EVIL, alt=EVIL, caption=EVIL),),
         gallery=Gallery(
@@ -230,7 +233,7 @@ def test_names_are_no_markup():
 
 
 def test_what_is_not_there_is_left_out():
-    shown = section(comparisons=(), pictures=(), gallery=None, notes=(), verdict=("One method.",))
+    shown = section(comparisons=(), pictures=(), gallery=None, notes=(), verdict=Verdict("One method."))
     shown = changed(shown, methods=shown.cohort.methods[:1], card={})
     html = Html(page("One", (replace(shown, summary=shown.summary[:1]),), "lamella 1"))
     for heading in ("Figures", "Pairs", "Images", "Data", "Why, and how sure"):
@@ -287,3 +290,15 @@ def test_folds_are_said_and_listed_run_by_run():
     assert ["unet", "0", "1", "2", "0.8000", "median", "unet seed 0", "10"] in html.cells
     assert "a recipe for training, not one network" in html.text
     assert "fold" not in Html(page("None", (shown,), "lamella 1")).text
+
+
+def test_of_a_long_verdict_what_a_screen_holds_stands_beside_the_figure():
+    long = "x" * 200
+    said = Verdict("Headline.", ("Why one.", "Why two."), (f"{long} first.", f"{long} second.", "Short."))
+    text = page("One", (replace(section(), verdict=said),), "lamella 1")
+    answer, _, after = text[text.index('class="answer"') :].partition('class="why"')
+    assert [each in answer for each in ("Headline.", "Why one.", "first.", "second.", "Short.")] == [
+        True, True, True, True, False,
+    ]  # fmt: skip
+    folded = after[: after.index("</details>")]
+    assert folded.index("Why two.") < folded.index("Short.")

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lamella.statistics import TWO_SEEDS_ERROR, Comparison, best, compare, holm, in_order, interval, paired
-from lamella.statistics.comparison import Error, seed_variances
+from lamella.statistics.comparison import seed_variances
+from lamella.statistics.error import Error
 
 NOTHING = (None,) * 5
 

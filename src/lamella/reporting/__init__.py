@@ -14,13 +14,14 @@ from lamella.reporting.cohorts import Cohort, Method, SeedRun, cohorts
 from lamella.reporting.page import Section
 from lamella.reporting.report import heading, section, write
 from lamella.reporting.summary import pairs, scores_of, summary
-from lamella.reporting.verdict import verdict
+from lamella.reporting.verdict import Verdict, verdict
 
 __all__ = [
     "Cohort",
     "Method",
     "Section",
     "SeedRun",
+    "Verdict",
     "cohorts",
     "heading",
     "pairs",

@@ -18,10 +18,10 @@ from lamella.reporting.parts import given, pairs, scores
 from lamella.reporting.parts import words as rules
 from lamella.reporting.parts.cells import told, words
 from lamella.reporting.summary import sample
-from lamella.reporting.verdict import verdict_on
+from lamella.reporting.verdict import Verdict, verdict_on
 from lamella.statistics.comparison import Comparison
 
-_SCREEN = 520  # characters beside the first figure, under the headline
+_BESIDE, _SCREEN = 3, 480  # sentences, and characters of them, under the headline: the rest folds
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Section:
         score: the one that decides.
         summary: one row a method, best first.
         comparisons: every pair of methods by that score; none for one method.
-        verdict: sentences, the answer first.
+        verdict: in sentences.
         margin: within which equality was tested, if it was.
         leader: only the best mean was compared with the others.
         notes: about the main table.
@@ -48,7 +48,7 @@ class Section:
     score: str
     summary: pd.DataFrame
     comparisons: Sequence[Comparison]
-    verdict: Sequence[str]
+    verdict: Verdict
     notes: Sequence[str]
     pictures: Sequence[Picture]
     gallery: Gallery | None
@@ -60,7 +60,7 @@ class Section:
 
     def on(self, pair: Comparison) -> str:
         """The verdict on one of the pairs, in words."""
-        return verdict_on(pair, sample(self.cohort, self.score), self.score, self.margin)
+        return verdict_on(pair, self.cohort, self.comparisons, self.score, margin=self.margin, leader=self.leader)
 
 
 def page(
@@ -128,7 +128,7 @@ def _shown(id_: str, heading: str, section: Section) -> dict[str, Any]:
         "heading": heading,
         "phantom": cohort.phantom,
         "told": told(cohort),
-        "verdict": _verdict(section),
+        "verdict": _verdict(section.verdict),
         "first": first,
         "notes": section.notes,
         "learning": learning and {"sentences": learning.sentences, "table": _learning_table(id_, section, learning)},
@@ -150,14 +150,14 @@ def _shown(id_: str, heading: str, section: Section) -> dict[str, Any]:
     }
 
 
-def _verdict(section: Section) -> dict[str, Any]:
+def _verdict(verdict: Verdict) -> dict[str, Any]:
     """The headline, the sentences that a screen has room for beside the figure, and the rest, which is folded."""
-    headline, *said = [each for each in section.verdict if "phantoms, made by a program" not in each]
-    beside, why = list[str](), list[str]()
-    for each in said:
-        room = len(beside) < 3 and len("".join([*beside, each])) <= _SCREEN
-        (beside if room else why).append(each)
-    return {"headline": headline, "beside": beside, "why": why}
+    beside, rest = list[str](), {"why": list[str](), "sure": list[str]()}
+    for kind, sentences in (("why", verdict.why[:1]), ("sure", verdict.warnings), ("why", verdict.why[1:])):
+        for each in sentences:
+            room = len(beside) < _BESIDE and len("".join([*beside, each])) <= _SCREEN
+            (beside if room else rest[kind]).append(each)
+    return {"headline": verdict.headline, "beside": beside, **rest}
 
 
 def _learning_table(id_: str, section: Section, learning: Learning) -> Table:

@@ -126,7 +126,7 @@ def write(folder: Path, title: str, sections: Sequence[Section]) -> Path:
         line, verdicts = heading(each), [each.on(pair) for pair in each.comparisons]
         write_csv(each.summary, place / "table.csv")
         (place / "table.md").write_text(
-            "\n".join([*each.verdict, "", markdown(each.summary, line, each.notes)]), encoding="utf-8"
+            "\n".join([*each.verdict.sentences, "", markdown(each.summary, line, each.notes)]), encoding="utf-8"
         )
         (place / "table.tex").write_text(latex(each.summary, line, each.notes), encoding="utf-8")
         write_csv(pairs_frame(each.comparisons), place / "pairs.csv")

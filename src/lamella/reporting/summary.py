@@ -82,6 +82,12 @@ def per_seed(method: Method, score: str) -> Values:
     return over_images(of(method, score))
 
 
+def seeds(cohort: Cohort, method: Method) -> int:
+    """How many seeds of a method there are: of folds, in each."""
+    repeated = cohort.folds is not None and cohort.folds.kind == "repeated"
+    return min(len(run.each) for run in method.runs) if repeated else len(method.runs)
+
+
 def interval_of_mean(method: Method, score: str, groups: Sequence[str]) -> Interval:
     """The mean of a score over images, of the mean over seeds, with its interval over images or their groups."""
     signed = lookup(score).kind == "signed error"
@@ -101,7 +107,8 @@ def summary(
     """A table of means and intervals with one row a method, the best first.
 
     Values are means over the test images that have a score of the mean over seeds, with a 95 % interval over images
-    (or their groups); so an image counts once, however many seeds there are.
+    (or their groups); so an image counts once, however many seeds there are. Of folds they are of the recipe, which
+    made another network for each.
 
     Args:
         cohort: the methods.
@@ -110,9 +117,10 @@ def summary(
         failure: the Dice below which an image failed.
 
     Returns:
-        `method`, `seeds`, `deterministic`, `images`; for each score S the columns `S` (NaN: no image has it),
-        `S_images` (how many have it), `S_low` and `S_high` (NaN: not known), `S_interval` (its method), `S_seed_sd`
-        (NaN: one seed) and, where something was published, `S_published` and `S_difference`; `S_imputed` of distances
+        `method`, `seeds` (of folds in each), `folds` (where runs are folds of one plan), `deterministic`, `images`; for
+        each score S the columns `S` (NaN: no image has it), `S_images` (how many have it), `S_low` and `S_high` (NaN:
+        not known), `S_interval` (its method), `S_seed_sd` (over seeds, or over folds that judge the same images; NaN:
+        one) and, where something was published, `S_published` and `S_difference`; `S_imputed` of distances
         (in how many images of all runs); those of `lamella.reporting.failures`, where there is a Dice;
         where images without foreground were tested `absent/images`, `absent/empty` (the share of them that was
         predicted empty) and `absent/fp` (false-positive pixels in one, mean), of several classes
@@ -126,8 +134,9 @@ def summary(
     rows = []
     for method in cohort.methods:
         said = literature.get(method.runs[0].params["model.name"], {})
-        row: dict[str, Any] = {"method": method.label, "seeds": len(method.runs), "deterministic": method.deterministic}
-        row["images"] = len(cohort.ids)
+        row: dict[str, Any] = {"method": method.label, "seeds": seeds(cohort, method)}
+        row |= {"folds": len(cohort.folds.names)} if cohort.folds else {}
+        row |= {"deterministic": method.deterministic, "images": len(cohort.ids)}
         for name in (score, *(each for each in names if each != score)):
             found, means = interval_of_mean(method, name, cohort.groups), per_seed(method, name)
             row |= {name: found.mean, f"{name}_images": found.images, f"{name}_low": found.low}

@@ -1,12 +1,14 @@
-"""Finished runs -> cohorts: unlike protocols are kept apart, seeds of one method are joined, nothing counts twice."""
+"""Finished runs -> cohorts: unlike protocols apart, seeds and folds of one method joined, nothing counts twice."""
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 from lamella.data.manifest import changes
 from lamella.errors import StorageError
+from lamella.reporting.cohorts.folds import MASKS, Plan, plans, repetitions, shared
 from lamella.reporting.cohorts.shares import TAKE, by_share, named
 from lamella.reporting.cohorts.types import Cohort, Method, SeedRun
 from lamella.tracking import FinishedRun
@@ -26,16 +28,14 @@ _SAME = {
     "plugins",
     "trainer.accelerator",  # the device is part of the protocol
 }
-_SAME_GROUPS = ("tracking.", "paths.", "literature.", "published.")  # the last is what kept runs call literature
+# Of kept runs literature was called published. Which images a split gives is part of the protocol, or is the fold.
+_SAME_GROUPS = ("tracking.", "paths.", "literature.", "published.", "dataset.split.")
 _MOST_IN_A_LABEL = 3
 RULES = "rules of undefined scores"
 """The entry of a protocol that says by which rules a score is undefined."""
 
 OLDER = "older rules"
 """What stands there for runs that were kept before there were any."""
-
-MASKS = "masks"
-"""The kind of a run that scores masks which were made elsewhere: no network, so no device, precision or threshold."""
 
 REPRODUCTION = "reproduction"
 """The kind of a run that was run to see whether another comes out the same: no seed of its own."""
@@ -58,9 +58,11 @@ _ENTRIES = {
 def cohorts(found: Sequence[FinishedRun]) -> tuple[list[Cohort], list[str]]:
     """Groups runs into cohorts, the largest first.
 
-    Left out, each with a note: a run that repeats an earlier one's method and seed on the same protocol (the later
-    one counts), an evaluation that repeats its own run's test, and a run that was scored by an older Lamella.
-    Masks that were made elsewhere stand in every cohort that agrees with them in all that their protocol says.
+    Folds of one plan are one cohort: of a parted plan every image stands once, with its score by the fold that judged
+    it; see `lamella.reporting.cohorts.folds`. Left out, each with a note: a run that repeats an earlier one's method,
+    fold and seed on the same protocol (the later one counts), an evaluation that repeats its own run's test, and a run
+    that was scored by an older Lamella. Masks that were made elsewhere stand in every cohort that agrees with them in
+    all that their protocol says.
 
     Args:
         found: in the order in which they began.
@@ -72,18 +74,70 @@ def cohorts(found: Sequence[FinishedRun]) -> tuple[list[Cohort], list[str]]:
         StorageError: a run's scores cannot be read, or runs of one protocol were scored on unlike images.
     """
     notes: list[str] = []
-    result = []
-    by_protocol = _by_protocol([run for run in found if run.tags.get("lamella.kind") not in APART])
-    for protocol, some in by_protocol.items():
-        own = {run.run_id for run in some}
-        runs = [run for run in some if run.tags.get("lamella.evaluates") not in own]
-        methods = [_method(label, of_method, notes) for label, of_method in by_method(runs).items()]
-        kept = tuple(method for method in methods if method is not None)
-        if kept:
-            compared, learning, said = by_share(kept)
-            notes += said
-            result.append(_cohort(json.loads(protocol), compared, learning, runs))
+    folded, rest = plans([run for run in found if run.tags.get("lamella.kind") not in APART], notes)
+    result = [cohort for plan in folded if (cohort := _over_folds(plan, notes)) is not None]
+    for protocol, some in _by_protocol(rest).items():
+        by_id = {run.run_id: run for run in some}
+        methods = [
+            _method(label, runs, by_id)
+            for label, of_method in by_method(_own(some)).items()
+            if (runs := _by_seed(label, [(run, "") for run in of_method], notes))
+        ]
+        if methods:
+            result.append(_cohort(json.loads(protocol), methods, by_id, notes))
     return sorted(result, key=lambda cohort: -len(cohort.methods)), notes
+
+
+def _own(found: Sequence[FinishedRun]) -> list[FinishedRun]:
+    """Runs of one protocol without the evaluations of one another, which repeat its test."""
+    ids = {run.run_id for run in found}
+    return [run for run in found if run.tags.get("lamella.evaluates") not in ids]
+
+
+def _over_folds(plan: Plan, notes: list[str]) -> Cohort | None:
+    """The cohort of a plan, over the folds that its methods share; one shared fold is a plain split."""
+    fold_of = {run.run_id: fold for run, fold in plan.runs}
+    by_id = {run.run_id: run for run, _ in plan.runs}
+    runs, masks = dict[str, list[SeedRun]](), list[str]()
+    for label, some in by_method(_own(list(by_id.values()))).items():
+        if its := _by_seed(label, [(run, fold_of[run.run_id]) for run in some], notes):
+            runs[label] = its
+            if all(run.tags.get("lamella.kind") == MASKS for run in some):
+                masks.append(label)
+                if plan.kind == "repeated":  # the same images in every fold: the same masks
+                    runs[label] = [replace(its[-1], fold=fold) for fold in plan.ids]
+    if not runs:
+        return None
+    labels, folds = shared(plan, runs, notes, masks=masks)
+    if len(folds) == 1:
+        methods = [_method(label, [run for run in runs[label] if run.fold in folds], by_id) for label in labels]
+        return _cohort({"split": plan.splits[folds[0]], **plan.protocol}, methods, by_id, notes)
+    methods = [
+        _method(label, repetitions(plan.kind, label, runs[label], folds, notes), by_id, first=runs[label][0])
+        for label in labels
+    ]
+    cohort = _cohort({**plan.protocol, "fold plan": plan.words(folds)}, methods, by_id, notes)
+    return replace(cohort, folds=plan.folding(folds, cohort.ids), card=_card(plan, folds, cohort))
+
+
+def _card(plan: Plan, folds: Sequence[str], cohort: Cohort) -> dict[str, str]:
+    """The data card of a cohort over folds: that of its first run, with what differs between folds."""
+    parts = {part: sorted(len(plan.ids[fold][part]) for fold in folds) for part in ("train", "val", "test")}
+    train, val, test = (f"{all_[0]}{f' to {all_[-1]}' if all_[0] < all_[-1] else ''}" for all_ in parts.values())
+    leader = cohort.methods[0].runs[0]
+    by_fold = {run.fold: run for run in (leader.each if plan.kind == "parted" else cohort.methods[0].runs)}
+    cards = [json.loads(by_fold[fold].fetch("data/card.json").read_text()) for fold in folds]
+    said = dict.fromkeys(said for card in cards for said in card.get("warnings of the audit", "none").split("; "))
+    groups = len(set(cohort.groups))
+    stack = all("stack" in card.get("groups in the test", "") for card in cards)
+    stacks = "1 stack (specimen)" if groups == 1 else f"{groups} stacks (specimens)"
+    return {
+        **cards[0],
+        "images": f"{len(cohort.ids)} are tested, in {len(folds)} folds: {train} to train, {val} to choose by, "
+        f"{test} to test in each",
+        "groups in the test": stacks if stack else str(groups),
+        "warnings of the audit": "; ".join(name for name in said if name != "none") or "none",
+    }
 
 
 def by_method(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
@@ -99,6 +153,8 @@ def by_method(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
         for module, fingerprint in json.loads(run.tags.get("lamella.code", "{}")).items():
             settings[f"code of {module}"] = fingerprint.removeprefix("sha256:")[:8]
         settings["corrected"] = run.tags.get("lamella.corrected", "none")
+        if "lamella.minutes" in run.tags:  # as many epochs as fit, which differ from run to run
+            settings |= {"trainer.max_epochs": "", "trainer.minutes": run.tags["lamella.minutes"]}
         by_model.setdefault(run.params["model.name"], []).append((run, settings, named(settings.pop(TAKE, "1"))))
     result: dict[str, list[FinishedRun]] = {}
     for model, some in by_model.items():
@@ -148,49 +204,53 @@ def data_differences(cohorts: Sequence[Cohort]) -> list[str]:
     return sentences
 
 
-def _method(label: str, runs: Sequence[FinishedRun], notes: list[str]) -> Method | None:
-    by_seed: dict[int, SeedRun] = {}
-    for run in runs:
+def _by_seed(label: str, runs: Sequence[tuple[FinishedRun, str]], notes: list[str]) -> list[SeedRun]:
+    """The runs of a method, each with its fold, by seed: of one seed and fold the later; none by older versions."""
+    found: dict[tuple[str, int], SeedRun] = {}
+    for run, fold in runs:
         scores = run.scores()
         if "group" not in scores:
             notes.append(f"{label}: run {run.run_id} was scored by an older version and is left out; train it again.")
             continue
         seed = int(run.params["seed"])
-        if seed in by_seed:
-            notes.append(
-                f"{label}: run {by_seed[seed].run_id} has the same seed {seed} as the later {run.run_id}: left out."
-            )
-        by_seed[seed] = SeedRun(
+        if (earlier := found.pop((fold, seed), None)) is not None:
+            same = f"the same seed {seed}{f' and fold {fold}' if fold else ''}"
+            notes.append(f"{label}: run {earlier.run_id} has {same} as the later {run.run_id}: left out.")
+        found[fold, seed] = SeedRun(
             run.run_id, run.name, seed, run.params, run.metrics, scores=scores, read_curve=run.curve, fetch=run.fetch,
-            labelled=float(run.tags.get("lamella.labelled", "nan")),
+            fold=fold, labelled=float(run.tags.get("lamella.labelled", "nan")),
         )  # fmt: skip
-    if not by_seed:
-        return None
-    first = next(iter(by_seed.values()))
-    nothing_drawn = first.metrics.get("model/parameters") == 0 and "model.seed" not in first.params
-    deterministic = nothing_drawn or all(run.tags.get("lamella.kind") == MASKS for run in runs)
-    return Method(label, tuple(by_seed[seed] for seed in sorted(by_seed)), deterministic)
+    return sorted(found.values(), key=lambda run: run.seed)
+
+
+def _method(
+    label: str, runs: Sequence[SeedRun], by_id: Mapping[str, FinishedRun], first: SeedRun | None = None
+) -> Method:
+    """A method of these runs; `first` is one as it was kept, where they are put together."""
+    kept = first or runs[0]
+    nothing_drawn = kept.metrics.get("model/parameters") == 0 and "model.seed" not in kept.params
+    masks = all(by_id[each.run_id].tags.get("lamella.kind") == MASKS for run in runs for each in run.each)
+    return Method(label, tuple(runs), deterministic=nothing_drawn or masks)
 
 
 def _cohort(
-    protocol: Mapping[str, Any],
-    methods: tuple[Method, ...],
-    learning: Mapping[str, tuple[Method, ...]],
-    runs: Sequence[FinishedRun],
+    protocol: Mapping[str, Any], methods: Sequence[Method], by_id: Mapping[str, FinishedRun], notes: list[str]
 ) -> Cohort:
-    leader = methods[0].runs[0]
-    for each in (each for method in (*methods, *chain(*learning.values())) for each in method.runs):
+    compared, learning, said = by_share(methods)
+    notes += said
+    leader = compared[0].runs[0]
+    for each in (each for method in (*compared, *chain(*learning.values())) for each in method.runs):
         if not each.scores["id"].equals(leader.scores["id"]):
             raise StorageError(
                 f"run {each.run_id} was scored on other images than {leader.run_id}, "
                 "though their protocols say the same"
             )
-    first = next(run for run in runs if run.run_id == leader.run_id)
+    first = by_id[leader.run_id]
     rules = protocol.get("rules", OLDER)
     return Cohort(
         dataset=first.params["dataset.name"],
         phantom=first.tags["lamella.phantom"] == "true",
-        methods=methods,
+        methods=compared,
         protocol={
             _ENTRIES.get(name, name): "none" if value is None else str(value)
             for name, value in {**protocol, "rules": rules}.items()
