@@ -10,7 +10,7 @@ from lamella.errors import ConfigError, StorageError
 from lamella.metrics.catalogue import lookup, ordered
 from lamella.reporting.cohorts import Cohort, Method, Values, over_images
 from lamella.reporting.failures import FAILED, failures
-from lamella.statistics import Comparison, Interval, compare, interval
+from lamella.statistics import Comparison, Interval, compare, interval, interval_of_each
 
 MAIN = 5
 """How many scores the first table shows; files and the page's further tables have all."""
@@ -94,6 +94,13 @@ def interval_of_mean(method: Method, score: str, groups: Sequence[str]) -> Inter
     return interval(per_image(method, score), groups=groups, bounds=(0, np.inf) if signed else lookup(score).bounds)
 
 
+def _means(method: Method, names: Sequence[str], groups: Sequence[str]) -> dict[str, Interval]:
+    """What `interval_of_mean` gives of each score, at once."""
+    values = [per_image(method, name) for name in names]
+    bounds = [(0, np.inf) if lookup(name).kind == "signed error" else lookup(name).bounds for name in names]
+    return dict(zip(names, interval_of_each(values, groups=groups, bounds=bounds), strict=True))
+
+
 def ranked(cohort: Cohort, score: str) -> list[Method]:
     """The methods, that of the best mean first; of equal ones that which ran first; those without the score last."""
     means = np.array([over_images(per_image(method, score)[None])[0] for method in cohort.methods])
@@ -137,8 +144,9 @@ def summary(
         row: dict[str, Any] = {"method": method.label, "seeds": seeds(cohort, method)}
         row |= {"folds": len(cohort.folds.names)} if cohort.folds else {}
         row |= {"deterministic": method.deterministic, "images": len(cohort.ids)}
-        for name in (score, *(each for each in names if each != score)):
-            found, means = interval_of_mean(method, name, cohort.groups), per_seed(method, name)
+        ordered_ = (score, *(each for each in names if each != score))
+        for name, found in _means(method, ordered_, cohort.groups).items():
+            means = per_seed(method, name)
             row |= {name: found.mean, f"{name}_images": found.images, f"{name}_low": found.low}
             row |= {f"{name}_high": found.high, f"{name}_interval": found.method}
             row[f"{name}_seed_sd"] = float(means.std(ddof=1)) if len(means) > 1 else np.nan

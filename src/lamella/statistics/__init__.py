@@ -17,7 +17,16 @@ from lamella.statistics.comparison import (
     paired,
 )
 from lamella.statistics.folds import Folds
-from lamella.statistics.intervals import Agreement, Interval, Share, agreement, interval, interval_of, share
+from lamella.statistics.intervals import (
+    Agreement,
+    Interval,
+    Share,
+    agreement,
+    interval,
+    interval_of,
+    interval_of_each,
+    share,
+)
 
 __all__ = [
     "CERTAIN",
@@ -35,6 +44,7 @@ __all__ = [
     "in_order",
     "interval",
     "interval_of",
+    "interval_of_each",
     "paired",
     "share",
 ]

@@ -26,9 +26,10 @@ _FILE = "lamella.splits.file"
 _GROUPING = ("dataset.group", "dataset.serial")  # they decide which images stay together, and are in no hash
 _ELSEWHERE = "trained on"  # the key of networks of folds that are evaluated on other data
 _WORDS = {
-    "lamella.splits.hashed_folds": "{folds} folds by groups, seed {seed}",
-    "lamella.splits.blocks_folds": "{folds} folds of neighbouring sections, {val} beside each to choose by, gap {gap}",
-    "lamella.splits.published_folds": "{folds} folds of the published train part, seed {seed}",
+    "lamella.splits.hashed_folds": "folds by groups",
+    "lamella.splits.blocks_folds": "folds of neighbouring sections",
+    "lamella.splits.published_folds": "folds of the published train part",
+    _FILE: "splits by files",
 }
 
 
@@ -59,7 +60,7 @@ class Plan:
         planned: how many folds there are.
         ids: fold -> part -> ids, as `data/split.json` has them; the folds in order.
         splits: fold -> the hash of its split.
-        said: fold -> what is typed for it.
+        said: fold -> what is typed for it; also for those that were not run, where they are known.
         runs: every run with its fold, in the order in which they began.
     """
 
@@ -83,20 +84,17 @@ class Plan:
     def words(self, folds: Sequence[str]) -> str:
         """The plan and which folds of it these are, for the protocol card: no two plans have the same words."""
         target = self.keys["_target_"]
-        keys = {name: value for name, value in self.keys.items() if name != "_target_"}
+        keys = {name: value for name, value in self.keys.items() if name not in ("_target_", "folds", "allow_unused")}
+        more = [f"{name}={value}" for name, value in sorted(keys.items()) if value != "None"]
         if target == _FILE:
-            said = f"{self.planned} splits by files: {', '.join(self.ids)}"
-        elif target in _WORDS and "seed" in keys | {"seed": keys.get("val")}:
-            said = _WORDS[target].format_map({name: keys.pop(name, "?") for name in ("folds", "seed", "val", "gap")})
-        else:
-            said = f"{self.planned} folds by {target}"
-        keys.pop("allow_unused", None)
-        more = ", ".join(f"{name}={value}" for name, value in keys.items() if value != "None")
+            more = [*self.ids, *more]
+        said = f"{self.planned} {_WORDS.get(target, f'folds by {target}')}"
+        said += f" ({', '.join(more)})" if more else ""
         some = f"; {named(folds)} of it" if len(folds) < self.planned else ""
         judged = "each image scored once, by networks that did not see it"
         if self.kind == "repeated":
             judged = "every fold scores the same images, and holds others out of its training"
-        return f"{said}{f' ({more})' if more else ''}{some}; {judged}"
+        return f"{said}{some}; {judged}"
 
     def command(self, run: FinishedRun | SeedRun, folds: Sequence[str], *, masks: bool) -> str:
         """What is typed to run these folds as a run was run."""
@@ -108,7 +106,7 @@ class Plan:
         if _ELSEWHERE in self.keys:
             return f"{typed('evaluate')} run=ID dataset={run.params['dataset.name']}"
         target, name = self.keys["_target_"], run.params["dataset.name"]
-        choice = f" dataset/split={target.rpartition('.')[2]}" if target in (*_WORDS, _FILE) else ""
+        choice = f" dataset/split={target.rpartition('.')[2]}" if target in _WORDS else ""
         key = "path" if target == _FILE else "fold"
         swept = " -m" if len(folds) > 1 else ""
         model = f"model={run.params['model.name']}"
@@ -184,12 +182,10 @@ def shared(
             notes.append(f"{lacks}, and it is left out: too little is shared with the other methods. {command}.")
         else:
             notes.append(f"{lacks}: all methods are compared over {named(names)} alone. To complete it: {command}.")
-    nowhere = plan.planned - len(plan.ids)
-    if nowhere > 0:
-        notes.append(
-            f"{len(plan.ids)} of {plan.planned} folds were run, {named(list(plan.ids))}: "
-            + ("the images of the others are judged by no method." if plan.kind == "parted" else "fewer than planned.")
-        )
+    if len(plan.ids) < plan.planned:
+        unrun = named([fold for fold in plan.said if fold not in plan.ids] or ["others"])
+        lacking = " and the images that they judge are in no figure" if plan.kind == "parted" else ""
+        notes.append(f"Of {plan.planned} folds {len(plan.ids)} were run: {unrun} by no method{lacking}.")
     return [label for label in methods if label in kept], names
 
 
@@ -325,7 +321,8 @@ def _plan(
         planned=max(planned, len(taken)),
         ids={names[fold]: ids[taken[fold]] for fold in order},
         splits={names[fold]: taken[fold] for fold in order},
-        said={names[fold]: fold for fold in order} | {str(n): str(n) for n in range(planned)},
+        said={names[fold]: fold for fold in order}
+        | ({str(number): str(number) for number in range(planned)} if keys["_target_"] in _WORDS else {}),
         runs=[(run, names[fold_of[place.split]]) for run, place in some if place.split in taken.values()],
     )
 

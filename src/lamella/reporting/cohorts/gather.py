@@ -11,7 +11,7 @@ from lamella.errors import StorageError
 from lamella.reporting.cohorts.folds import MASKS, Plan, plans, repetitions, shared
 from lamella.reporting.cohorts.shares import TAKE, by_share, named
 from lamella.reporting.cohorts.types import Cohort, Method, SeedRun
-from lamella.tracking import FinishedRun
+from lamella.tracking import FinishedRun, bring
 
 # What may differ between runs of one method: it changes no score, or is what its runs are there for.
 _SAME = {
@@ -74,7 +74,9 @@ def cohorts(found: Sequence[FinishedRun]) -> tuple[list[Cohort], list[str]]:
         StorageError: a run's scores cannot be read, or runs of one protocol were scored on unlike images.
     """
     notes: list[str] = []
-    folded, rest = plans([run for run in found if run.tags.get("lamella.kind") not in APART], notes)
+    compared = [run for run in found if run.tags.get("lamella.kind") not in APART]
+    bring(compared, ["scores/test.csv"])
+    folded, rest = plans(compared, notes)
     result = [cohort for plan in folded if (cohort := _over_folds(plan, notes)) is not None]
     for protocol, some in _by_protocol(rest).items():
         by_id = {run.run_id: run for run in some}

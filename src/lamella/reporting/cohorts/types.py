@@ -30,8 +30,8 @@ class SeedRun:
         fetch: the name of one of the run's files -> where it lies on this machine; raises StorageError. Of several
             folds ask the one that scored the image, see `of_image`.
         fold: which fold judged, where the run is one of several; "" for none.
-        parts: the runs that this is made of, where these are several: those of the folds, of which one scored each image
-            of `scores`; or the seeds of one `fold`, the median first, which is the one to be shown.
+        parts: the runs that this is made of, where these are several: those of the folds, of which one scored each
+            image of `scores`; or the seeds of one `fold`, the median first, which is the one to be shown.
         labelled: on how many images it was trained; NaN where its tags do not tell, and of several folds.
     """
 

@@ -66,8 +66,9 @@ def curves(cohort: Cohort) -> Picture | None:
         title="Training",
         svg=svg_of(figure),
         alt=f"Validation Dice and losses of each method over epochs{phantom(cohort)}. Best validation Dice: {kept}.",
-        caption=f"A line is a {'run of one fold' if cohort.folds else 'seed'}. Dice is the mean over whole validation images, on one scale for all methods; losses "
-        "compare within a method only, for methods may minimise different ones. The weights of the epoch with the best "
+        caption=f"A line is {'the run of a fold' if cohort.folds else 'a seed'}. Dice is the mean over whole "
+        "validation images, on one scale for all methods; losses compare within a method only, for methods may "
+        "minimise different ones. The weights of the epoch with the best "
         f"validation Dice (dot) are those that are tested. Trained: {repeats(methods)}"
         f"{', on phantom images' if cohort.phantom else ''}. "
         + (f"Without training: {listed(untrained)}." if untrained else ""),
