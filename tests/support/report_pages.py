@@ -14,7 +14,7 @@ from lamella.errors import StorageError
 from lamella.plots.style import Picture, svg_of
 from lamella.reporting.cohorts import Cohort, Method, SeedRun
 from lamella.reporting.gallery import Case, Gallery, Panel
-from lamella.reporting.page import Section
+from lamella.reporting.parts.section import Section
 from lamella.reporting.verdict import Verdict
 from lamella.statistics.comparison import Comparison
 

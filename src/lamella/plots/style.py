@@ -17,6 +17,8 @@ from matplotlib.path import Path
 # Okabe & Ito 2008: told apart by everyone.
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 GREY, PALE = "#595959", "#D9D9D9"
+ON_DARK, ON_LIGHT = "#fefefe", "#010101"
+"""Of text on a colour of its own: white and black become others on a dark page, as all of the above do, these not."""
 
 WIDTH = 6.0
 """Inches. Pages shrink or stretch it; at 340 px the smallest type is still 7.5 px high."""

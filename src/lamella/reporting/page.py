@@ -1,66 +1,24 @@
 """The comparison report as one HTML page: what it shows, in words and numbers; `report.html.j2` has the markup."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
+from lamella.metrics.catalogue import lookup
 from lamella.pages.render import Cell, Table, render
 from lamella.plots.style import Picture
-from lamella.reporting.cohorts import Cohort, differences
-from lamella.reporting.cohorts.budget import Budget
-from lamella.reporting.gallery import Gallery
+from lamella.reporting.cohorts import differences
 from lamella.reporting.learning import Learning
-from lamella.reporting.numbers import UNKNOWN
+from lamella.reporting.numbers import UNKNOWN, percent, score_text, span
 from lamella.reporting.overview import Overview
 from lamella.reporting.parts import given, pairs, scores
 from lamella.reporting.parts import words as rules
 from lamella.reporting.parts.cells import told, words
-from lamella.reporting.summary import sample
-from lamella.reporting.verdict import Verdict, verdict_on
-from lamella.statistics.comparison import Comparison
+from lamella.reporting.parts.section import Section
+from lamella.reporting.verdict import Verdict
 
 _BESIDE, _SCREEN = 3, 480  # sentences, and characters of them, under the headline: the rest folds
-
-
-@dataclass(frozen=True)
-class Section:
-    """All that a report shows of one cohort.
-
-    Attributes:
-        cohort: the methods.
-        score: the one that decides.
-        summary: one row a method, best first.
-        comparisons: every pair of methods by that score; none for one method.
-        verdict: in sentences.
-        margin: within which equality was tested, if it was.
-        leader: only the best mean was compared with the others.
-        notes: about the main table.
-        pictures: in their order; the first one stands beside the verdict.
-        gallery: test images with what each method made of them; None without any.
-        learning: its learning curves; None where there are none.
-        budgets: what each method was given, by its label; empty where that is not known.
-        more: pictures for those who look further, folded.
-    """
-
-    cohort: Cohort
-    score: str
-    summary: pd.DataFrame
-    comparisons: Sequence[Comparison]
-    verdict: Verdict
-    notes: Sequence[str]
-    pictures: Sequence[Picture]
-    gallery: Gallery | None
-    margin: float | None = None
-    leader: bool = False
-    learning: Learning | None = None
-    budgets: Mapping[str, Budget] = field(default_factory=dict)
-    more: Sequence[Picture] = ()
-
-    def on(self, pair: Comparison) -> str:
-        """The verdict on one of the pairs, in words."""
-        return verdict_on(pair, self.cohort, self.comparisons, self.score, margin=self.margin, leader=self.leader)
 
 
 def page(
@@ -88,7 +46,7 @@ def page(
         title=title,
         made=made,
         apart=_apart(sections, names),
-        overview=overview and {"sentences": overview.sentences, "table": _overview_table(overview)},
+        overview=overview and {"sentences": overview.sentences, "table": overview.as_table("overview-table")},
         ranks=ranks if len(sections) > 1 else None,
         sections=shown,
     )
@@ -161,8 +119,23 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def _learning_table(id_: str, section: Section, learning: Learning) -> Table:
-    raise NotImplementedError
-
-
-def _overview_table(overview: Overview) -> Table:
-    raise NotImplementedError
+    """A row a method and share, the smallest share first."""
+    score, rows = section.score, learning.table.to_dict("records")
+    deviations = [("" if np.isnan(row["seed_sd"]) else f"±\u00a0{score_text(row['seed_sd'], score)}") for row in rows]
+    cells = [
+        [
+            Cell(row["method"]),
+            Cell(percent(row["share"])),
+            Cell(f"{row['labelled']:,.0f}"),
+            Cell(str(row["seeds"])),
+            Cell(score_text(row[score], score),
+                 [span(row["low"], row["high"], score).replace(" to ", " to\u00a0"), *filter(None, [deviation])]),
+        ]
+        for row, deviation in zip(rows, deviations, strict=True)
+    ]  # fmt: skip
+    head = [*map(Cell, ("method", "share", "labelled images", "seeds")), Cell(lookup(score).heading)]
+    explanation = (
+        "A row a share of the training images. Below the mean over test images stand its 95\u00a0% interval over them "
+        "and, after ±, the standard deviation over seeds."
+    )
+    return Table(f"{id_}-learning-table", f"{told(section.cohort)}by labelled images", explanation, head, cells)

@@ -62,6 +62,12 @@ class FinishedRun:
             table[name] = table[name].map(from_cell)
         return table.sort_values("id", ignore_index=True)
 
+    def sibling(self, run_id: str) -> "FinishedRun | None":
+        """Another run of the same store, whatever became of it; None where there is none. Raises StorageError."""
+        with reported(f"run {run_id} cannot be read", ""):
+            run = _known(self.client, run_id)
+        return None if run is None else _finished(run, self.experiment, self.client, self.folder)
+
     def curve(self) -> pd.DataFrame:
         """One row an epoch, a column for each metric that has one value an epoch; no row where nothing was trained."""
         names = [name for name in self.metrics if lookup(name).part in ("train", "val")]
@@ -177,14 +183,14 @@ def _working_folder(output: Path, run_id: str) -> tuple[Path | None, Record | No
 
 
 def finished(
-    uri: str, *, sweep: str | None = None, experiment: str | None = None, where: str = ""
+    uri: str, *, sweep: str | None = None, experiment: str | Sequence[str] | None = None, where: str = ""
 ) -> list[FinishedRun]:
     """All finished runs that match, in the order in which they began.
 
     Args:
         uri: where runs are kept.
         sweep: only those of this sweep, of whatever experiment.
-        experiment: only those of this experiment.
+        experiment: only those of this experiment, or of these.
         where: only those that MLflow's filter language says, such as "params.model.name = 'unet'".
 
     Raises:
@@ -231,11 +237,18 @@ def _search(uri: str, experiment: str | None, matching: str, where: str) -> tupl
         client = connect(uri)
         alive.tell(uri, client)
         names = {each.experiment_id: each.name for each in client.search_experiments()}
-        chosen = [id_ for id_, name in names.items() if experiment in (None, name)]
-        if not chosen:
-            raise StorageError(
-                f"there is no experiment {experiment!r} in {uri}", f"There are: {', '.join(sorted(names.values()))}."
-            )
+        wanted = (
+            [experiment] if isinstance(experiment, str) else list(names.values() if experiment is None else experiment)
+        )
+        for name in wanted:
+            if name not in names.values():
+                parted = [part.strip() for part in name.split(",")]
+                several = (
+                    f"Several are written experiment=[{','.join(parted)}]. " if {*parted} & {*names.values()} else ""
+                )
+                there = f"There are: {', '.join(sorted(names.values()))}."
+                raise StorageError(f"there is no experiment {name!r} in {uri}", several + there)
+        chosen = [id_ for id_, name in names.items() if name in wanted]
         runs: list[Any] = []
         token: str | None = ""
         try:

@@ -9,6 +9,7 @@ from typing import Any
 from lamella.data.manifest import changes
 from lamella.errors import StorageError
 from lamella.reporting.cohorts.folds import MASKS, Plan, plans, repetitions, shared
+from lamella.reporting.cohorts.origin import Origin, evaluated, origin
 from lamella.reporting.cohorts.shares import TAKE, by_share, named
 from lamella.reporting.cohorts.types import Cohort, Method, SeedRun
 from lamella.tracking import FinishedRun, bring
@@ -76,13 +77,14 @@ def cohorts(found: Sequence[FinishedRun]) -> tuple[list[Cohort], list[str]]:
     notes: list[str] = []
     compared = [run for run in found if run.tags.get("lamella.kind") not in APART]
     bring(compared, ["scores/test.csv"])
+    parents = evaluated(found)
     folded, rest = plans(compared, notes)
-    result = [cohort for plan in folded if (cohort := _over_folds(plan, notes)) is not None]
+    result = [cohort for plan in folded if (cohort := _over_folds(plan, parents, notes)) is not None]
     for protocol, some in _by_protocol(rest).items():
         by_id = {run.run_id: run for run in some}
         methods = [
-            _method(label, runs, by_id)
-            for label, of_method in by_method(_own(some)).items()
+            _method(label, runs, by_id, parents)
+            for label, of_method in by_method(_own(some), parents).items()
             if (runs := _by_seed(label, [(run, "") for run in of_method], notes))
         ]
         if methods:
@@ -96,12 +98,12 @@ def _own(found: Sequence[FinishedRun]) -> list[FinishedRun]:
     return [run for run in found if run.tags.get("lamella.evaluates") not in ids]
 
 
-def _over_folds(plan: Plan, notes: list[str]) -> Cohort | None:
+def _over_folds(plan: Plan, parents: Mapping[str, FinishedRun], notes: list[str]) -> Cohort | None:
     """The cohort of a plan, over the folds that its methods share; one shared fold is a plain split."""
     fold_of = {run.run_id: fold for run, fold in plan.runs}
     by_id = {run.run_id: run for run, _ in plan.runs}
     runs, masks = dict[str, list[SeedRun]](), list[str]()
-    for label, some in by_method(_own(list(by_id.values()))).items():
+    for label, some in by_method(_own(list(by_id.values())), parents).items():
         if its := _by_seed(label, [(run, fold_of[run.run_id]) for run in some], notes):
             runs[label] = its
             if all(run.tags.get("lamella.kind") == MASKS for run in some):
@@ -112,10 +114,11 @@ def _over_folds(plan: Plan, notes: list[str]) -> Cohort | None:
         return None
     labels, folds = shared(plan, runs, notes, masks=masks)
     if len(folds) == 1:
-        methods = [_method(label, [run for run in runs[label] if run.fold in folds], by_id) for label in labels]
+        here = {label: [run for run in runs[label] if run.fold in folds] for label in labels}
+        methods = [_method(label, some, by_id, parents) for label, some in here.items()]
         return _cohort({"split": plan.splits[folds[0]], **plan.protocol}, methods, by_id, notes)
     methods = [
-        _method(label, repetitions(plan.kind, label, runs[label], folds, notes), by_id, first=runs[label][0])
+        _method(label, repetitions(plan.kind, label, runs[label], folds, notes), by_id, parents, first=runs[label][0])
         for label in labels
     ]
     cohort = _cohort({**plan.protocol, "fold plan": plan.words(folds)}, methods, by_id, notes)
@@ -142,32 +145,50 @@ def _card(plan: Plan, folds: Sequence[str], cohort: Cohort) -> dict[str, str]:
     }
 
 
-def by_method(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
+def by_method(
+    runs: Sequence[FinishedRun], parents: Mapping[str, FinishedRun] | None = None
+) -> dict[str, list[FinishedRun]]:
     """Groups runs by method: by the model's name and all settings but the seed that differ between its runs.
 
     The code of a user's own network is a setting, too: a changed file makes another method; so are the corrected
     predictions that trained beside a data set's own images, which is what shows whether the work was worth it. What
-    was trained on a share of the images is named by that share, whatever else differs: see `by_share`.
+    was trained on a share of the images is named by that share, whatever else differs: see `by_share`. Networks that
+    were trained on different data are different methods, and where there are such, each is named by its data set.
+
+    Args:
+        runs: of one protocol.
+        parents: the runs whose networks others evaluate, by their ids.
     """
-    by_model: dict[str, list[tuple[FinishedRun, dict[str, str], str]]] = {}
+    by_model: dict[tuple[str, Origin], list[tuple[FinishedRun, dict[str, str], str]]] = {}
     for run in runs:
-        settings = {key: value for key, value in run.params.items() if not key.startswith(_SAME_GROUPS)}
-        for module, fingerprint in json.loads(run.tags.get("lamella.code", "{}")).items():
-            settings[f"code of {module}"] = fingerprint.removeprefix("sha256:")[:8]
-        settings["corrected"] = run.tags.get("lamella.corrected", "none")
-        if "lamella.minutes" in run.tags:  # as many epochs as fit, which differ from run to run
-            settings |= {"trainer.max_epochs": "", "trainer.minutes": run.tags["lamella.minutes"]}
-        by_model.setdefault(run.params["model.name"], []).append((run, settings, named(settings.pop(TAKE, "1"))))
+        settings = _settings(run)
+        family = settings["model.name"], origin(run, parents or {})
+        by_model.setdefault(family, []).append((run, settings, named(settings.pop(TAKE, "1"))))
+    origins = {where for _, where in by_model if where.name}
+    names = [where.name for where in origins]
     result: dict[str, list[FinishedRun]] = {}
-    for model, some in by_model.items():
+    for (model, where), some in by_model.items():
         keys = sorted({key for _, settings, _ in some for key in settings} - _SAME)
         varied = [key for key in keys if len({settings.get(key) for _, settings, _ in some}) > 1]
         labels = [tuple(f"{key}={settings.get(key, '')}" for key in varied) for _, settings, _ in some]
         numbers = {each: number for number, each in enumerate(dict.fromkeys(labels), 1)}
         for (run, _, share), label in zip(some, labels, strict=True):
             short = " ".join(label) if len(varied) <= _MOST_IN_A_LABEL else f"setting {numbers[label]}"
-            result.setdefault(f"{model} {short}".strip() + share, []).append(run)
+            shown = where.name if names.count(where.name) == 1 else str(where)
+            trained = f" trained on {shown}" if len(origins) > 1 and where in origins else ""
+            result.setdefault(f"{model} {short}".strip() + trained + share, []).append(run)
     return result
+
+
+def _settings(run: FinishedRun) -> dict[str, str]:
+    """All settings of a run that may make it another method."""
+    settings = {key: value for key, value in run.params.items() if not key.startswith(_SAME_GROUPS)}
+    for module, fingerprint in json.loads(run.tags.get("lamella.code", "{}")).items():
+        settings[f"code of {module}"] = fingerprint.removeprefix("sha256:")[:8]
+    settings["corrected"] = run.tags.get("lamella.corrected", "none")
+    if "lamella.minutes" in run.tags:  # as many epochs as fit, which differ from run to run
+        settings |= {"trainer.max_epochs": "", "trainer.minutes": run.tags["lamella.minutes"]}
+    return settings
 
 
 def _by_protocol(found: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
@@ -226,13 +247,19 @@ def _by_seed(label: str, runs: Sequence[tuple[FinishedRun, str]], notes: list[st
 
 
 def _method(
-    label: str, runs: Sequence[SeedRun], by_id: Mapping[str, FinishedRun], first: SeedRun | None = None
+    label: str,
+    runs: Sequence[SeedRun],
+    by_id: Mapping[str, FinishedRun],
+    parents: Mapping[str, FinishedRun],
+    first: SeedRun | None = None,
 ) -> Method:
     """A method of these runs; `first` is one as it was kept, where they are put together."""
     kept = first or runs[0]
     nothing_drawn = kept.metrics.get("model/parameters") == 0 and "model.seed" not in kept.params
     masks = all(by_id[each.run_id].tags.get("lamella.kind") == MASKS for run in runs for each in run.each)
-    return Method(label, tuple(runs), deterministic=nothing_drawn or masks)
+    settings = {key: value for key, value in _settings(by_id[kept.run_id]).items() if key not in {*_SAME, TAKE}}
+    where = origin(by_id[kept.run_id], parents)
+    return Method(label, tuple(runs), nothing_drawn or masks, settings=settings, origin=where)
 
 
 def _cohort(

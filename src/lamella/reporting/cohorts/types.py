@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lamella.reporting.cohorts.origin import Origin
+
 Values = npt.NDArray[np.float64]
 
 
@@ -83,12 +85,16 @@ class Method:
         runs: at least one, by seed; each with the same images.
         deterministic: it draws nothing at random; one run is as good as many.
         labelled: how many images it was trained on, mean over runs; NaN where that is not known.
+        settings: all that makes it the method it is, key -> text; labels have what differs in their cohort.
+        origin: what its networks were trained on.
     """
 
     label: str
     runs: tuple[SeedRun, ...]
     deterministic: bool
     labelled: float = np.nan
+    settings: Mapping[str, str] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
 
     def score(self, name: str) -> Values:
         """A column of the tables of all runs, (runs, images); NaN where an image has no such score."""

@@ -11,7 +11,7 @@ from lamella.reporting.parts.cells import told, words
 from lamella.reporting.summary import counted, per_seed
 
 if TYPE_CHECKING:
-    from lamella.reporting.page import Section
+    from lamella.reporting.parts.section import Section
 
 
 def given_table(id_: str, section: "Section") -> Table | None:

@@ -12,7 +12,7 @@ from lamella.reporting.verdict import amount
 from lamella.statistics.comparison import Comparison, in_order
 
 if TYPE_CHECKING:
-    from lamella.reporting.page import Section
+    from lamella.reporting.parts.section import Section
 
 _FEW = 3  # pairs that are shown, whoever leads
 

@@ -15,7 +15,7 @@ from lamella.reporting.summary import MAIN, counted, drawn, per_seed, sample, sc
 from lamella.reporting.tables import ABSENT, absent_rows
 
 if TYPE_CHECKING:
-    from lamella.reporting.page import Section
+    from lamella.reporting.parts.section import Section
 
 _ACROSS = 6
 """Columns of methods, or of scores, beside a table's first that a page has room for."""

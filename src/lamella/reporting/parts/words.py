@@ -8,7 +8,7 @@ from lamella.reporting.cohorts import OLDER, RULES
 from lamella.reporting.summary import DISTANCES, drawn, listed
 
 if TYPE_CHECKING:
-    from lamella.reporting.page import Section
+    from lamella.reporting.parts.section import Section
 
 _WAYS = {"higher": "; higher is better", "lower": "; lower is better", "zero": "; best at 0", "none": ""}
 _MATTERS = {
