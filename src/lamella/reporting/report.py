@@ -219,8 +219,12 @@ def write(folder: Path, title: str, sections: Sequence[Section]) -> Report:
         place.mkdir()
         title_, verdicts = heading(each), [each.on(pair) for pair in each.comparisons]
         write_csv(each.summary, place / "table.csv")
+        said = list(each.verdict.sentences)
+        if each.learning is not None:
+            write_csv(each.learning.table, place / "learning.csv")
+            said += each.learning.sentences
         (place / "table.md").write_text(
-            "\n".join([*each.verdict.sentences, "", markdown(each.summary, title_, each.notes)]), encoding="utf-8"
+            "\n".join([*said, "", markdown(each.summary, title_, each.notes)]), encoding="utf-8"
         )
         (place / "table.tex").write_text(latex(each.summary, title_, each.notes), encoding="utf-8")
         write_csv(pairs_frame(each.comparisons), place / "pairs.csv")
@@ -229,9 +233,8 @@ def write(folder: Path, title: str, sections: Sequence[Section]) -> Report:
         write_csv(above.table, folder / "overview.csv")
         (folder / "overview.md").write_text(above.markdown(), encoding="utf-8")
     made = f"Lamella {__version__}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
-    (folder / "report.html").write_text(
-        page(title, sections, made, above, plots.ranks(sections, names)), encoding="utf-8"
-    )
+    text = page(title, sections, made, above, plots.ranks(sections, names))
+    (folder / "report.html").write_text(text, encoding="utf-8")
     return Report(title, sections, names, above, folder / "report.html")
 
 
