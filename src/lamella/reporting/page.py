@@ -1,6 +1,6 @@
 """The comparison report as one HTML page: what it shows, in words and numbers; `report.html.j2` has the markup."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from lamella.reporting.parts import given, pairs, scores
 from lamella.reporting.parts import words as rules
 from lamella.reporting.parts.cells import told, words
 from lamella.reporting.parts.section import Section
+from lamella.reporting.summary import counted
 from lamella.reporting.verdict import Verdict
 
 _BESIDE, _SCREEN = 3, 480  # sentences, and characters of them, under the headline: the rest folds
@@ -86,10 +87,10 @@ def _shown(id_: str, heading: str, section: Section) -> dict[str, Any]:
         "heading": heading,
         "phantom": cohort.phantom,
         "told": told(cohort),
-        "verdict": _verdict(section.verdict),
+        "verdict": _verdict(section.verdict, learning.sentences[:1] if learning else ()),
         "first": first,
         "notes": section.notes,
-        "learning": learning and {"sentences": learning.sentences, "table": _learning_table(id_, section, learning)},
+        "learning": learning and {"sentences": learning.sentences[1:], "table": _learning_table(id_, section, learning)},
         "scores": scores.main_table(f"{id_}-scores-table", section),
         "figures": [each for each in figures if each],
         "more": list(section.more),
@@ -108,9 +109,14 @@ def _shown(id_: str, heading: str, section: Section) -> dict[str, Any]:
     }
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
-    """The headline, the sentences that a screen has room for beside the figure, and the rest, which is folded."""
-    beside, rest = list[str](), {"why": list[str](), "sure": list[str]()}
+def _verdict(verdict: Verdict, labels: Sequence[str]) -> dict[str, Any]:
+    """The headline, the sentences that a screen has room for beside the figure, and the rest, which is folded.
+
+    Args:
+        verdict: in sentences.
+        labels: what more labels would bring, if that was asked.
+    """
+    beside, rest = list(labels), {"why": list[str](), "sure": list[str]()}
     for kind, sentences in (("why", verdict.why[:1]), ("sure", verdict.warnings), ("why", verdict.why[1:])):
         for each in sentences:
             room = len(beside) < _BESIDE and len("".join([*beside, each])) <= _SCREEN
@@ -119,23 +125,29 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def _learning_table(id_: str, section: Section, learning: Learning) -> Table:
-    """A row a method and share, the smallest share first."""
-    score, rows = section.score, learning.table.to_dict("records")
-    deviations = [("" if np.isnan(row["seed_sd"]) else f"±\u00a0{score_text(row['seed_sd'], score)}") for row in rows]
-    cells = [
-        [
-            Cell(row["method"]),
-            Cell(percent(row["share"])),
-            Cell(f"{row['labelled']:,.0f}"),
-            Cell(str(row["seeds"])),
-            Cell(score_text(row[score], score),
-                 [span(row["low"], row["high"], score).replace(" to ", " to\u00a0"), *filter(None, [deviation])]),
-        ]
-        for row, deviation in zip(rows, deviations, strict=True)
-    ]  # fmt: skip
-    head = [*map(Cell, ("method", "share", "labelled images", "seeds")), Cell(lookup(score).heading)]
+    """A row a method, a column a share of the training images."""
+    score, table = section.score, learning.table
+    shares = sorted(set(table["share"]))
+    images = {share: sorted(set(table["labelled"][table["share"] == share])) for share in shares}
+    head = [Cell("method"), *(Cell(f"{' or '.join(f'{n:,.0f}' for n in images[share])} images", (percent(share),))
+                              for share in shares)]  # fmt: skip
+    rows = []
+    for label, own in table.groupby("method", sort=False):
+        counts = sorted(set(own["seeds"]))
+        seeds = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else counted(counts[0], "seed")
+        found = {row["share"]: row for row in own.to_dict("records")}
+        rows.append([Cell(str(label), (seeds,)), *(_at(found.get(share), score) for share in shares)])
     explanation = (
-        "A row a share of the training images. Below the mean over test images stand its 95\u00a0% interval over them "
-        "and, after ±, the standard deviation over seeds."
+        f"Mean {lookup(score).heading} by the number of labelled images that trained. Below it stand its 95\u00a0% "
+        "interval over test images and, after ±, the standard deviation over seeds."
     )
-    return Table(f"{id_}-learning-table", f"{told(section.cohort)}by labelled images", explanation, head, cells)
+    return Table(f"{id_}-learning-table", f"{told(section.cohort)}by labelled images", explanation, head, rows)
+
+
+def _at(row: Mapping[Any, Any] | None, score: str) -> Cell:
+    """A method's mean at one share; a dash where it was not trained on it."""
+    if row is None:
+        return Cell(UNKNOWN)
+    interval = span(row["low"], row["high"], score).replace(" to ", " to\u00a0")
+    spread = [] if np.isnan(row["seed_sd"]) else [f"±\u00a0{score_text(row['seed_sd'], score)}"]
+    return Cell(score_text(row[score], score), [interval, *spread])
