@@ -97,8 +97,8 @@ def test_what_a_fold_took_is_a_mean_and_images_without_foreground_are_counted(ru
 
 
 def test_pooled_scores_are_counted_anew(runs):
-    counts = {"tp": dict(zip("abcdef", (9, 0, 5, 1, 2, 3), strict=True)), "fp": dict.fromkeys("abcdef", 1),
-              "fn": dict(zip("abcdef", (0, 4, 1, 0, 2, 6), strict=True)), "tn": dict.fromkeys("abcdef", 10)}  # fmt: skip
+    tp, fn = (dict(zip("abcdef", values, strict=True)) for values in ((9, 0, 5, 1, 2, 3), (0, 4, 1, 0, 2, 6)))
+    counts = {"tp": tp, "fp": dict.fromkeys("abcdef", 1), "fn": fn, "tn": dict.fromkeys("abcdef", 10)}
     total = {i: sum(counts[name][i] for name in counts) for i in "abcdef"}
     counts["accuracy"] = {i: (counts["tp"][i] + 10) / total[i] for i in "abcdef"}
     runs.plan("unet", columns=counts, metrics={"test/pooled/dice": 0.1})

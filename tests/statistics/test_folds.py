@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lamella.statistics import Folds, compare, holm
+from support.tools import tool
 
 # Six images in folds of 3, 2 and 1; the leads of a over b.
 LEAD = np.array([0.1, 0.2, 0.3, 0.4, 0.2, 0.6])
@@ -144,3 +145,60 @@ def test_interval_p_and_verdict_never_contradict(seed, methods, count, images, f
             assert each.least_folds <= each.least
         else:
             assert each.p_folds is each.least_folds is None
+
+
+# --- simulations; `tools/simulate_folds.py` has the tables -------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def simulation():
+    return tool("simulate_folds")
+
+
+@pytest.mark.parametrize(("methods", "seeds", "grouped"), [(2, 1, False), (3, 2, True)])
+def test_the_simulation_asks_what_compare_answers(simulation, methods, seeds, grouped):
+    """The simulation reckons in whole arrays; of the same scores `compare` says the same."""
+    rng = np.random.default_rng(3)
+    groups = simulation.groups_of(rng, 40, grouped)
+    of = simulation.folds_of(rng, groups, 3)
+    scores = simulation.learnt(rng, simulation.LEARNERS[0], 3, methods, seeds, of, groups)
+    difference, judged = simulation.tests(scores, of, groups)
+    names = [str(each) for each in of]
+    for draw, table in enumerate(scores):
+        methods_ = dict(zip("abcd", table, strict=False))
+        found = compare(methods_, groups=groups, folds=Folds("parted", names, simulation.ratio_of(of)))
+        assert [each.difference for each in found] == pytest.approx(difference[draw])
+        assert [each.p for each in found] == pytest.approx(judged.used[draw])
+        assert holm([each.p_folds for each in found]) == pytest.approx(judged.folds[draw])
+        assert holm([each.p_images for each in found]) == pytest.approx(judged.images[draw])
+
+
+@pytest.mark.parametrize(("learner", "images", "folds", "how"), [
+    (0, 60, 5, {}), (1, 25, 3, {}), (2, 60, 5, {"grouped": True}), (3, 60, 10, {"seeds": 3}),
+    (4, 60, 5, {"methods": 4}), (4, 200, 10, {}),
+])  # fmt: skip
+def test_equal_learners_are_seldom_told_apart(simulation, learner, images, folds, how):
+    found = simulation.wrong(1000, simulation.LEARNERS[learner], images, folds, **how)
+    assert found.used <= 0.055 + 2 * 0.007
+    assert found.used <= min(found.folds, found.images)
+
+
+def test_images_alone_and_plain_folds_would_be_wrong_where_this_test_is_not(simulation):
+    found = simulation.in_gauss(1000, 60, 5, effect=1.0)
+    assert found.used <= 0.055 + 2 * 0.007
+    assert found.naive > 0.06
+    assert found.images > 0.12
+
+
+def test_a_clear_lead_is_seen(simulation):
+    found = simulation.in_gauss(1000, 60, 5, effect=0, lead=0.75)
+    assert found.used > 0.6
+
+
+@pytest.mark.slow
+def test_at_most_5_of_100_comparisons_of_equal_learners_in_folds_name_anybody(simulation):
+    for folds in simulation.FOLDS:
+        for images in simulation.IMAGES:
+            for learner in simulation.LEARNERS:
+                found = simulation.wrong(2000, learner, images, folds)
+                assert found.used <= 0.055 + 2 * 0.005, (folds, images, learner.name)

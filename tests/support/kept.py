@@ -1,14 +1,15 @@
 """Finished runs whose files lie in a folder, without a store: a store takes a second a run, and folds are many runs."""
 
 import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lamella.errors import StorageError
 from lamella.tracking import FinishedRun
+from lamella.tracking.delivery import Place
 
 GROUP_OF = {"a": "p", "b": "p", "c": "q", "d": "q", "e": "r", "f": "r"}
 """Six images of three groups: in three folds by groups each judges one, and the next is validation."""
@@ -20,12 +21,6 @@ FOLDS = [("a", "b"), ("c", "d"), ("e", "f")]
 class Kept(FinishedRun):
     """A finished run of which everything is read from a folder, as from a store."""
 
-    def fetch(self, name: str) -> Path:
-        path = Path(str(self.folder)) / name
-        if not path.exists():
-            raise StorageError(f"run {self.run_id} has no {name} to be had")
-        return path
-
     def curve(self) -> pd.DataFrame:
         return pd.DataFrame()
 
@@ -36,6 +31,7 @@ class Runs:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.found: list[Kept] = []
+        self.brought = tempfile.TemporaryDirectory()
 
     def add(self, model: str, fold: int | str, dice: dict[str, float], *, seed: int = 1, parts: Any = None,
             split: dict[str, str] = HASHED, columns: Any = None, params: Any = None, tags: Any = None,
@@ -86,7 +82,8 @@ class Runs:
                 }
                 | (tags or {}),
                 None,  # type: ignore[arg-type] - asked for nothing
-                folder,  # type: ignore[arg-type]
+                Place(str(folder), ""),
+                self.brought,
             )
         )
         return run_id

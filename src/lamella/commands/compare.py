@@ -248,4 +248,5 @@ def _keep(
         before=before,
     ) as kept:
         tracking.let_go()
+        kept.describe(reporting.described(made.sections), made.page.name)
         kept.log_folder(made.page.parent)

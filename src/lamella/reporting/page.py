@@ -90,7 +90,8 @@ def _shown(id_: str, heading: str, section: Section) -> dict[str, Any]:
         "verdict": _verdict(section.verdict, learning.sentences[:1] if learning else ()),
         "first": first,
         "notes": section.notes,
-        "learning": learning and {"sentences": learning.sentences[1:], "table": _learning_table(id_, section, learning)},
+        "learning": learning
+        and {"sentences": learning.sentences[1:], "table": _learning_table(id_, section, learning)},
         "scores": scores.main_table(f"{id_}-scores-table", section),
         "figures": [each for each in figures if each],
         "more": list(section.more),

@@ -24,7 +24,17 @@ from lamella.reporting.overview import Overview, apart, overview
 from lamella.reporting.page import headings, page
 from lamella.reporting.parts.section import Section
 from lamella.reporting.summary import counted, drawn, pairs, sample, scores_in, summary
-from lamella.reporting.tables import latex, markdown, pairs_frame, pairs_markdown, show, show_beside, show_pairs
+from lamella.reporting.tables import (
+    in_markdown,
+    latex,
+    markdown,
+    pairs_frame,
+    pairs_markdown,
+    short,
+    show,
+    show_beside,
+    show_pairs,
+)
 from lamella.reporting.verdict import verdict
 from lamella.statistics import Comparison
 from lamella.version import __version__
@@ -204,6 +214,18 @@ def heading(section: Section) -> str:
     intervals = f" (95 % over {noun}s, {how})" if how else ""
     phantom = "PHANTOM (generated images) · " if cohort.phantom else ""
     return f"{phantom}{cohort.dataset}: {images}{of}, full resolution; mean{intervals}"
+
+
+def described(sections: Sequence[Section]) -> str:
+    """A report in short, as Markdown for MLflow's page of its run: of each section the verdict, and a row a method."""
+    parts = []
+    if len(sections) > 1:
+        parts.append(f"{len(sections)} protocols: scores of one are not to be compared with those of another.")
+    for each in sections:  # the answer first: MLflow folds what follows
+        said, further = each.verdict, [*each.verdict.why, *each.verdict.warnings]
+        words = [in_markdown(said.phantom), f"**{in_markdown(said.headline)}**", *map(in_markdown, further)]
+        parts += [" ".join(filter(None, words)), in_markdown(heading(each)), short(each.summary, each.score)]
+    return "\n\n".join(parts)
 
 
 def write(folder: Path, title: str, sections: Sequence[Section]) -> Report:

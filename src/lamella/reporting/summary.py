@@ -10,7 +10,7 @@ from lamella.errors import ConfigError, StorageError
 from lamella.metrics.catalogue import lookup, ordered
 from lamella.reporting.cohorts import Cohort, Method, Values, over_images
 from lamella.reporting.failures import FAILED, failures
-from lamella.statistics import Comparison, Interval, compare, interval, interval_of_each
+from lamella.statistics import Comparison, Folds, Interval, compare, interval_of_each
 
 MAIN = 5
 """How many scores the first table shows; files and the page's further tables have all."""
@@ -90,15 +90,14 @@ def seeds(cohort: Cohort, method: Method) -> int:
 
 def interval_of_mean(method: Method, score: str, groups: Sequence[str]) -> Interval:
     """The mean of a score over images, of the mean over seeds, with its interval over images or their groups."""
-    signed = lookup(score).kind == "signed error"
-    return interval(per_image(method, score), groups=groups, bounds=(0, np.inf) if signed else lookup(score).bounds)
+    return intervals_of_means(method, [score], groups)[score]
 
 
-def _means(method: Method, names: Sequence[str], groups: Sequence[str]) -> dict[str, Interval]:
-    """What `interval_of_mean` gives of each score, at once."""
-    values = [per_image(method, name) for name in names]
-    bounds = [(0, np.inf) if lookup(name).kind == "signed error" else lookup(name).bounds for name in names]
-    return dict(zip(names, interval_of_each(values, groups=groups, bounds=bounds), strict=True))
+def intervals_of_means(method: Method, scores: Sequence[str], groups: Sequence[str]) -> dict[str, Interval]:
+    """The same of several scores, in a fraction of the time."""
+    values = [per_image(method, score) for score in scores]
+    bounds = [(0, np.inf) if lookup(score).kind == "signed error" else lookup(score).bounds for score in scores]
+    return dict(zip(scores, interval_of_each(values, groups=groups, bounds=bounds), strict=True))
 
 
 def ranked(cohort: Cohort, score: str) -> list[Method]:
@@ -144,8 +143,8 @@ def summary(
         row: dict[str, Any] = {"method": method.label, "seeds": seeds(cohort, method)}
         row |= {"folds": len(cohort.folds.names)} if cohort.folds else {}
         row |= {"deterministic": method.deterministic, "images": len(cohort.ids)}
-        ordered_ = (score, *(each for each in names if each != score))
-        for name, found in _means(method, ordered_, cohort.groups).items():
+        first_it = [score, *(each for each in names if each != score)]
+        for name, found in intervals_of_means(method, first_it, cohort.groups).items():
             means = per_seed(method, name)
             row |= {name: found.mean, f"{name}_images": found.images, f"{name}_low": found.low}
             row |= {f"{name}_high": found.high, f"{name}_interval": found.method}
@@ -198,7 +197,16 @@ def pairs(cohort: Cohort, score: str, *, margin: float | None = None, leader: bo
         lower_is_better=lookup(score).lower_is_better,
         margin=margin,
         leader=leader,
+        folds=_folds(cohort),
     )
+
+
+def _folds(cohort: Cohort) -> Folds | None:
+    """What the statistics must know of a cohort's folds: of each image, or of each run where folds are the runs."""
+    if cohort.folds is None:
+        return None
+    plan = cohort.folds
+    return Folds(plan.kind, plan.of if plan.kind == "parted" else plan.names, plan.ratio)
 
 
 def require(score: str, names: Sequence[str]) -> None:

@@ -143,6 +143,24 @@ def markdown(summary: pd.DataFrame, title: str, notes: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def short(summary: pd.DataFrame, score: str, most: int = 12) -> str:
+    """The methods with one score and how often they failed, as a Markdown table: so many of them, the best first."""
+    decimals, rows = lookup(score).decimals, summary.to_dict("records")
+    head, failed = ["method", "seeds", f"{lookup(score).heading} (95 % interval)"], "failed" in summary.columns
+    cells = [
+        [
+            row["method"],
+            str(row["seeds"]),
+            f"{plain(row[score], decimals) or UNKNOWN} ({_span(row[f'{score}_low'], row[f'{score}_high'], decimals)})",
+            *([f"{row['failed']:.0f} of {row['dice_images']:.0f}"] if failed else []),
+        ]
+        for row in rows[:most]
+    ]
+    more = [f"and {len(rows) - most} more"] if len(rows) > most else []
+    lines = _grid([*head, *(["failed images"] if failed else [])], cells, "|---" + "|---:" * (2 + failed) + "|")
+    return "\n".join([*lines, *(["", *more] if more else [])])
+
+
 def latex(summary: pd.DataFrame, title: str, notes: Sequence[str]) -> str:
     """All scores as LaTeX, the best of each in bold; columns that a page cannot hold are in further tables.
 

@@ -252,6 +252,8 @@ def _open(beside: Sequence[Comparison], figures: str, asked: _Asked) -> str:
         parts.append(f"equal to {_some(equal, of)} within {amount(asked.margin or 0.0, asked.score)}")
     if apart:
         parts.append(f"not told apart from {_some(apart, of)}")
+    if of == len(apart) == 1:
+        return f"{said}, but chance alone may make such a lead (p {probability(known(beside[0].p))})."
     text = f"{said}; it {'' if beaten else 'is '}{listed(parts)}" if parts else said
     if not unknown:
         return f"{text}." if not apart else f"{text}: chance alone may make such a lead."
@@ -315,23 +317,23 @@ def _on_these(pair: Comparison, asked: _Asked) -> str:
     chance, p = ("folds", pair.p_folds) if pair.p_folds is not None else ("seeds", pair.p_runs)
     chance = "folds" if asked.folds is not None else chance
     return (
-        f"On these very images the p of its lead over {pair.second}, by {chance} alone, is "
-        f"{probability(known(p))}: it is not of other {asked.drawn.noun}s."
+        f"On these very images the p of its lead over {pair.second}, by {chance} alone, is {probability(known(p))}; "
+        f"that says nothing of other {asked.drawn.noun}s."
     )
 
 
 def _recipe(folds: Folding) -> str:
     """What is compared where the networks of several folds are put together."""
-    names = listed(folds.names) if len(folds.names) <= _MOST_NAMES else f"{folds.names[0]} to {folds.names[-1]}"
     of = f" of {folds.planned}" if folds.planned > len(folds.names) else ""
+    names = f" ({listed(folds.names)})" if of else ""
     judged = (
         "each image was scored by a network that never saw it"
         if folds.kind == "parted"
         else "each network was scored on the same test images"
     )
     return (
-        f"What is compared is a recipe, not one network: each method was trained on {len(folds.names)}{of} folds "
-        f"({names}), which have most of their training images in common, and {judged}."
+        f"What is compared is a recipe, not one network: each method was trained on {len(folds.names)}{of} "
+        f"folds{names}, which have most of their training images in common, and {judged}."
     )
 
 
@@ -374,7 +376,7 @@ def _power(cohort: Cohort, pair: Comparison, asked: _Asked) -> str:
     if pair.least_images is None:
         return f"{said}."
     helps = {f"{drawn.noun}s": pair.least_images}
-    if asked.parted:
+    if folds is not None and asked.parted and drawn.groups >= 2 * len(folds.names):
         helps |= {"folds": known(pair.least_folds)}
     if pair.noise and pair.least_runs is not None:
         helps |= {"seeds" if folds is None or asked.parted else "folds": pair.least_runs}

@@ -61,21 +61,19 @@ class Part:
     def p(self, difference: npt.ArrayLike) -> Values:
         """How likely it makes a difference as far from 0 (two-sided)."""
         far = np.abs(np.asarray(difference, np.float64))
-        if self.none:
-            return np.asarray(far < ROUNDING, np.float64)
-        return np.asarray(2 * stats.t.sf(far / np.sqrt(self.variance), self.freedom))
+        size = np.sqrt(np.maximum(self.variance, ROUNDING**2))
+        return np.where(size > ROUNDING, 2 * stats.t.sf(far / size, self.freedom), far < ROUNDING)
 
     def reach(self, p: float) -> float:
         """The difference to each side that it makes with the likelihood p."""
-        return 0.0 if self.none else float(np.sqrt(self.variance) * stats.t.isf(p / 2, self.freedom))
+        return 0.0 if self._none else float(np.sqrt(self.variance) * stats.t.isf(p / 2, self.freedom))
 
     def shown(self, p: float) -> float:
         """The lead of which a test by this part alone finds p or less in 4 of 5 cases."""
-        return 0.0 if self.none else self.reach(p) + float(np.sqrt(self.variance) * stats.t.ppf(POWER, self.freedom))
+        return 0.0 if self._none else self.reach(p) + float(np.sqrt(self.variance) * stats.t.ppf(POWER, self.freedom))
 
     @property
-    def none(self) -> bool:
-        """Whether it makes no difference at all."""
+    def _none(self) -> bool:
         return bool(np.all(self.variance <= ROUNDING**2))
 
 
@@ -113,13 +111,13 @@ class Error:
     @property
     def known(self) -> bool:
         """Whether both are known, and images differ at all."""
-        return bool(self.images > ROUNDING**2 and not np.isnan(self.seeds))
+        return self.alone.images is not None and self.alone.runs is not None
 
     @property
     def alone(self) -> Alone:
         """Images and seeds, each by itself."""
-        images = Part(self.images, self.images_freedom) if self.images > ROUNDING**2 else None
-        return Alone(images, None if np.isnan(self.seeds) else Part(self.seeds, self.seeds_freedom))
+        images = Part(self.images, self.images_freedom) if np.all(self.images > ROUNDING**2) else None
+        return Alone(images, None if np.isnan(self.seeds).any() else Part(self.seeds, self.seeds_freedom))
 
     @property
     def size(self) -> Values:

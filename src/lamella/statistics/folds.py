@@ -78,7 +78,7 @@ class Folds(NamedTuple):
         seeds = np.nan
         if not np.isnan(without.seeds):
             seeds = sum(float(shares @ each.var(axis=0, ddof=1)) / len(each) for each in means if len(each) > 1)
-        return FoldsError(without, float(between), float(seeds), float(1 / same), freedom_of(sizes), self.ratio)
+        return FoldsError(without, np.asarray(between), float(seeds), float(1 / same), freedom_of(sizes), self.ratio)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class FoldsError:
 
     Attributes:
         without: what images and seeds make of it, as if there were no folds.
-        between: the variance of the folds' mean differences, S2.
+        between: the variance of the folds' mean differences, S2; of any shape.
         seeds: the part of it that other seeds draw anew; NaN where it is not known.
         count: how many folds, or as many equal ones as say as much: 1 / sum of squared shares of images.
         freedom: of `between`.
@@ -99,7 +99,7 @@ class FoldsError:
     """
 
     without: Error
-    between: float
+    between: Values
     seeds: float
     count: float
     freedom: float
@@ -135,7 +135,7 @@ class FoldsError:
         """The same of twice as many seeds a fold; None where what seeds make is not known."""
         if np.isnan(self.seeds):
             return None
-        fewer = max(self.between - self.seeds / 2, min(self._images, self.between))
+        fewer = np.maximum(self.between - self.seeds / 2, self._images)
         return replace(self, without=self.without.more_runs(), between=fewer, seeds=self.seeds / 2)
 
     def more_folds(self) -> "FoldsError":
@@ -146,7 +146,7 @@ class FoldsError:
 
     @property
     def _folds(self) -> Part:
-        return Part(np.asarray(self.between * (1 / self.count + self.ratio)), self.freedom)
+        return Part(self.between * (1 / self.count + self.ratio), self.freedom)
 
     @property
     def _parts(self) -> list[Part]:
@@ -154,9 +154,9 @@ class FoldsError:
         return [self._folds] if images is None else [self._folds, images]
 
     @property
-    def _images(self) -> float:
+    def _images(self) -> Values:
         """What the choice of images makes of the variance between folds, as far as it is found there."""
-        return min(self.between, self.count * float(np.nan_to_num(self.without.images)))
+        return np.minimum(self.between, self.count * np.nan_to_num(self.without.images))
 
 
 def _by_fold(table: Values, place: npt.NDArray[np.intp], sizes: Values) -> Values:

@@ -101,7 +101,9 @@ def interval(
         Without an interval (NaN) for one image or one group, and where values are equal but for rounding: they say
         nothing about spread. Nor is there one where the bootstrap's does not hold the score itself.
     """
-    return interval_of_each([values], groups=groups, bounds=[bounds], resamples=resamples, seed=seed)[0]
+    return interval_of_each(
+        np.asarray(values, np.float64)[None], groups=groups, bounds=[bounds], resamples=resamples, seed=seed
+    )[0]
 
 
 def interval_of_each(

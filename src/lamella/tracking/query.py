@@ -221,7 +221,7 @@ class Listed:
     tags: Mapping[str, str]
 
 
-def listed(uri: str, experiment: str) -> list[Listed]:
+def listed(uri: str, experiment: str | Sequence[str]) -> list[Listed]:
     """All runs of an experiment, whatever became of them, in the order in which they began; deleted ones do not count.
 
     Raises:
@@ -231,7 +231,9 @@ def listed(uri: str, experiment: str) -> list[Listed]:
     return [Listed(run.info.run_id, run.info.status, run.data.params, run.data.metrics, run.data.tags) for run in runs]
 
 
-def _search(uri: str, experiment: str | None, matching: str, where: str) -> tuple[MlflowClient, list[Any], Any]:
+def _search(
+    uri: str, experiment: str | Sequence[str] | None, matching: str, where: str
+) -> tuple[MlflowClient, list[Any], Any]:
     """A store's client, the runs that match, and its experiments by their ids; `where` is what a user wrote of it."""
     with _reading(uri):
         client = connect(uri)

@@ -17,7 +17,7 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -195,6 +195,22 @@ class Run:
         for name, value in tags.items():
             _validate_tag(name, value)
         self._journal.append(tags=dict(tags))
+
+    def describe(self, text: str, page: str) -> None:
+        """Writes what MLflow's page of the run shows as its description: a link to one of its files, and a text.
+
+        Args:
+            text: Markdown. Whole lines at its end are left out, and this is said, where MLflow would not take all.
+            page: the name of a file that the run keeps, such as "report.html".
+        """
+        # Without a host, so that it leads there wherever the pages are served. Older servers take 5,000 characters.
+        place = f"#/experiments/{self.experiment_id}/runs/{self.run_id}/artifacts/{quote(page)}"
+        lines, more = [f"**[Open the whole page]({place})**", "", *text.splitlines()], ["", "*The page has the rest.*"]
+        if sum(len(line) + 1 for line in lines) > _TAG_LIMIT:
+            while sum(len(line) + 1 for line in (*lines, *more)) > _TAG_LIMIT:
+                lines.pop()
+            lines += more
+        self.set_tags({"mlflow.note.content": "\n".join(lines)})
 
     def fail(self, error: BaseException) -> None:
         """Keeps the traceback of `error`."""

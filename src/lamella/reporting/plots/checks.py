@@ -201,7 +201,7 @@ def _table(method: Method) -> dict[str, pd.DataFrame]:
         return {}
     table = pd.concat([pd.read_csv(path).dropna() for path in paths], ignore_index=True)
     if len(paths) > 1:
-        place = np.minimum(table.probability * BINS, BINS - 1).astype(int)
+        place = (table.probability * BINS).clip(upper=BINS - 1).astype(int)
         weighted = table.assign(probability=table.probability * table.pixels, right=table.right * table.pixels)
         sums = weighted.groupby(["kind", place.rename("bin")])[["probability", "right", "pixels"]].sum().reset_index()
         table = sums.assign(probability=sums.probability / sums.pixels, right=sums.right / sums.pixels)
