@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,11 +15,10 @@ from lamella.metrics.catalogue import lookup
 from lamella.pages.render import Cell, Table
 from lamella.reporting.cohorts import Method, data_differences, differences
 from lamella.reporting.numbers import score_text, span
+from lamella.reporting.parts.section import Section
 from lamella.reporting.summary import listed
+from lamella.reporting.tables import in_markdown
 from lamella.statistics import best, in_order
-
-if TYPE_CHECKING:
-    from lamella.reporting.page import Section
 
 _PARTS = ("", "_low", "_high", "_rank", "_of", "_became")
 
@@ -71,8 +70,6 @@ class Overview(NamedTuple):
 
     def markdown(self) -> str:
         """The sentences and the table as Markdown."""
-        from lamella.reporting.tables import in_markdown
-
         head = ["method", *self.headings]
         rows = [
             [row["method"], *(self._text(row, name) for name in self.headings)] for row in self.table.to_dict("records")
@@ -119,7 +116,7 @@ class Row(NamedTuple):
     labels: tuple[str, ...]
 
 
-def overview(sections: "Sequence[Section]", headings: Sequence[str]) -> Overview | None:
+def overview(sections: Sequence[Section], headings: Sequence[str]) -> Overview | None:
     """The overview of sections of several test sets; None of one, and where no method stands in two of them."""
     sets = {_images(each) for each in sections}
     rows = matched(sections)
@@ -139,7 +136,7 @@ def overview(sections: "Sequence[Section]", headings: Sequence[str]) -> Overview
     return Overview(sentences, pd.DataFrame(records), headings, score)
 
 
-def matched(sections: "Sequence[Section]") -> list[Row]:
+def matched(sections: Sequence[Section]) -> list[Row]:
     """The methods of all sections, those of most sections first, then in the order of the first section they stand in.
 
     A method is the same in two sections where its model's name is, and all settings that are varied among methods of
@@ -175,7 +172,7 @@ def matched(sections: "Sequence[Section]") -> list[Row]:
     return sorted(rows, key=lambda row: -sum(map(bool, row.labels)))
 
 
-def apart(sections: "Sequence[Section]", headings: Sequence[str]) -> list[str]:
+def apart(sections: Sequence[Section], headings: Sequence[str]) -> list[str]:
     """Why the scores of several sections are not to be compared with each other, in sentences; none of one section.
 
     Sections of other images are told from those of the same images by another protocol.
@@ -208,7 +205,7 @@ def apart(sections: "Sequence[Section]", headings: Sequence[str]) -> list[str]:
     return [*said, *data_differences([each.cohort for each in sections])]
 
 
-def _images(section: "Section") -> tuple[str, tuple[str, ...]]:
+def _images(section: Section) -> tuple[str, tuple[str, ...]]:
     """Which images of which data a section is of."""
     cohort = section.cohort
     return cohort.protocol.get("data", cohort.dataset), cohort.ids
@@ -218,7 +215,7 @@ def _model(method: Method) -> str:
     return method.runs[0].params.get("model.name", method.label)
 
 
-def _entry(section: "Section", label: str) -> tuple[float, float, float, float, float, str]:
+def _entry(section: Section, label: str) -> tuple[float, float, float, float, float, str]:
     """Of a method in a section: mean, both ends of its interval, rank, of how many, and what became of it."""
     nothing = (np.nan,) * 5
     if not label:
@@ -232,7 +229,7 @@ def _entry(section: "Section", label: str) -> tuple[float, float, float, float, 
     return float(row[score]), float(row[f"{score}_low"]), float(row[f"{score}_high"]), rank, of, became(section, label)
 
 
-def ranks_of(section: "Section", score: str) -> dict[str, int]:
+def ranks_of(section: Section, score: str) -> dict[str, int]:
     """The rank of each method that has the score, by its mean: equal means share the better rank."""
     table = section.summary[section.summary[score].notna()]
     means = table[score].round(12)
@@ -240,7 +237,7 @@ def ranks_of(section: "Section", score: str) -> dict[str, int]:
     return dict(zip(table["method"], map(int, ranks), strict=True))
 
 
-def became(section: "Section", label: str) -> str:
+def became(section: Section, label: str) -> str:
     """What became of a method in a section, compared with the one that has the best mean there."""
     first = str(section.summary["method"][0])
     pairs = in_order(section.comparisons, section.summary["method"].tolist())
@@ -260,7 +257,7 @@ def became(section: "Section", label: str) -> str:
 
 def _sentences(
     rows: Sequence[Row],
-    sections: "Sequence[Section]",
+    sections: Sequence[Section],
     headings: Sequence[str],
     records: Sequence[Mapping[str, Any]],
 ) -> list[str]:
@@ -327,7 +324,7 @@ def _of_other(fates: Mapping[str, str]) -> str:
     return listed(parts)
 
 
-def _matching(rows: Sequence[Row], sections: "Sequence[Section]") -> str:
+def _matching(rows: Sequence[Row], sections: Sequence[Section]) -> str:
     """What makes a method the same in two sections, and in which settings its recipes differ."""
     mixed = any(len({method.origin for method in each.cohort.methods if method.origin.name}) > 1 for each in sections)
     keys: dict[str, None] = {}
