@@ -106,8 +106,8 @@ def test_repeated_folds_are_paired_runs_by_hand():
     lead = np.array([0.1, 0.3, 0.2, 0.0, 0.4])  # of each fold
     shared = np.array([0.0, 0.2, -0.1, 0.05, 0.1])  # what a fold makes of both, which cancels
     a, b = image + (lead + shared)[:, None], np.zeros(6) + shared[:, None]
-    (found,) = compare({"a": a, "b": b}, folds=Folds("repeated", list("01234"), 1 / 3))
-    of_images, of_folds = image.var(ddof=1) / 6, 0.025 * (1 / 5 + 1 / 3)  # the deviations squared add up to 0.1
+    (found,) = compare({"a": a, "b": b}, folds=Folds("repeated", list("01234"), 0.25))
+    of_images, of_folds = image.var(ddof=1) / 6, 0.025 * (1 / 5 + 1)  # the deviations squared add up to 0.1
     error = (of_images + of_folds) ** 0.5
     freedom = error**4 / (of_images**2 / 5 + of_folds**2 / 4)
     assert found.difference == pytest.approx(0.4)
@@ -115,10 +115,10 @@ def test_repeated_folds_are_paired_runs_by_hand():
     assert found.p_runs == pytest.approx(2 * stats.t.sf(0.4 / of_folds**0.5, 4))
     assert found.high - found.difference == pytest.approx(stats.t.ppf(0.975, freedom) * error)
     # Two seeds of each fold count once.
-    again = Folds("repeated", list("0123401234"), 1 / 3)
+    again = Folds("repeated", list("0123401234"), 0.25)
     assert compare({"a": np.vstack([a, a]), "b": np.vstack([b, b])}, folds=again) == [found]
     # Methods that come out alike in every fold leave the images alone.
-    (fixed,) = compare({"a": [image] * 5, "b": np.zeros((5, 6))}, folds=Folds("repeated", list("01234"), 1 / 3))
+    (fixed,) = compare({"a": [image] * 5, "b": np.zeros((5, 6))}, folds=Folds("repeated", list("01234"), 0.25))
     assert fixed.p == fixed.p_images == pytest.approx(stats.ttest_1samp(image, 0).pvalue)
 
 
