@@ -131,7 +131,7 @@ def make(
         if 0 < len(section.comparisons) <= _MOST_PAIRS:
             show_pairs(section.comparisons, [section.on(pair) for pair in section.comparisons], score, out)
         show_beside(section.summary, out)
-        for sentence in section.verdict:
+        for sentence in [*section.verdict, *(section.learning.sentences if section.learning else ())]:
             out.print(sentence)
     if len(sections) > 1:
         differing = ", ".join(differences(cohorts)) or "their test images"
