@@ -424,6 +424,13 @@ def test_runs_of_a_block_of_thirty():
     assert places(first) == [list(range(12, 30)), [7, 8, 9, 10], [0, 1, 2, 3, 4, 5]]
 
 
+@pytest.mark.parametrize(("count", "folds", "val"), [(30, 5, 4), (12, 5, 2), (5, 5, 1), (100, 5, 13), (6, 2, 2)])
+def test_without_a_number_two_sections_choose_for_three_that_judge(count, folds, val):
+    parts = [blocks_folds(stack(count, group="stack"), folds=folds, fold=n, val=None, gap=0) for n in range(folds)]
+    assert [len(split.val) for split in parts] == [val] * folds
+    assert sum(len(split.test) for split in parts) == count
+
+
 def test_runs_that_do_not_fit():
     for arguments in (
         {"folds": 4, "fold": 0, "val": 1, "gap": 0},
@@ -638,7 +645,6 @@ def test_any_data_set_may_be_split_in_any_way(choice, tmp_path):
     path = written(tmp_path, {name: ids(part) for name, part in named.items()})
     needs = {
         "blocks": ["dataset.split.val=2", "dataset.split.test=3"],
-        "blocks_folds": ["dataset.split.val=2"],
         "file": [f"dataset.split.path={path}"],
     }
     dataset = "blood" if "blocks" in choice else "em"
@@ -649,7 +655,7 @@ def test_any_data_set_may_be_split_in_any_way(choice, tmp_path):
 
 
 def test_what_a_choice_needs_is_asked_for():
-    for choice, key in (("blocks", "val"), ("file", "path"), ("blocks_folds", "val")):
+    for choice, key in (("blocks", "val"), ("file", "path")):
         with pytest.raises(ConfigError, match=rf"dataset\.split\.{key} has no value"):
             chosen(f"dataset/split={choice}")
     with pytest.raises(ConfigError, match=r"dataset\.split\.val must be a number.*above 0 and at most 0\.9"):

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, stats
 
-from lamella.statistics.comparison import Error, seed_variances
+from lamella.statistics.comparison import seed_variances
+from lamella.statistics.error import Error
 from lamella.statistics.folds import Folds
 from lamella.statistics.intervals import Groups, Values, by_group, freedom_of
 
