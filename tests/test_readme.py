@@ -40,7 +40,15 @@ SAID = {
 }
 JUDGING = [c for c in OTHERS if re.search(r"scripts/(\w+)", c)[1] in SAID]
 # In a new interpreter, with all its imports; so run train.py and prepare_data.py in the tests of those commands.
-FRESH = [next(c for c in OTHERS if script in c) for script in ("evaluate.py", "tiff_to_png.py")]
+FRESH = [next(c for c in OTHERS if "tiff_to_png.py" in c)]
+# What tests of the commands themselves do in full, on images as small.
+ELSEWHERE = (
+    "model=ternausnet",
+    "model.encoder=resnet34",
+    "export.py",
+    "reproduce.py",
+    "prepare_data.py dataset=em",
+)
 MAKE = sorted({m for c in COMMANDS for m in re.findall(r"^make ([a-z-]+)", c)})
 # A protocol has its own methods and seeds: some of them stand for all.
 FEWER = ["model=otsu,unet", "seed=1"]
@@ -59,6 +67,12 @@ SHORT = [
 ]
 
 
+def marked(commands: list[str]) -> list[Any]:
+    """Commands as cases of a test, the long ones slow: whole comparisons, which take a minute each, and the rest."""
+    long = (*(" -m ", "experiment=depto", "experiment=isbi"), *ELSEWHERE)
+    return [pytest.param(c, marks=pytest.mark.slow) if any(map(c.__contains__, long)) else c for c in commands]
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with both real layouts and somebody's own images, filled with small phantoms."""
@@ -67,17 +81,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "my/train/original").rename(folder / "my/images")
     (folder / "my/train/mask").rename(folder / "my/masks")
     write_em(folder / "data" / "em", seed=0, sections=12, size=64)
-    write_blood(folder / "data" / "blood", seed=0, train=6, test=2, height=256, width=256)
+    write_blood(folder / "data" / "blood", seed=0, train=6, test=2, height=128, width=128)
     empty_store(folder / "runs.db")
     return folder
 
 
 @pytest.fixture(scope="module")
 def trained(place: Path) -> str:
-    """Where the runs of `python train.py dataset=blood model=unet` are kept: a store with one."""
+    """Where the run of `python train.py dataset=blood model=unet` is kept, and one of Otsu's method on sections."""
     store = [f"tracking.uri=sqlite:///{place}/one.db", f"tracking.artifacts={place}/one", f"paths.cache={place}/cache"]
     done = run("python train.py dataset=blood model=unet", place, *SHORT, *store, f"paths.output={place}/outputs")
     assert done.returncode == 0, done.stderr
+    other = run("python train.py dataset=em model=otsu", place, *SHORT, *store, f"paths.output={place}/outputs")
+    assert other.returncode == 0, other.stderr
     return f"sqlite:///{place}/one.db"
 
 
@@ -98,10 +114,7 @@ def test_the_readme_has_the_commands_this_file_runs() -> None:
     assert {"demo", "ui", "test", "lint", "docs", "test-ui"} <= set(MAKE)
 
 
-@pytest.mark.parametrize(
-    "command",  # whole comparisons take a minute each
-    [pytest.param(c, marks=pytest.mark.slow) if "experiment=" in c or " -m " in c else c for c in TRAIN],
-)
+@pytest.mark.parametrize("command", marked(TRAIN))
 def test_train_commands(command: str, place: Path) -> None:
     shows = "--help" in command or "--cfg" in command
     store = f"tracking.uri=sqlite:///{place}/runs.db tracking.artifacts={place}/artifacts paths.cache={place}/cache"
@@ -167,7 +180,7 @@ def all_that_a_run_leaves_is_explained(run_id: str, place: Path) -> None:
         assert not tag.startswith("lamella.") or f"`{tag}`" in FORMATS, tag
 
 
-@pytest.mark.parametrize("command", JUDGING)
+@pytest.mark.parametrize("command", marked(JUDGING))
 def test_commands_for_finished_runs(command: str, place: Path, trained: str) -> None:
     run_id = tracking.finished(trained)[0].run_id
     script = re.search(r"scripts/(\w+)", command)[1]
@@ -181,7 +194,7 @@ def test_commands_for_finished_runs(command: str, place: Path, trained: str) -> 
     assert SAID[script] in done.stdout
 
 
-@pytest.mark.parametrize("command", [c for c in OTHERS if c not in JUDGING])
+@pytest.mark.parametrize("command", marked([c for c in OTHERS if c not in JUDGING]))
 def test_other_commands(command: str, place: Path, request: pytest.FixtureRequest) -> None:
     extra: list[str] = []
     if "dataset=em" in command:  # nothing but the published volume will do

@@ -36,6 +36,8 @@ from lamella.splits import (
     published,
     published_folds,
     require_sound,
+    taken,
+    whole_groups,
 )
 
 CONF = CHECKOUT / "conf"
@@ -294,7 +296,7 @@ def test_found_takes_published_parts_then_blocks_of_one_stack_then_the_hash():
     assert found(stack(30), **arguments) == hashed(stack(30), **arguments)  # each page a group of its own
     stacks = [page for name in "abcdef" for page in stack(4, name, group=name)]
     assert found(stacks, **arguments) == hashed(stacks, **arguments)
-    assert [len(part) for part in vars(found(stack(3, group="s"), **arguments)).values()] == [1, 1, 1]
+    assert [len(part) for part in found(stack(3, group="s"), **arguments).parts.values()] == [1, 1, 1]
     with pytest.raises(DataError, match="belong to no published part"):
         found([*everything, sample("stray")], **arguments)
     with pytest.raises(DataError, match="too few"):
@@ -312,7 +314,7 @@ named_groups = st.dictionaries(
 
 def whole(split):
     where = {}
-    return all(where.setdefault(s.group, name) == name for name in vars(split) for s in getattr(split, name))
+    return all(where.setdefault(s.group, name) == name for name in split.parts for s in split.parts[name])
 
 
 def every(strategy, everything, count, **arguments):
@@ -422,6 +424,13 @@ def test_runs_of_a_block_of_thirty():
     assert places(first) == [list(range(12, 30)), [7, 8, 9, 10], [0, 1, 2, 3, 4, 5]]
 
 
+@pytest.mark.parametrize(("count", "folds", "val"), [(30, 5, 4), (12, 5, 2), (5, 5, 1), (100, 5, 13), (6, 2, 2)])
+def test_without_a_number_two_sections_choose_for_three_that_judge(count, folds, val):
+    parts = [blocks_folds(stack(count, group="stack"), folds=folds, fold=n, val=None, gap=0) for n in range(folds)]
+    assert [len(split.val) for split in parts] == [val] * folds
+    assert sum(len(split.test) for split in parts) == count
+
+
 def test_runs_that_do_not_fit():
     for arguments in (
         {"folds": 4, "fold": 0, "val": 1, "gap": 0},
@@ -491,6 +500,8 @@ def test_a_saved_split_of_a_stack_comes_back(tmp_path):
         ({"train": ["a"], "val": ["b"], "test": ["c"], "dev": ["d"]}, "does not hold exactly"),
         ({"train": ["a", "b"], "val": "c", "test": ["d"]}, "val in the split file .* is no list of image ids"),
         ({"train": ["a", "b"], "val": [3], "test": ["d"]}, "is no list of image ids"),
+        ({"train": ["a"], "val": ["b"], "test": ["c"], "left": ["x"]}, "data set lacks: x"),
+        ({"train": ["a"], "val": ["b"], "test": ["c"], "left": ["a"]}, "names a twice, in train and in left"),
         (["a", "b"], "does not hold exactly"),
         ("train: [a]", "is no JSON"),
     ],
@@ -552,8 +563,8 @@ def test_one_stack_is_no_set_of_groups():
     assert "dataset/split=blocks_folds" in caught.value.remedy
     patients = [page for name in "abcdef" for page in stack(4, name, group=f"patient {ord(name) // 2}")]
     split = hashed(patients, val=0.3, test=0.3, seed=0)
-    assert [sorted({s.group for s in part}) for part in vars(split).values()] != [[]] * 3
-    assert sum(len({s.group for s in part}) for part in vars(split).values()) == len({s.group for s in patients})
+    assert [sorted({s.group for s in part}) for part in split.parts.values()] != [[]] * 3
+    assert sum(len({s.group for s in part}) for part in split.parts.values()) == len({s.group for s in patients})
 
 
 # --- as users choose them --------------------------------------------------------------------------------
@@ -634,7 +645,6 @@ def test_any_data_set_may_be_split_in_any_way(choice, tmp_path):
     path = written(tmp_path, {name: ids(part) for name, part in named.items()})
     needs = {
         "blocks": ["dataset.split.val=2", "dataset.split.test=3"],
-        "blocks_folds": ["dataset.split.val=2"],
         "file": [f"dataset.split.path={path}"],
     }
     dataset = "blood" if "blocks" in choice else "em"
@@ -645,8 +655,69 @@ def test_any_data_set_may_be_split_in_any_way(choice, tmp_path):
 
 
 def test_what_a_choice_needs_is_asked_for():
-    for choice, key in (("blocks", "val"), ("file", "path"), ("blocks_folds", "val")):
+    for choice, key in (("blocks", "val"), ("file", "path")):
         with pytest.raises(ConfigError, match=rf"dataset\.split\.{key} has no value"):
             chosen(f"dataset/split={choice}")
     with pytest.raises(ConfigError, match=r"dataset\.split\.val must be a number.*above 0 and at most 0\.9"):
         chosen("dataset/split=hashed", "dataset.split.val=0")
+
+
+# --- a share of what would train -------------------------------------------------------------------------
+
+
+@given(named_groups, st.lists(st.floats(0.001, 1), min_size=2, max_size=5), seeds)
+@settings(max_examples=60)
+def test_shares_are_nested_whole_groups_and_as_near_as_can_be(groups, some, seed):
+    everything = [sample(f"{name}-{i}", group=name) for name, more in groups.items() for i in range(more + 1)]
+    split = Split(tuple(everything), (sample("v"),), (sample("t"),))
+    sizes = {name: more + 1 for name, more in groups.items()}
+    before: set[str] = set()
+    for share in sorted(some):
+        part = taken(split, share, seed)
+        chosen = set(ids(part.train))
+        assert before <= chosen
+        assert chosen
+        before = chosen
+        assert (part.val, part.test) == (split.val, split.test)
+        assert {s.id for s in part.left} | chosen == set(ids(split.train))
+        assert not {s.id for s in part.left} & chosen
+        assert ids(part.train) == [s.id for s in split.train if s.id in chosen]  # in their order
+        whole_groups(part)
+        assert all(sum(s.group == name for s in part.train) in (0, size) for name, size in sizes.items())
+        assert split_sha256(part) == split_sha256(split)
+        # Another whole group more or less would be no nearer, but for what the order decides.
+        off = abs(len(chosen) - share * len(everything))
+        assert off <= max(sizes.values()) / 2 or len({s.group for s in part.train}) == 1
+    assert taken(split, 1.0, seed) is split
+
+
+def test_a_share_by_hand():
+    split = Split(tuple(map(sample, "abcdefghij")), (sample("v"),), (sample("t"),))
+    count = {share: len(taken(split, share, 3).train) for share in (0.01, 0.1, 0.14, 0.26, 0.5, 0.96, 0.999)}
+    assert count == {0.01: 1, 0.1: 1, 0.14: 1, 0.26: 3, 0.5: 5, 0.96: 10, 0.999: 10}
+    assert len({tuple(ids(taken(split, 0.3, seed).train)) for seed in range(8)}) > 4  # a seed takes others
+    five = {i: len(taken(split, 0.1 * i, 3).train) for i in range(1, 10)}
+    assert five == {i: i for i in range(1, 10)}
+
+
+def test_a_stack_that_trains_is_taken_section_by_section_and_two_are_taken_whole():
+    split = blocks(stack(30, group="stack"), val=4, test=6, gap=0)
+    part = taken(split, 0.25, 1)
+    assert len(part.train) == 5
+    assert [s.place for s in part.train] == sorted(s.place for s in part.train)
+    assert split_ids(part)["left"] == [s.id for s in split.train if s not in part.train]
+    patient = tuple(page for name in "ab" for page in stack(5, name, group="patient"))
+    assert len(taken(replace(split, train=patient), 0.2, 1).train) == 10  # one group: it comes to all
+    two = tuple(page for name in "ab" for page in stack(5, name, group=name))
+    assert {s.group for s in taken(replace(split, train=two), 0.2, 1).train} < {"a", "b"}
+
+
+def test_the_split_file_of_a_share_trains_that_share(tmp_path):
+    everything = [*map(sample, "abcdefgh")]
+    whole = Split(tuple(everything[:6]), (everything[6],), (everything[7],))
+    part = taken(whole, 0.5, 1)
+    path = written(tmp_path, split_ids(part))
+    again = file(everything, path=path, allow_unused=False)
+    assert again.parts == part.parts
+    assert again.left == ()
+    assert split_sha256(again) != split_sha256(whole)  # a split of its own

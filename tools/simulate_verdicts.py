@@ -13,7 +13,8 @@ from itertools import product
 
 import numpy as np
 
-from lamella.statistics.comparison import CERTAIN, Error, holm, seed_variances
+from lamella.statistics.comparison import CERTAIN, holm, seed_variances
+from lamella.statistics.error import Error
 from lamella.statistics.intervals import Values
 
 # Deviations of method x image, of seeds and of the rest.

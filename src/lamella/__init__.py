@@ -1,6 +1,7 @@
 """Lamella: run, score and compare segmentation experiments on microscopy images.
 
-From Python, `lamella.load(run_id_or_path)` gives a trained model. The package itself is imported at once.
+From Python, `lamella.load(run_id_or_path)` gives a trained model, and `lamella.report("blood")` compares the finished
+runs of an experiment. The package itself is imported at once.
 
 A sample flows one way, and so do imports:
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamella.model import Model
+    from lamella.reporting import Report
 
 
 def load(
@@ -48,3 +50,53 @@ def load(
     from lamella.model import Model  # torch and all the rest take seconds
 
     return Model(source, uri=uri, device=device, precision=precision, trust=trust)
+
+
+def report(
+    experiment: "str | Sequence[str] | None" = None,
+    *,
+    runs: "Sequence[str] | None" = None,
+    filter: str | None = None,
+    metric: str = "dice",
+    margin: float | None = None,
+    leader: bool = False,
+    failure: float | None = None,
+    cases: int = 3,
+    output: "str | Path | None" = None,
+    uri: str | None = None,
+    keep: bool = False,
+) -> "Report":
+    """Finished runs compared: verdict, tables, and the page of `compare`, see `lamella.reporting.Report`.
+
+    Args:
+        experiment: the MLflow experiment whose runs are compared, or several.
+        runs: or these runs, by their ids.
+        filter: of an experiment only runs that MLflow's filter language says; None: all.
+        metric: the score of `scores/test.csv` that methods are compared by.
+        margin: a difference up to it counts as equality, in units of the score; None: not tested.
+        leader: only ask whether the best method is better than all others.
+        failure: the Dice below which an image failed; None: as the runs have it.
+        cases: worst, typical and best images shown, each.
+        output: where a folder for the files is made; None: where the command makes it.
+        uri: where runs are kept (`tracking.uri`); None: where commands keep them.
+        keep: whether the comparison is kept in the store, too, as a run of its own.
+
+    Raises:
+        ConfigError: it is not said what to compare, or the runs do not share such a score.
+        StorageError: there is no such experiment or run, or its files cannot be read.
+    """
+    from lamella.commands import compare  # pandas, matplotlib and all the rest take seconds
+
+    return compare.report(
+        experiment,
+        runs=runs,
+        filter=filter,
+        metric=metric,
+        margin=margin,
+        leader=leader,
+        failure=failure,
+        cases=cases,
+        output=output,
+        uri=uri,
+        keep=keep,
+    )

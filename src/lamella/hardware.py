@@ -228,6 +228,8 @@ def freed_memory_kept(device: torch.device) -> Iterator[None]:
     keep them, the kernel clears every page anew each time. That must end with the run: else a process never shrinks,
     and an array that is hardly touched takes its whole size. On a GPU, or with another C library, nothing is kept.
     """
+    if not gc.get_freeze_count():
+        gc.freeze()  # modules are no garbage of any run: to look through them takes the collector most of a second
     libc: Any = ctypes.CDLL(None) if sys.platform.startswith("linux") and device.type == "cpu" else None
     glibc = hasattr(libc, "gnu_get_libc_version")
     trim_threshold, mmap_max = -1, -4  # names and numbers of mallopt(3)

@@ -12,12 +12,12 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
 from lamella.config.key import Key
-from lamella.data.types import PARTS, Sample, Split
+from lamella.data.types import LEFT, PARTS, Sample, Split
 from lamella.errors import ConfigError, DataError
 
 
@@ -180,7 +180,7 @@ def file(
     path: Annotated[str, Key('a split.json as runs save it: {"train": [ids], "val": [ids], "test": [ids]}', path=True)],
     allow_unused: Annotated[bool, Key("images that the file does not name are left out")],
 ) -> Split:
-    """The split that a file spells out, as runs save it.
+    """The split that a file spells out, as runs save it; what it names as `left` has no part.
 
     Raises DataError where the file is missing or of another form, a part is empty, an id is unknown, missing or named
     twice, or a group lies in two parts.
@@ -220,7 +220,7 @@ def published_folds(
         ConfigError: there is no such fold.
         DataError: as `published`, a published validation part, or an empty fold.
     """
-    _in_range(fold, folds)
+    require_fold(fold, folds)
     parts = published_parts(samples)
     if val := parts.val:
         raise DataError(
@@ -246,7 +246,7 @@ def hashed_folds(
         ConfigError: there is no such fold.
         DataError: a fold is empty.
     """
-    _in_range(fold, folds)
+    require_fold(fold, folds)
     drawn = _drawn({s.group for s in samples}, folds, seed)
     tested, held = drawn[fold], drawn[(fold + 1) % folds]
     return _split(samples, lambda s: "test" if s.group in tested else "val" if s.group in held else "train")
@@ -257,20 +257,22 @@ def blocks_folds(
     *,
     folds: Annotated[int, Key("contiguous runs of sections of equal length, give or take one", least=2)],
     fold: Annotated[int, Key("the run that judges, counted from 0", least=0)],
-    val: Annotated[int, Key("sections beside it, held out to choose by", least=1)],
+    val: Annotated[int | None, Key("sections beside it, held out to choose by; null: 2 for 3 that judge", least=1)],
     gap: Annotated[int, Key("sections between two parts that are left out", least=0)],
 ) -> Split:
     """One fold of contiguous runs: run `fold` is test, the `val` sections before it (or else after it) validation.
 
-    The rest trains, on either side. A stack is cut, any other group stays whole.
+    The rest trains, on either side. A stack is cut, any other group stays whole. Without `val` two sections choose for
+    three that judge, of 30 in five folds four, as in the usual split of EM; at least one.
 
     Raises:
         ConfigError: there is no such fold.
         DataError: too few sections, or a border runs through a group that is not one stack.
     """
-    _in_range(fold, folds)
+    require_fold(fold, folds)
     samples = _in_place(samples)
     count = len(samples)
+    val = max(1, round(2 / 3 * count / folds)) if val is None else val
     start, end = fold * count // folds, (fold + 1) * count // folds
     # Validation and its gap fit before the test run, or else lie after it.
     first_val = start - gap - val if start >= gap + val else end + gap
@@ -282,6 +284,40 @@ def blocks_folds(
             "Set `dataset.split.folds`, `dataset.split.val` or `dataset.split.gap` lower, or add sections.",
         )
     return whole_groups(split)
+
+
+def taken(split: Split, share: float, seed: int) -> Split:
+    """The split with a share of what would train; validation and test stay.
+
+    Shares are nested: in one order, which the seed decides, the first so many units that their images come nearest to
+    the share, at least one. A unit is a whole group; where all that trains is one stack, a section of it.
+
+    Args:
+        split: whole.
+        share: above 0, up to 1.
+        seed: another one takes others.
+    """
+    if share == 1:
+        return split
+    sections = _is_stack(split.train)
+    units: dict[str, list[str]] = defaultdict(list)
+    for sample in split.train:
+        units[sample.id if sections else sample.group].append(sample.id)
+    order = sorted(units, key=lambda unit: (draw(f"take {unit}", seed), unit))
+    sums = list(accumulate(len(units[unit]) for unit in order))
+    wanted = share * len(split.train)
+    count = 1 + min(range(len(sums)), key=lambda place: abs(sums[place] - wanted))
+    ids = {id_ for unit in order[:count] for id_ in units[unit]}
+    return replace(split, train=tuple(s for s in split.train if s.id in ids), planned=split.train)
+
+
+def require_fold(fold: int, folds: int) -> None:
+    """Nothing, or a refusal of a fold that is none of so many. Raises ConfigError."""
+    if fold >= folds:
+        raise ConfigError(
+            f"dataset.split.fold={fold}, but there are {folds} folds",
+            f"Folds are counted from 0: the last is dataset.split.fold={folds - 1}.",
+        )
 
 
 def published_parts(samples: Sequence[Sample]) -> Split:
@@ -312,7 +348,7 @@ def whole_groups(split: Split) -> Split:
     """
     parts: dict[str, dict[str, Sample]] = defaultdict(dict)
     stacks: dict[str, set[str]] = defaultdict(set)
-    for name, samples in vars(split).items():
+    for name, samples in split.parts.items():
         for s in samples:
             parts[s.group].setdefault(name, s)
             stacks[s.group].add(s.stack)
@@ -356,14 +392,6 @@ def _in_place(samples: Sequence[Sample]) -> list[Sample]:
     return [samples[n] for n in sorted(range(len(samples)), key=lambda n: order[n])]
 
 
-def _in_range(fold: int, folds: int) -> None:
-    if fold >= folds:
-        raise ConfigError(
-            f"dataset.split.fold={fold}, but there are {folds} folds",
-            f"Folds are counted from 0: the last is dataset.split.fold={folds - 1}.",
-        )
-
-
 def _drawn(groups: set[str], folds: int, seed: int) -> list[set[str]]:
     """The groups of each fold. Raises DataError where a fold has none, with a seed that fills all."""
 
@@ -401,7 +429,7 @@ def _read_parts(path: Path) -> dict[str, list[str]]:
         raise DataError(f"the split file {path} cannot be read: {error.strerror}", "Check the path.") from None
     except ValueError as error:
         raise DataError(f"the split file {path} is no JSON: {error}", _FORM) from None
-    if not isinstance(parts, dict) or set(parts) != set(PARTS):
+    if not isinstance(parts, dict) or set(parts) - {LEFT} != set(PARTS):
         raise DataError(f"the split file {path} does not hold exactly train, val and test", _FORM)
     for part, ids in parts.items():
         if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):

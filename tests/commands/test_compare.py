@@ -39,6 +39,10 @@ def test_a_comparison_is_printed_written_and_kept(uri, runs, composed, root, cap
     kept = tracking.finished(uri)[-1]
     assert kept.tags["lamella.kind"] == "comparison"
     assert kept.fetch("report.html").read_text() == text
+    described = kept.tags["mlflow.note.content"]
+    assert f"/runs/{kept.run_id}/artifacts/report.html)" in described
+    assert "phantoms, made by a program" in described
+    assert "| otsu | 1 |" in described
     comparing.run(composed("compare", f"runs=[{runs[0].run_id},{runs[1].run_id}]", "cases=1", "metric=boundary/hd95"))
     assert "nothing to compare it with" in capsys.readouterr().out
 

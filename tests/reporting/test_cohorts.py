@@ -136,8 +136,8 @@ def test_no_winner_is_named_between_two_images(cohort):
     (pair,) = report.pairs(cohort, "dice")
     assert (pair.first, pair.second, pair.better) == ("otsu", "unet", None)
     assert pair.difference == pytest.approx(-0.2)
-    said = " ".join(report.verdict(cohort, report.summary(cohort, "dice", {}), [pair], "dice"))
-    assert "unet has the best mean Dice, 0.8000" in said
+    said = " ".join(report.verdict(cohort, report.summary(cohort, "dice", {}), [pair], "dice").sentences)
+    assert "No winner: unet has the best mean Dice 0.8000" in said
     assert "Against otsu nothing can be said: the differences on all images are the same" in said
     assert "2 test images are few" in said
 
@@ -177,7 +177,7 @@ def test_a_score_that_no_image_has_is_never_compared(empty):
     section = report.section(cohort, "dice", {}, notes=[], k=3)
     assert section.comparisons == []
     assert section.gallery is None
-    assert section.verdict == ["No test image has this score (Dice): by it nothing is compared."]
+    assert section.verdict.sentences == ("No test image has this score (Dice): by it nothing is compared.",)
     assert "No score (–): no test image has it." in section.notes
 
 
@@ -189,12 +189,12 @@ def test_a_lead_beyond_images_and_seeds_is_a_win_and_one_seed_never_is(empty):
     (cohort,), _ = report.cohorts(runs)
     compared = report.pairs(cohort, "dice")
     assert [pair.better for pair in compared] == ["unet"]
-    said = report.verdict(cohort, report.summary(cohort, "dice", {}), compared, "dice")
+    said = report.verdict(cohort, report.summary(cohort, "dice", {}), compared, "dice").sentences
     assert said[0].startswith("unet is better than fpn: mean Dice 0.9")
     (single,), _ = report.cohorts([run for run in runs if run.params["seed"] == "1"])
     compared = report.pairs(single, "dice")
     assert [pair.better for pair in compared] == [None]
-    said = report.verdict(single, report.summary(single, "dice", {}), compared, "dice")
+    said = report.verdict(single, report.summary(single, "dice", {}), compared, "dice").sentences
     assert "does not show how much seeds matter" in " ".join(said)
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from lamella.reporting.gallery import Case, Gallery
 from lamella.reporting.page import page
+from lamella.reporting.verdict import Verdict
 from support.html import Html, can_be_heard, links_lead_somewhere, needs_nothing_else
 from support.report_pages import UNET, changed, compared, layer, method, one_seed, panel, picture, section
 
@@ -144,10 +145,12 @@ def test_pairs_by_hand():
         "unet is better", "+0.2375", "+0.1000 to +0.3000", "± 0.0500", "< 0.001", "0.004", "0.012",
     ]  # fmt: skip
     assert html.row("unet|− fcn")[1:4] == [
-        "not told apart: p 0.500 (groups alone 0.400, seeds alone 0.500)", "+0.0100", "−0.0100 to +0.0200",
+        "not told apart: other groups alone could make such a difference, and so could other seeds (p 0.500)",
+        "+0.0100", "−0.0100 to +0.0200",
     ]  # fmt: skip
     assert html.row("fcn|− otsu")[1:] == [
-        "one seed: cannot tell", "+0.0100", "–", "–", "0.020", "–", "–",
+        "one seed: cannot tell how much seeds matter; train it with two more seeds",
+        "+0.0100", "–", "–", "0.020", "–", "–",
     ]  # fmt: skip
     assert "above 0 the first one leads" in html.text
 
@@ -192,7 +195,7 @@ def test_names_are_no_markup():
     evil = section((f"unet {EVIL}", f"otsu {EVIL}"))
     shown = replace(
         changed(evil, dataset=f"blood {EVIL}", protocol={EVIL: EVIL}, card={EVIL: EVIL}),
-        verdict=(EVIL,),
+        verdict=Verdict(EVIL),
         notes=(EVIL,),
         pictures=(picture()._replace(title=EVIL, alt=EVIL, caption=EVIL),),
         gallery=Gallery(
@@ -208,7 +211,7 @@ def test_names_are_no_markup():
 
 
 def test_what_is_not_there_is_left_out():
-    shown = section(comparisons=(), pictures=(), gallery=None, notes=(), verdict=("One method.",))
+    shown = section(comparisons=(), pictures=(), gallery=None, notes=(), verdict=Verdict("One method."))
     shown = changed(shown, methods=shown.cohort.methods[:1], card={})
     html = Html(page("One", (replace(shown, summary=shown.summary[:1]),), "lamella 1"))
     for heading in ("Figures", "Pairs", "Images", "Data"):

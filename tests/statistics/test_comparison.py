@@ -1,8 +1,6 @@
 """Verdicts: by hand, against scipy, and in simulations where nobody is better."""
 
-import importlib.util
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lamella.statistics import TWO_SEEDS_ERROR, Comparison, best, compare, holm, in_order, interval, paired
-from lamella.statistics.comparison import Error, seed_variances
+from lamella.statistics.comparison import seed_variances
+from lamella.statistics.error import Error
+from support.tools import tool
 
 NOTHING = (None,) * 5
 
@@ -325,11 +325,7 @@ def test_what_would_help_is_what_the_variance_is_made_of():
 
 @pytest.fixture(scope="module")
 def simulation():
-    path = Path(__file__).parents[2] / "tools" / "simulate_verdicts.py"
-    spec = importlib.util.spec_from_file_location("simulate_verdicts", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return tool("simulate_verdicts")
 
 
 def test_the_simulation_asks_what_compare_answers(simulation):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lamella.metrics.pixels import dice
-from lamella.statistics import agreement, interval, interval_of, share
+from lamella.statistics import agreement, interval, interval_of, interval_of_each, share
 from lamella.statistics.intervals import bca, by_group
 
 scores = st.lists(st.floats(0, 1), min_size=1, max_size=30).map(np.array)
@@ -228,3 +228,17 @@ def test_intervals_hold_the_truth():
         tables = np.random.default_rng(n).beta(18, 2, (400, n))
         found = [interval(values, resamples=499, seed=i) for i, values in enumerate(tables)]
         assert 0.89 <= np.mean([each.low <= 0.9 <= each.high for each in found]) <= 0.98
+
+
+@known
+@pytest.mark.parametrize("n", [0, 1, 5, 7, 12, 31])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_several_scores_at_once_have_the_interval_of_each_to_the_last_bit(n, grouped):
+    rng = np.random.default_rng(n)
+    values = rng.random((20, n))
+    values[3:6][:, rng.random(n) < 0.3] = np.nan
+    values[7, rng.random(n) < 0.2] = np.nan
+    groups = [f"g{place}" for place in rng.integers(0, n // 2 + 1, n)] if grouped else None
+    found = interval_of_each(values, groups=groups, bounds=[(0, 1)] * 20)
+    for row, each in zip(values, found, strict=True):
+        np.testing.assert_equal(tuple(each), tuple(interval(row, groups=groups, bounds=(0, 1))))

@@ -15,6 +15,7 @@ from lamella.plots.style import Picture, svg_of
 from lamella.reporting.cohorts import Cohort, Method, SeedRun
 from lamella.reporting.gallery import Case, Gallery, Layer, Panel
 from lamella.reporting.page import Section
+from lamella.reporting.verdict import Verdict
 from lamella.statistics.comparison import Comparison
 
 
@@ -126,7 +127,7 @@ def section(labels=("unet", "otsu"), **changes):
     p = {"p_images": 0.0002, "noise": 0.05, "p_runs": 0.004, "p": 0.012}
     pair = compared(unet, otsu, 0.2375, unet, low=0.1, high=0.3, **p)
     shown = Section(
-        cohort, "dice", summary, (pair,), ("unet is better.", "By 0.24."), ("A note.",), (picture(),),
+        cohort, "dice", summary, (pair,), Verdict("unet is better.", ("By 0.24.",)), ("A note.",), (picture(),),
         gallery((unet, otsu)),
     )  # fmt: skip
     return replace(shown, **changes)

@@ -72,6 +72,7 @@ def once(store: Path, run: Any, epochs: int) -> None:
         assert sorted(step for key, step in found if key == name) == list(range(epochs))
 
 
+@pytest.mark.slow  # half a minute; signals alone, and servers that are gone alone, are tested without it
 def test_a_signal_while_the_server_is_gone(server: Server, proxy: Proxy, tmp_path: Path) -> None:
     training = start(tmp_path, proxy.uri, "trainer.max_epochs=100000", "data.steps=2")
     until(training, "epoch   2")

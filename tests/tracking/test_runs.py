@@ -1,9 +1,11 @@
 """Runs in real stores: a SQLite file, several processes at once, and an MLflow server."""
 
 import math
+import re
 import threading
 import time
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from mlflow import MlflowClient
@@ -371,3 +373,69 @@ def test_a_server_keeps_a_failed_run_and_its_traceback(server, begin):
         fail()
     assert MlflowClient(address).get_run(run.run_id).info.status == "FAILED"
     assert any("on purpose" in file.read_text() for file in root.glob("files/**/error.txt"))
+
+
+# What is read back
+
+
+def test_every_run_is_listed_whatever_became_of_it(begin, root, request):
+    with begin(params={"a": 1}):
+        pass
+    with pytest.raises(ZeroDivisionError), begin(params={"a": 2}):
+        fail()
+    with pytest.raises(KeyboardInterrupt), begin(params={"a": 3}):
+        raise KeyboardInterrupt
+    with begin(params={"a": 4}) as run:
+        run.log_metrics({"m": 1})
+        uri = f"sqlite:///{root}/runs.db"
+        waited(lambda: tracking.listed(uri, request.node.name)[-1].params)
+        found = tracking.listed(uri, request.node.name)
+    assert [each.status for each in found] == ["FINISHED", "FAILED", "KILLED", "RUNNING"]
+    assert [each.params["a"] for each in found] == ["1", "2", "3", "4"]
+    assert found[1].tags["lamella.error"] == "ZeroDivisionError: on purpose"
+    with pytest.raises(StorageError, match="there is no experiment 'no such'"):
+        tracking.listed(uri, "no such")
+
+
+def test_files_of_a_server_are_brought_once_and_what_is_missing_is_told(server, begin, tmp_path):
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores/test.csv").write_text("id,dice\nb,0.5\nNA,\n")
+    for _ in range(3):
+        with begin(uri=server.uri, artifacts=None, experiment="brought") as run:
+            run.log_folder(tmp_path)
+    with begin(uri=server.uri, artifacts=None, experiment="brought"):
+        pass
+    *found, empty = tracking.finished(server.uri, experiment="brought")
+    tracking.bring([*found, empty], ["scores/test.csv"])
+    for each in found:
+        file = each.fetch("scores/test.csv")
+        file.write_text(file.read_text().replace("0.5", "0.25"))  # what is here is not asked for again
+        assert each.scores().fillna(-1).values.tolist() == [["NA", -1], ["b", 0.25]]
+    assert tracking.finished(server.uri, experiment="brought")[0].scores()["dice"].tolist()[1] == 0.5
+    with pytest.raises(StorageError, match=f"run {empty.run_id} has no scores/test.csv"):
+        empty.scores()
+
+
+def test_a_description_leads_to_a_page_of_its_run(server, begin, tmp_path):
+    (tmp_path / "a page.html").write_text("<h1>kept</h1>")
+    with begin(uri=server.uri, artifacts=None, experiment="described") as run:
+        run.describe("unet is better.\n" + "a line\n" * 3000, "a page.html")
+        run.log_folder(tmp_path)
+    (kept,) = tracking.finished(server.uri, experiment="described")
+    text = kept.tags["mlflow.note.content"]
+    assert "unet is better." in text
+    assert text.endswith("a line\n\n*The page has the rest.*")
+    assert 4900 < len(text) <= 5000
+    experiment, run_id, name = re.search(r"\]\(#/experiments/(\d+)/runs/(\w+)/artifacts/(\S+)\)", text).groups()
+    assert (experiment, run_id) == (run.experiment_id, kept.run_id)
+    with urlopen(f"{server.uri}/") as pages:  # MLflow's own, which read the rest of the link and ask for the file
+        assert "<title>MLflow</title>" in pages.read().decode()
+    with urlopen(f"{server.uri}/get-artifact?path={name}&run_uuid={run_id}") as answer:
+        assert answer.read() == b"<h1>kept</h1>"
+
+
+def waited(asked, seconds=30):
+    """Waits until something is so."""
+    until = time.monotonic() + seconds
+    while not asked() and time.monotonic() < until:
+        time.sleep(0.1)

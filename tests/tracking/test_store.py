@@ -18,7 +18,7 @@ from lamella.cli.messages import mistake
 from lamella.config.paths import mlflow_address
 from lamella.errors import ConfigError, LamellaError, StorageError
 from lamella.tracking import store
-from lamella.tracking.store import connect, fetch, make_store, open_store, require_store
+from lamella.tracking.store import connect, make_store, open_store, require_store
 from support.processes import end, start
 from support.server import serving, status, waits
 from support.stores import empty_store
@@ -86,7 +86,7 @@ def test_every_character_of_a_path_is_kept(tmp_path: Path, name: str) -> None:
     run = client.create_run(experiment).info
     client.log_text(run.run_id, "kept", "a.txt")
     client.set_terminated(run.run_id)
-    assert fetch(connect(uri), run.run_id, "a.txt").read_text() == "kept"
+    assert tracking.read(uri, run.run_id).fetch("a.txt").read_text() == "kept"
     assert [each.run_id for each in tracking.finished(uri, experiment=name)] == [run.run_id]
     assert {each.name for each in place.iterdir()} == {f"{name}.db", f"{name}.db.lock", "files"}
     assert [each.name for each in tmp_path.iterdir()] == [name]
@@ -278,13 +278,13 @@ def test_a_moved_store_is_refused_and_what_to_type_mends_it(kept: tuple[Path, st
         assert f"{home}/files/" in caught.value.problem
         assert "which is gone" in caught.value.problem
     with pytest.raises(StorageError) as reading:
-        fetch(connect(uri), run_id, "a.txt")
+        tracking.read(uri, run_id).fetch("a.txt")
     assert f"there is no folder {home}/files/" in reading.value.problem
     assert not home.exists()
     link = reading.value.remedy.splitlines()[-1].strip()
     assert link == f"ln -s NEW_PLACE {home}"
     subprocess.run(link.replace("NEW_PLACE", str(moved)), shell=True, check=True)
-    assert fetch(connect(uri), run_id, "a.txt").read_text() == "kept"
+    assert tracking.read(uri, run_id).fetch("a.txt").read_text() == "kept"
     open_store(uri, str(moved / "files"), "e")
 
 

@@ -21,6 +21,7 @@ from lamella.cli.help import refuse_hidden, template
 from lamella.cli.messages import mistake, refusal, written
 from lamella.cli.sources import search
 from lamella.cli.sweep import RefusedJobError, Sweep, checked
+from lamella.config.key import Texts
 from lamella.config.paths import CONF, at_home, data, home, store_file
 from lamella.config.schema import SCHEMAS
 from lamella.config.words import hints_of, kind_and_key, plain_group, target_class
@@ -143,5 +144,6 @@ def _composable(schema: type) -> type:
             fields.append((name, dict[str, Any] | None if typing.get_args(hint) else dict[str, Any], MISSING))
         else:
             kind = kind_and_key(hint)[0]
-            fields.append((name, dict[str, Any] if typing.get_origin(kind) is dict else kind, MISSING))
+            taken = Any if kind == Texts else dict[str, Any] if typing.get_origin(kind) is dict else kind
+            fields.append((name, taken, MISSING))
     return dataclasses.make_dataclass(schema.__name__, fields)

@@ -1,6 +1,7 @@
 """What somebody typed -> what Hydra reads as exactly that: texts are quoted here, so that nobody needs to know how."""
 
 import inspect
+import os
 import pkgutil
 import re
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import GrammarParseError
 from omegaconf.grammar_parser import parse
 
+from lamella.config.key import Texts
 from lamella.config.paths import CONF
 from lamella.config.words import hints_of, kind_and_key, plain_group, target_class
 from lamella.errors import ConfigError
@@ -46,22 +48,24 @@ def quoted(argument: str, schema: type, *, sweep: bool, folders: Sequence[Path] 
     if (_is_quoted(typed) and read is not None) or (read == typed and not _half_interpolated(typed)):
         return argument
     kind = _kind_at(key.partition("@")[0], schema, folders)
+    if kind == Texts:
+        kind = list[str] | None if typed.startswith("[") and typed.endswith("]") else str | None
     if kind in (str, str | None):
         if sweep and isinstance(read, Sweep) and not (isinstance(read, ChoiceSweep) and read.simple_form):
             return argument
         pieces = _parted(typed) if sweep else [typed]
-        if len(pieces) > 1 and Path(typed).exists():
+        if len(pieces) > 1 and os.path.exists(typed):  # noqa: PTH110 - of a name that is too long, Path raises
             raise ConfigError(
                 f"{key}={typed}: in a sweep commas part values, and there is a file or folder of that whole name",
                 f"Put it in quotes within quotes, \"{key}='{typed}'\", or write \\, for its commas.",
             )
         return f"{plus}{key}=" + ",".join(_text(piece, kind) for piece in pieces)
-    if read is not None:
+    if read is not None and not (isinstance(read, list) and any(isinstance(each, int | float) for each in read)):
         return argument
     if kind in (list[str], list[str] | None) and typed.startswith("[") and typed.endswith("]"):
         inner = typed[1:-1].strip()
         return f"{plus}{key}=[" + ",".join(_text(piece, str) for piece in (_parted(inner) if inner else [])) + "]"
-    return argument if typed[:1] in ("[", "{") else f"{plus}{key}={_text(typed, Any)}"
+    return argument if read is not None or typed[:1] in ("[", "{") else f"{plus}{key}={_text(typed, Any)}"
 
 
 def _read(argument: str) -> Any:

@@ -21,11 +21,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from lamella.cli.command_line import Only, Typed
 from lamella.cli.help import groups
 from lamella.cli.jobs import Jobs
-from lamella.config.check import check
+from lamella.config.check import check, is_foreign
 from lamella.config.schema import SCHEMAS, Config
 from lamella.config.words import suggestion
 from lamella.console import console
 from lamella.errors import ConfigError
+from lamella.splits import require_fold
 
 
 @dataclass(frozen=True)
@@ -148,11 +149,21 @@ def checked(command: str, typed: Typed) -> Sweep:
                 HydraConfig.instance().set_config(job)  # for what interpolates ${hydra:...}
                 task = OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"])
                 result: Any = check(task, SCHEMAS[command])
+                _require_fold(result)
             except Exception as error:
                 raise RefusedJobError(jobs.which(number, overrides), overrides) from error
             if isinstance(result, Config):
                 stores.add((result.tracking.uri, result.tracking.artifacts))
     return Sweep(jobs, result, len(stores) == 1)
+
+
+def _require_fold(checked: Any) -> None:
+    """Nothing, or a refusal of a fold that there is not: a sweep would find out when its other folds are trained."""
+    dataset = getattr(checked, "dataset", None)
+    if dataset is not None and not is_foreign(dataset.split):
+        keys = dataset.split.arguments
+        if {"fold", "folds"} <= keys.keys():
+            require_fold(keys["fold"], keys["folds"])
 
 
 def _combinations(

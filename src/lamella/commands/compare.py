@@ -2,28 +2,27 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lamella import reporting as report
-from lamella import tracking
+from lamella import reporting, tracking
 from lamella.config.check import check
-from lamella.config.paths import typed
+from lamella.config.paths import home, store_file, typed
 from lamella.config.schema import Compare
 from lamella.config.targets import translated
 from lamella.console import console
 from lamella.errors import ConfigError, StorageError
 from lamella.metrics.catalogue import lookup
-from lamella.reporting.cohorts import APART, MASKS, data_differences, differences
+from lamella.reporting import Report
+from lamella.reporting.cohorts import APART, MASKS
 from lamella.reporting.failures import FAILED
-from lamella.reporting.summary import counted
-from lamella.reporting.tables import show, show_beside, show_pairs
+from lamella.reporting.summary import counted, listed
 
-_MOST_PAIRS = 10  # on the terminal; the files have all
+_MOST_NAMES = 3  # of experiments in the name of a folder
 
 
 def run(cfg: DictConfig) -> None:
@@ -33,28 +32,37 @@ def run(cfg: DictConfig) -> None:
         LamellaError: anything a user can mend.
     """
     checked = check(cfg, Compare)
-    uri = checked.tracking.uri
-    if (checked.experiment is None) == (checked.runs is None):
-        raise ConfigError(
-            "what is to be compared is not said" if checked.runs is None else "experiment and runs are both set",
-            "Write experiment=NAME (an MLflow experiment) or runs=[ID,ID].",
-        )
-    low, high = lookup(checked.metric).bounds
-    if checked.margin is not None and checked.margin >= high - low:
-        raise ConfigError(
-            f"margin={checked.margin:g} is no margin: {checked.metric} lies between {low:g} and {high:g}",
-            "It is in units of the score: margin=0.01 is one point of a Dice.",
-        )
-    if checked.runs is None:
-        found = tracking.finished(uri, experiment=checked.experiment, where=checked.filter or "")
-    else:
-        found = [tracking.read(uri, run_id) for run_id in checked.runs]
-    found = [run for run in found if run.tags.get("lamella.kind") not in APART]
-    if not found:
-        raise StorageError("no finished run matches", f"`{typed('ui')}` lists the runs and their states.")
-    now = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    _require_margin(checked.margin, checked.metric)
+    found = _found(checked.tracking.uri, checked.experiment, checked.runs, checked.filter)
     asked: dict[str, Any] = {"margin": checked.margin, "leader": checked.leader, "failure": checked.failure}
-    make(found, uri, score=checked.metric, k=checked.cases, output=Path(checked.output), name=now, **asked)
+    place: dict[str, Any] = {"output": Path(checked.output), "name": _now()}
+    make(found, checked.tracking.uri, score=checked.metric, k=checked.cases, **place, **asked)
+
+
+def report(
+    experiment: str | Sequence[str] | None,
+    *,
+    runs: Sequence[str] | None,
+    filter: str | None,
+    metric: str,
+    margin: float | None,
+    leader: bool,
+    failure: float | None,
+    cases: int,
+    output: str | Path | None,
+    uri: str | None,
+    keep: bool,
+) -> Report:
+    """Finished runs compared, from Python: see `lamella.report`, which has the defaults."""
+    _require_margin(margin, metric)
+    store = uri or f"sqlite:///{store_file()}"
+    found = _found(store, experiment, runs, filter)
+    place = home() / "outputs" / "reports" if output is None else Path(output).expanduser()
+    asked: dict[str, Any] = {"margin": margin, "leader": leader, "failure": failure}
+    made = _compared(found, store, score=metric, k=cases, output=place, name=_now(), **asked)
+    if keep:
+        _keep(made, found, store, place, asked)
+    return made
 
 
 def after_sweep(uri: str, run_ids: Sequence[str], output: Path, name: str) -> None:
@@ -93,14 +101,14 @@ def make(
     failure: float | None = None,
     job: str | None = None,
 ) -> None:
-    """Compares runs of one experiment: prints, writes the files, and keeps them in the store as a run of its own.
+    """Compares runs: prints, writes the files, and keeps them in the store as a run of its own.
 
     Args:
         found: runs, in the order in which they began.
         score: what methods are compared by.
         k: cases of each kind in the gallery.
         output: where a folder for the files is made.
-        name: of that folder, behind the experiment's.
+        name: of that folder, behind the experiments'.
         margin: a difference up to it counts as equality; None: equality is not tested.
         leader: only whether the best mean is better than all others is tested.
         failure: the Dice below which an image failed; None: as the runs have it.
@@ -111,40 +119,113 @@ def make(
         StorageError: a run's files cannot be read, or the report cannot be kept.
     """
     out = console()
-    experiment = found[0].experiment
-    folder = output / (re.sub(r"[^\w.-]", "_", experiment) + f"-{name}")
+    asked: dict[str, Any] = {"margin": margin, "leader": leader, "failure": failure}
     with out.status("comparing"):
-        cohorts, notes = report.cohorts(found)
-        if not cohorts:
-            raise StorageError("there is nothing to compare", " ".join(notes))
-        trained = next((run for run in found if run.tags.get("lamella.kind") != MASKS), found[0])
-        config: Any = OmegaConf.to_container(OmegaConf.load(trained.fetch("config.yaml")))
+        made = _compared(found, uri, score=score, k=k, output=output, name=name, **asked)
+    made.show(out)
+    _keep(made, found, uri, output, asked, job)
+    out.print(f"report {made.page}", soft_wrap=True)
+
+
+def _require_margin(margin: float | None, score: str) -> None:
+    """Raises ConfigError where a margin is none: not above 0, or as wide as all that the score can be."""
+    low, high = lookup(score).bounds
+    if margin is not None and not 0 < margin < high - low:
+        raise ConfigError(
+            f"margin={margin:g} is no margin: {score} lies between {low:g} and {high:g}",
+            "It is above 0, in units of the score: margin=0.01 is one point of a Dice.",
+        )
+
+
+def _found(
+    uri: str, experiment: str | Sequence[str] | None, runs: Sequence[str] | None, where: str | None
+) -> list[tracking.FinishedRun]:
+    """The runs that are asked for, in the order in which they began.
+
+    Raises:
+        ConfigError: it is not said which, or said twice.
+        StorageError: the store cannot be read, or has no such experiment or run, or none that matches.
+    """
+    names = [experiment] if isinstance(experiment, str) else None if experiment is None else list(experiment)
+    if (not names) == (not runs):
+        raise ConfigError(
+            "experiment and runs are both set" if runs else "what is to be compared is not said",
+            "Write experiment=NAME (an MLflow experiment), experiment=[NAME,NAME] or runs=[ID,ID].",
+        )
+    if names:
+        found = tracking.finished(uri, experiment=names, where=where or "")
+    else:
+        found = [tracking.read(uri, run_id) for run_id in runs or ()]
+    found = [run for run in found if run.tags.get("lamella.kind") not in APART]
+    lacking = [name for name in names or () if name not in {run.experiment for run in found}]
+    if lacking or not found:
+        of = f" of experiment {lacking[0]!r}" if names and len(names) > 1 else ""
+        raise StorageError(f"no finished run{of} matches", f"`{typed('ui')}` lists the runs and their states.")
+    return found
+
+
+def _now() -> str:
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+
+
+def _compared(
+    found: Sequence[tracking.FinishedRun],
+    uri: str,
+    *,
+    score: str,
+    k: int,
+    output: Path,
+    name: str,
+    margin: float | None,
+    leader: bool,
+    failure: float | None,
+) -> Report:
+    """Runs compared, and the files of the comparison written; see `make`."""
+    experiments = list(dict.fromkeys(run.experiment for run in found))
+    cohorts, notes = reporting.cohorts(found)
+    if not cohorts:
+        raise StorageError("there is nothing to compare", " ".join(notes))
+    published = _published(found)
+    limits = (float(run.params["score.failure"]) for run in found if "score.failure" in run.params)
+    below = next(limits, FAILED) if failure is None else failure
+    asked: dict[str, Any] = {"notes": notes, "k": k, "margin": margin, "leader": leader, "failure": below}
+    asked["listed"] = tracking.listed(uri, experiments)
+    sections = [reporting.section(each, score, published.get(each.dataset, {}), **asked) for each in cohorts]
+    named = [*experiments[:_MOST_NAMES], *(["more"] if len(experiments) > _MOST_NAMES else [])]
+    folder = output / ("-".join(re.sub(r"[^\w.-]", "_", each) for each in named) + f"-{name}")
+    title = f"{listed(experiments)}: {counted(sum(len(each.methods) for each in cohorts), 'method')}"
+    return reporting.write(folder, title, sections)
+
+
+def _published(found: Sequence[tracking.FinishedRun]) -> dict[str, Any]:
+    """What others found on each data set: of each experiment what its first trained run was given to stand beside."""
+    first: dict[str, tracking.FinishedRun] = {}
+    for run in sorted(found, key=lambda run: run.tags.get("lamella.kind") == MASKS):
+        first.setdefault(run.experiment, run)
+    published: dict[str, Any] = {}
+    for run in first.values():
+        config: Any = OmegaConf.to_container(OmegaConf.load(run.fetch("config.yaml")))
         said = translated(config, 0).get("literature") or {}
-        limits = (float(run.params["score.failure"]) for run in found if "score.failure" in run.params)
-        below = next(limits, FAILED) if failure is None else failure
-        asked: dict[str, Any] = {"margin": margin, "leader": leader, "failure": below}
-        sections = [report.section(cohort, score, said, notes=notes, k=k, **asked) for cohort in cohorts]
-        title = f"{experiment}: {counted(sum(len(c.methods) for c in cohorts), 'method')}"
-        page = report.write(folder, title, sections)
-    for section in sections:
-        show(section.summary, report.heading(section), section.notes, out)
-        if 0 < len(section.comparisons) <= _MOST_PAIRS:
-            show_pairs(section.comparisons, [section.on(pair) for pair in section.comparisons], score, out)
-        show_beside(section.summary, out)
-        for sentence in section.verdict:
-            out.print(sentence)
-    if len(sections) > 1:
-        differing = ", ".join(differences(cohorts)) or "their test images"
-        said = f"These are {len(sections)} protocols: their scores are not to be compared. They differ in: {differing}."
-        out.print(said)
-        for sentence in data_differences(cohorts):
-            out.print(sentence)
+        published.setdefault(said.get("dataset", ""), said)
+    return published
+
+
+def _keep(
+    made: Report,
+    found: Sequence[tracking.FinishedRun],
+    uri: str,
+    output: Path,
+    asked: Mapping[str, Any],
+    job: str | None = None,
+) -> None:
+    """Keeps a comparison in the store, as a run of the first experiment whose runs it compares; a job's only once."""
+    experiment = found[0].experiment
+    ids = " ".join(run.run_id for run in found)
     params = {
-        "metric": score,
-        "margin": margin,
-        "leader": leader,
-        "failure": below,
-        "runs": " ".join(run.run_id for run in found),
+        "metric": made.sections[0].score,
+        **asked,
+        "failure": made.sections[0].failure,
+        "runs": ids if len(ids) <= tracking.PARAM_LIMIT else f"{len(found)}, by their ids on the page",
     }
     tags = {"lamella.kind": "comparison"}
     before = None
@@ -156,20 +237,19 @@ def make(
             tracking.let_go()
             if earlier.status == "FINISHED":
                 tracking.clear_away(earlier.run_id, output)
-            out.print(f"report {page}", soft_wrap=True)  # the store has it, or another process keeps it
-            return
+            return  # the store has it, or another process keeps it
         if earlier:
             before = tracking.unfinished(uri, earlier.run_id, output)
     with tracking.start(
         uri=uri,
         artifacts=None,
         experiment=experiment,
-        run_name=f"comparison of {title.partition(': ')[2]}",
+        run_name=f"comparison of {made.title.rpartition(': ')[2]}",
         params=params,
         tags=tags,
         output=output,
         before=before,
     ) as kept:
         tracking.let_go()
-        kept.log_folder(folder)
-    out.print(f"report {page}", soft_wrap=True)
+        kept.describe(reporting.described(made.sections), made.page.name)
+        kept.log_folder(made.page.parent)

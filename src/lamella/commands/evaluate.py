@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from lamella import hardware, tracking
-from lamella.commands.setup import audited, foreign, identity, parted, read, sound, test
+from lamella.commands.setup import audited, foreign, identity, parted, read, shared, sound, test
 from lamella.commands.summary import print_scores, title
 from lamella.config.check import as_yaml, check, flat, plain, settle
 from lamella.config.paths import typed
@@ -24,7 +24,7 @@ from lamella.data.types import IGNORE, Dataset, Split
 from lamella.errors import ConfigError, DataError
 from lamella.inference import checkpoint
 from lamella.metrics.catalogue import lookup
-from lamella.tracking.provenance import describe
+from lamella.tracking.provenance import LABELLED, describe
 
 UNUSED = ("loss", "optimizer", "scheduler")  # nothing is trained: whose code they name is no matter
 
@@ -54,12 +54,15 @@ def _run(wanted: Evaluate, out: Console) -> None:
     dataset = _as_learned(read(own), trained, out)
     whole = wanted.part == "all"
     split = Split((), (), tuple(dataset.samples)) if whole else parted(own, dataset)
+    if wanted.dataset is None and not whole:
+        split = shared(own, split)
     rule = "all images are scored" if whole else None
     data = sound(audited(own, dataset, split, out, parts=("test",), rule=rule), out)
     card = dataset.card
     own = check(settle(composed, channels=card.channels, classes=len(card.class_names)), unused=UNUSED)
     _require_levels(trained, split)
-    _require_unseen(data, parent, out)
+    entries = json.loads(parent.fetch("data/manifest.json").read_text())
+    _require_unseen(data, entries, out)
     machine = hardware.resolve(own.trainer.accelerator, own.trainer.precision)
     if machine.remark:
         out.print(f"warning: {machine.remark}", style="yellow")
@@ -70,6 +73,7 @@ def _run(wanted: Evaluate, out: Console) -> None:
         "lamella.kind": "evaluation",
         "lamella.evaluates": wanted.run,
         **{name: parent.tags[name] for name in ("lamella.corrected",) if name in parent.tags},
+        LABELLED: str(sum(entry["role"] == "train" for entry in entries)),
     }
     name, experiment = f"{parent.name} on {own.dataset.name}", parent.experiment
     with tracking.start(
@@ -127,7 +131,9 @@ def configuration(wanted: Evaluate | TrainedKeys, trained: checkpoint.Trained) -
     own["tracking"]["uri"] = wanted.tracking.uri
     if isinstance(wanted, Evaluate) and wanted.dataset is not None:
         # What the network is given stays what it learned from; everything else is the other data set's.
-        own["dataset"] = plain(wanted.dataset) | {name: own["dataset"][name] for name in ("scale", "percentiles")}
+        learned = {"take": own["dataset"].get("take", 1.0)}
+        learned |= {name: own["dataset"][name] for name in ("scale", "percentiles")}
+        own["dataset"] = plain(wanted.dataset) | learned
     for name in ("accelerator", "precision"):
         if getattr(wanted, name) is not None:
             own["trainer"][name] = getattr(wanted, name)
@@ -208,9 +214,14 @@ def _require_levels(trained: checkpoint.Trained, split: Split) -> None:
             )
 
 
-def _require_unseen(data: PreparedData, parent: tracking.FinishedRun, out: Console) -> None:
-    """Raises DataError where an image of the test has trained the network, or chosen it, in whatever file."""
-    entries = json.loads(parent.fetch("data/manifest.json").read_text())
+def _require_unseen(data: PreparedData, entries: Sequence[Mapping[str, Any]], out: Console) -> None:
+    """Raises DataError where an image of the test has trained the network, or chosen it, in whatever file.
+
+    Args:
+        data: whose test part is asked about.
+        entries: the manifest of the network's run.
+        out: where it is said that the manifest is an older version's.
+    """
     used = [entry["image"] for entry in entries if entry["role"] in ("train", "val")]
     if all("pixels" in image for image in used):
         seen = {image["pixels"] for image in used}

@@ -66,6 +66,8 @@ def identity(cfg: Config, data: PreparedData, machine: hardware.Hardware) -> str
     for key in _NO_MATTER:
         parent, _, name = key.rpartition(".")
         (node[parent] if parent else node).pop(name, None)
+    if node["dataset"]["take"] == 1:  # jobs had this identity before there were shares
+        del node["dataset"]["take"]
     node["trainer"] |= {"accelerator": machine.device.type, "precision": machine.precision}
     whole = {
         "configuration": _spelt_alike(node),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isfinite, isnan, nan
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from rich.table import Column, Table
 
 from lamella import hardware, tracking
 from lamella.commands import train
-from lamella.commands.setup import audited, foreign, identity, parted, read, sound, store_of, with_corrected
+from lamella.commands.setup import audited, foreign, identity, parted, read, shared, sound, store_of, with_corrected
 from lamella.config import paths, plugins
 from lamella.config.check import check, plain, settle
 from lamella.config.kept import kept_configuration
@@ -175,12 +176,12 @@ def _same_data(own: Config, kept: tracking.FinishedRun, out: Console) -> Prepare
     files = json.loads(kept.fetch("data/manifest.json").read_text())
     dataset = read(own)
     _require_files([row for row in files if "added_by" not in row], dataset, own, kept.run_id)
-    dataset, split = with_corrected(own, dataset, parted(own, dataset))
+    dataset, split = with_corrected(own, dataset, shared(own, parted(own, dataset)))
     _require_files(files, dataset, own, kept.run_id)
     parts = {
         part: dict.fromkeys(ids, part) for part, ids in json.loads(kept.fetch("data/split.json").read_text()).items()
     }
-    today = split_ids(Split(without_redrawn(split.train), split.val, split.test))
+    today = split_ids(replace(split, train=without_redrawn(split.train)))
     then, now = ({id_: part for part, ids in of.items() for id_ in ids} for of in (parts, today))
     if moved := [id_ for id_ in {**then, **now} if then.get(id_, "none") != now.get(id_, "none")]:
         raise DataError(

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from lamella import tracking
-from lamella.commands.setup import audited, foreign, parted, read, score_settings, scoring, sound
+from lamella.commands.setup import audited, foreign, parted, read, score_settings, scoring, shared, sound
 from lamella.commands.summary import print_scores, title
 from lamella.config.check import as_yaml, check, flat, plain, settle
 from lamella.config.paths import typed
@@ -42,7 +42,7 @@ def _run(wanted: Score, out: Console) -> None:
     own = check(composed, Score)
     dataset = read(own)
     card = dataset.card
-    split = parted(own, dataset)
+    split = shared(own, parted(own, dataset))
     found = given(
         split.test,
         card,
@@ -113,7 +113,7 @@ def _configuration(wanted: Score) -> tuple[dict[str, Any], str | None]:
     parent = tracking.read(wanted.tracking.uri, wanted.run)
     loaded: Any = OmegaConf.to_container(OmegaConf.load(parent.fetch("config.yaml")), resolve=False)
     config = translated(loaded, 0)
-    own["dataset"] = config["dataset"]
+    own["dataset"] = config["dataset"] | {"take": 1.0}  # which share trained is no matter here
     own["score"] |= {name: value for name, value in config["score"].items() if name in own["score"]}
     return own, wanted.tracking.experiment or parent.experiment
 

@@ -33,7 +33,7 @@ from lamella.errors import ConfigError, DataError
 from lamella.hardware import Hardware
 from lamella.metrics.catalogue import RULES
 from lamella.models import weights
-from lamella.splits import require_sound, whole_groups
+from lamella.splits import require_sound, taken, whole_groups
 
 if TYPE_CHECKING:  # imported below where they are needed: they take seconds, which an audit can spare
     from lamella.data.loaders.datamodule import SegmentationDataModule
@@ -80,7 +80,23 @@ def load(cfg: Config, out: Console) -> PreparedData:
 def inspect(cfg: Config | PrepareData, out: Console) -> PreparedData:
     """As `load`, but nothing is raised for faults of the files: they are left in the report."""
     dataset = read(cfg)
-    return audited(cfg, *with_corrected(cfg, dataset, parted(cfg, dataset)), out)
+    return audited(cfg, *with_corrected(cfg, dataset, shared(cfg, parted(cfg, dataset))), out)
+
+
+def shared(cfg: Config | PrepareData | Score, split: Split) -> Split:
+    """The split with the share of what would train that `dataset.take` says; which, the run's seed decides.
+
+    Raises ConfigError where nothing trains that could have a share.
+    """
+    assert cfg.dataset is not None
+    if isinstance(cfg, Config):
+        return taken(split, cfg.dataset.take, cfg.seed)
+    if cfg.dataset.take != 1:
+        raise ConfigError(
+            f"dataset.take={cfg.dataset.take:g} is a share of what trains, and here nothing does",
+            "Leave it out: the whole data set is looked at.",
+        )
+    return split
 
 
 def with_corrected(cfg: Config | PrepareData, dataset: Dataset, split: Split) -> tuple[Dataset, Split]:
@@ -173,6 +189,9 @@ def audited(
     if rule is None:
         own = without_redrawn(dataset.samples)
         rule = rule_of(cfg.dataset.split.target, cfg.dataset.split.arguments, own)
+        if isinstance(cfg, Config) and split.planned:
+            some, of = len(without_redrawn(split.train)), len(split.planned)
+            rule += f"; dataset.take={cfg.dataset.take:g}: {some} of {of} training images, drawn by seed {cfg.seed}"
     out.print(understood(report, rule))
     return PreparedData(dataset, split, store, report)
 

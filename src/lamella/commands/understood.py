@@ -144,7 +144,7 @@ def _objects(report: Report) -> list[tuple[str, str]]:
 
 def _split(report: Report, rule: str) -> str:
     split, samples = report.split, report.dataset.samples
-    sizes = {_PARTS[part]: len(getattr(split, part)) for part in PARTS}
+    sizes = {_PARTS[part]: len(getattr(split, part)) for part in PARTS} | {"left out": len(split.left)}
     if unused := len(samples) - sum(sizes.values()):
         sizes["unused"] = unused
     return ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size) + f" ({rule})"

@@ -17,6 +17,7 @@ import omegaconf
 from omegaconf import DictConfig, OmegaConf
 
 from lamella.config import plugins
+from lamella.config.key import Texts
 from lamella.config.paths import at_home, refuse_secrets
 from lamella.config.schema import Config, LossTarget, Target
 from lamella.config.words import hints_of, in_words, kind_and_key, plain_group, suggestion, target_class
@@ -234,7 +235,8 @@ class _Checker:
             if made is Any:
                 return dict(value)
             return {name: self.made(each, made, f"{full}.{name}") for name, each in value.items()}
-        holder = OmegaConf.structured(_holder(kind))
+        either: Any = list[str] if isinstance(value, list) else str | None  # OmegaConf knows no type for both
+        holder = OmegaConf.structured(_holder(either if kind == Texts else kind))
         try:
             # Interpolations are resolved by now, or stand in a file that must not run any: OmegaConf shall see none.
             holder["value"] = _swapped(value, "${", "\0{")

@@ -10,6 +10,9 @@ from lamella.errors import ConfigError
 ALLOWABLE = ("hidden", "mixed", "swapped", "turned", "inverted", "conflict", "leak", "neighbours", "class")
 """The kinds of faults that `dataset.allow` may name; `lamella.data.audit` finds them."""
 
+Texts = str | list[str] | None
+"""The type of a key that takes one text or several in brackets, each as it is typed."""
+
 
 @dataclass(frozen=True)
 class Key:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from lamella.config.key import ALLOWABLE, Key
+from lamella.config.key import ALLOWABLE, Key, Texts
 
 Accelerator = Literal["auto", "cpu", "gpu"]
 Precision = Literal["auto", "32-true", "bf16-mixed"]
@@ -330,7 +330,7 @@ class Score:
 class Compare:
     """All keys of `compare`, which compares finished runs."""
 
-    experiment: Annotated[Any, Key("the MLflow experiment whose runs are compared, or several: [a,b]")]
+    experiment: Annotated[Texts, Key("the MLflow experiment whose runs are compared, or several: [a,b]")]
     runs: Annotated[list[str] | None, Key("or these runs, by their ids")]
     filter: Annotated[str | None, Key("only runs that MLflow's filter language says; null: all")]
     metric: Annotated[str, Key("the score of scores/test.csv that methods are compared by")]

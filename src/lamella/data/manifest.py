@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 from lamella.data.cache.arrays import Store
 from lamella.data.cache.facts import Facts
 from lamella.data.io.labels import meaning, read_as
-from lamella.data.types import Dataset, ImageRef, Origin, Sample, Split
+from lamella.data.types import LEFT, Dataset, ImageRef, Origin, Sample, Split
 
 _NAMED = 5  # ids of images that are named; more are counted
 
 
 def manifest(dataset: Dataset, split: Split, store: Store) -> list[dict[str, Any]]:
-    """The rows of manifest.json, one a sample: files, hashes, sizes in bytes, group, and its part ("" for none).
+    """The rows of manifest.json, one a sample: files, hashes, sizes in bytes, group, and its part ("" for none; "left":
+    left out of what trains by `dataset.take`).
 
     Files go by name, without folders, so that the manifest is the same on every machine. `pixels` is the hash of the
     image's values, by which it is known in any other file. Of a mask that a network drew `origin` says what became of
@@ -113,13 +114,17 @@ def redrawn_sha256(samples: Sequence[Sample], store: Store) -> str:
 
 
 def split_sha256(split: Split) -> str:
-    """One hash over the ids of train, val and test, in order."""
-    return hashlib.sha256(json.dumps(split_ids(split), sort_keys=True).encode()).hexdigest()
+    """One hash over the ids of train, val and test, in order; of a share of what would train, of the whole."""
+    ids = {part: [s.id for s in samples] for part, samples in split.parts.items()}
+    if split.planned:
+        ids["train"] = [s.id for s in split.planned]
+    return hashlib.sha256(json.dumps(ids, sort_keys=True).encode()).hexdigest()
 
 
 def split_ids(split: Split) -> dict[str, list[str]]:
-    """The ids of train, val and test, as split.json holds them; and of those left out, where there are any."""
-    return {part: [s.id for s in samples] for part, samples in vars(split).items() if samples or part != "left"}
+    """The ids of train, val and test, as split.json holds them, and of those `left` out, where there are any."""
+    parts = split.parts | ({LEFT: split.left} if split.left else {})
+    return {part: [s.id for s in samples] for part, samples in parts.items()}
 
 
 def _of_sample(sample: Sample, store: Store) -> list[Any]:

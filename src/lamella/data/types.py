@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 MaskValue = int | tuple[int, int, int]  # a grey level, a palette's index, or an RGB colour
 Role = Literal["train", "val", "test", ""]  # the part a sample plays; "" for none
+LEFT = "left"  # the part of those that would train, and that `dataset.take` leaves out
 PARTS: tuple[Role, ...] = ("train", "val", "test")
 IGNORE = 255  # the class id of pixels that count in neither loss nor score
 
@@ -185,13 +186,24 @@ class Split:
     """Which samples train the network, which choose it (validation) and which judge it (test).
 
     Attributes:
-        left: those that would train, but are left out by `dataset.take`.
+        planned: all that would train, in their order, where `train` is a share of them (`dataset.take`); else empty.
     """
 
     train: tuple[Sample, ...]
     val: tuple[Sample, ...]
     test: tuple[Sample, ...]
-    left: tuple[Sample, ...] = ()
+    planned: tuple[Sample, ...] = ()
+
+    @property
+    def parts(self) -> dict[str, tuple[Sample, ...]]:
+        """The samples of train, val and test, by the name of the part."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    @property
+    def left(self) -> tuple[Sample, ...]:
+        """Those that would train, but are left out by `dataset.take`."""
+        taken = {sample.id for sample in self.train}
+        return tuple(sample for sample in self.planned if sample.id not in taken)
 
 
 class Batch(NamedTuple):

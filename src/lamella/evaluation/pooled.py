@@ -54,14 +54,16 @@ def pooled_scores(
 
     Args:
         table: pixel counts of each image.
-        images: what else was measured of each image.
+        images: what else was measured of each image; none: scores of pixels alone.
         groups: the group of each image; those of a group are drawn as one. Images that add nothing are not drawn.
         classes: id and name of each class that has scores of its own.
         tolerance: of outlines, in pixels.
     """
     values: dict[str, float] = {}
-    names, found = np.asarray(groups), [*_pixels(table, classes), *_outlines(images, tolerance)]
-    for name, value, rows, of in [*found, *_cells(images), *_calibration(images)]:
+    names, found = np.asarray(groups), [*_pixels(table, classes)]
+    if images:
+        found += [*_outlines(images, tolerance), *_cells(images), *_calibration(images)]
+    for name, value, rows, of in found:
         if isnan(value):
             continue
         values[f"test/pooled/{name}"] = value

@@ -12,16 +12,19 @@ reporting.write(Path("out"), "My comparison", parts)      # report.html, CSV, Ma
 
 from lamella.reporting.cohorts import Cohort, Method, SeedRun, cohorts
 from lamella.reporting.page import Section
-from lamella.reporting.report import heading, section, write
+from lamella.reporting.report import Report, described, heading, section, write
 from lamella.reporting.summary import pairs, scores_of, summary
-from lamella.reporting.verdict import verdict
+from lamella.reporting.verdict import Verdict, verdict
 
 __all__ = [
     "Cohort",
     "Method",
+    "Report",
     "Section",
     "SeedRun",
+    "Verdict",
     "cohorts",
+    "described",
     "heading",
     "pairs",
     "scores_of",

@@ -12,13 +12,13 @@ from lamella.pages.render import Cell, Table, render
 from lamella.plots.style import Picture
 from lamella.reporting.cohorts import OLDER, RULES, Cohort, Values, differences
 from lamella.reporting.cohorts.budget import Budget
-from lamella.reporting.failures import failure_head, failure_rows, failure_words
+from lamella.reporting.failures import FAILED, failure_head, failure_rows, failure_words
 from lamella.reporting.gallery import Gallery
 from lamella.reporting.learning import Learning
 from lamella.reporting.numbers import UNKNOWN, duration, known, probability, quantity, score_text, span
 from lamella.reporting.summary import MAIN, counted, drawn, per_seed, sample, scores_in
-from lamella.reporting.tables import ABSENT, absent_rows
-from lamella.reporting.verdict import amount, verdict_on
+from lamella.reporting.tables import ABSENT, absent_rows, pairs_frame
+from lamella.reporting.verdict import Verdict, amount, verdict_on
 from lamella.statistics.comparison import Comparison, in_order
 
 _WAYS = {"higher": "; higher is better", "lower": "; lower is better", "zero": "; best at 0", "none": ""}
@@ -33,8 +33,9 @@ class Section:
         score: the one that decides.
         summary: one row a method, best first.
         comparisons: every pair of methods by that score; none for one method.
-        verdict: sentences, the answer first.
+        verdict: in sentences.
         margin: within which equality was tested, if it was.
+        failure: the Dice below which an image failed.
         leader: only the best mean was compared with the others.
         notes: about the main table.
         pictures: in their order.
@@ -47,33 +48,39 @@ class Section:
     score: str
     summary: pd.DataFrame
     comparisons: Sequence[Comparison]
-    verdict: Sequence[str]
+    verdict: Verdict
     notes: Sequence[str]
     pictures: Sequence[Picture]
     gallery: Gallery | None
     margin: float | None = None
+    failure: float = FAILED
     leader: bool = False
     learning: Learning | None = None
     budgets: Mapping[str, Budget] = field(default_factory=dict)
 
     def on(self, pair: Comparison) -> str:
         """The verdict on one of the pairs, in words."""
-        return verdict_on(pair, sample(self.cohort, self.score), self.score, self.margin)
+        return verdict_on(pair, self.cohort, self.comparisons, self.score, margin=self.margin, leader=self.leader)
+
+    @property
+    def pairs(self) -> pd.DataFrame:
+        """A table of all pairs: the fields of `Comparison`, and the `verdict` in words."""
+        return pairs_frame(self.comparisons).assign(verdict=[self.on(pair) for pair in self.comparisons])
 
 
 def page(title: str, sections: Sequence[Section], made: str) -> str:
     """The HTML of the whole report, of at least one section; `made` says in a line what version made it, and when."""
-    headings = _headings(sections)
+    names = headings(sections)
     return render(
         "report.html.j2",
         title=title,
         made=made,
-        apart=_apart(sections, headings),
-        sections=[_shown(f"s{n}", *each) for n, each in enumerate(zip(headings, sections, strict=True), 1)],
+        apart=_apart(sections, names),
+        sections=[_shown(f"s{n}", *each) for n, each in enumerate(zip(names, sections, strict=True), 1)],
     )
 
 
-def _headings(sections: Sequence[Section]) -> list[str]:
+def headings(sections: Sequence[Section]) -> list[str]:
     """A section's data set; what else tells it from others of the same name."""
     named = [f"{each.cohort.dataset} (phantom)" if each.cohort.phantom else each.cohort.dataset for each in sections]
     return [
@@ -105,7 +112,7 @@ def _shown(id_: str, heading: str, section: Section) -> dict[str, Any]:
         "heading": heading,
         "phantom": cohort.phantom,
         "told": _told(cohort),
-        "verdict": section.verdict,
+        "verdict": section.verdict.sentences,
         "notes": section.notes,
         "failures": _failures_table(f"{id_}-failures-table", section),
         "scores": _main_table(f"{id_}-scores-table", section),

@@ -10,7 +10,7 @@ from lamella.errors import ConfigError, StorageError
 from lamella.metrics.catalogue import lookup, ordered
 from lamella.reporting.cohorts import Cohort, Method, Values, over_images
 from lamella.reporting.failures import FAILED, failures
-from lamella.statistics import Comparison, Interval, compare, interval
+from lamella.statistics import Comparison, Folds, Interval, compare, interval_of_each
 
 MAIN = 5
 """How many scores the first table shows; files and the page's further tables have all."""
@@ -82,10 +82,22 @@ def per_seed(method: Method, score: str) -> Values:
     return over_images(of(method, score))
 
 
+def seeds(cohort: Cohort, method: Method) -> int:
+    """How many seeds of a method there are: of folds, in each."""
+    repeated = cohort.folds is not None and cohort.folds.kind == "repeated"
+    return min(len(run.each) for run in method.runs) if repeated else len(method.runs)
+
+
 def interval_of_mean(method: Method, score: str, groups: Sequence[str]) -> Interval:
     """The mean of a score over images, of the mean over seeds, with its interval over images or their groups."""
-    signed = lookup(score).kind == "signed error"
-    return interval(per_image(method, score), groups=groups, bounds=(0, np.inf) if signed else lookup(score).bounds)
+    return intervals_of_means(method, [score], groups)[score]
+
+
+def intervals_of_means(method: Method, scores: Sequence[str], groups: Sequence[str]) -> dict[str, Interval]:
+    """The same of several scores, in a fraction of the time."""
+    values = [per_image(method, score) for score in scores]
+    bounds = [(0, np.inf) if lookup(score).kind == "signed error" else lookup(score).bounds for score in scores]
+    return dict(zip(scores, interval_of_each(values, groups=groups, bounds=bounds), strict=True))
 
 
 def ranked(cohort: Cohort, score: str) -> list[Method]:
@@ -101,7 +113,8 @@ def summary(
     """A table of means and intervals with one row a method, the best first.
 
     Values are means over the test images that have a score of the mean over seeds, with a 95 % interval over images
-    (or their groups); so an image counts once, however many seeds there are.
+    (or their groups); so an image counts once, however many seeds there are. Of folds they are of the recipe, which
+    made another network for each.
 
     Args:
         cohort: the methods.
@@ -110,9 +123,10 @@ def summary(
         failure: the Dice below which an image failed.
 
     Returns:
-        `method`, `seeds`, `deterministic`, `images`; for each score S the columns `S` (NaN: no image has it),
-        `S_images` (how many have it), `S_low` and `S_high` (NaN: not known), `S_interval` (its method), `S_seed_sd`
-        (NaN: one seed) and, where something was published, `S_published` and `S_difference`; `S_imputed` of distances
+        `method`, `seeds` (of folds in each), `folds` (where runs are folds of one plan), `deterministic`, `images`; for
+        each score S the columns `S` (NaN: no image has it), `S_images` (how many have it), `S_low` and `S_high` (NaN:
+        not known), `S_interval` (its method), `S_seed_sd` (over seeds, or over folds that judge the same images; NaN:
+        one) and, where something was published, `S_published` and `S_difference`; `S_imputed` of distances
         (in how many images of all runs); those of `lamella.reporting.failures`, where there is a Dice;
         where images without foreground were tested `absent/images`, `absent/empty` (the share of them that was
         predicted empty) and `absent/fp` (false-positive pixels in one, mean), of several classes
@@ -126,10 +140,12 @@ def summary(
     rows = []
     for method in cohort.methods:
         said = literature.get(method.runs[0].params["model.name"], {})
-        row: dict[str, Any] = {"method": method.label, "seeds": len(method.runs), "deterministic": method.deterministic}
-        row["images"] = len(cohort.ids)
-        for name in (score, *(each for each in names if each != score)):
-            found, means = interval_of_mean(method, name, cohort.groups), per_seed(method, name)
+        row: dict[str, Any] = {"method": method.label, "seeds": seeds(cohort, method)}
+        row |= {"folds": len(cohort.folds.names)} if cohort.folds else {}
+        row |= {"deterministic": method.deterministic, "images": len(cohort.ids)}
+        first_it = [score, *(each for each in names if each != score)]
+        for name, found in intervals_of_means(method, first_it, cohort.groups).items():
+            means = per_seed(method, name)
             row |= {name: found.mean, f"{name}_images": found.images, f"{name}_low": found.low}
             row |= {f"{name}_high": found.high, f"{name}_interval": found.method}
             row[f"{name}_seed_sd"] = float(means.std(ddof=1)) if len(means) > 1 else np.nan
@@ -181,7 +197,16 @@ def pairs(cohort: Cohort, score: str, *, margin: float | None = None, leader: bo
         lower_is_better=lookup(score).lower_is_better,
         margin=margin,
         leader=leader,
+        folds=_folds(cohort),
     )
+
+
+def _folds(cohort: Cohort) -> Folds | None:
+    """What the statistics must know of a cohort's folds: of each image, or of each run where folds are the runs."""
+    if cohort.folds is None:
+        return None
+    plan = cohort.folds
+    return Folds(plan.kind, plan.of if plan.kind == "parted" else plan.names, plan.ratio)
 
 
 def require(score: str, names: Sequence[str]) -> None:

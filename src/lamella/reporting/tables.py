@@ -136,11 +136,29 @@ def markdown(summary: pd.DataFrame, title: str, notes: Sequence[str]) -> str:
     columns = _columns(summary, None)
     rows = zip(summary["method"], *(column.cells for column in columns), strict=True)
     head = ["method", *(column.heading for column in columns)]
-    lines = [f"**{_in_markdown(title)}**", "", *_grid(head, rows, "|---" + "|---:" * len(columns) + "|")]
-    lines += [*([""] if notes else []), *(f"- {_in_markdown(note)}" for note in notes)]
+    lines = [f"**{in_markdown(title)}**", "", *_grid(head, rows, "|---" + "|---:" * len(columns) + "|")]
+    lines += [*([""] if notes else []), *(f"- {in_markdown(note)}" for note in notes)]
     for heads, further in _beside(summary):
         lines += ["", *_grid(heads, further, "|---" * len(heads) + "|")]
     return "\n".join(lines) + "\n"
+
+
+def short(summary: pd.DataFrame, score: str, most: int = 12) -> str:
+    """The methods with one score and how often they failed, as a Markdown table: so many of them, the best first."""
+    decimals, rows = lookup(score).decimals, summary.to_dict("records")
+    head, failed = ["method", "seeds", f"{lookup(score).heading} (95 % interval)"], "failed" in summary.columns
+    cells = [
+        [
+            row["method"],
+            str(row["seeds"]),
+            f"{plain(row[score], decimals) or UNKNOWN} ({_span(row[f'{score}_low'], row[f'{score}_high'], decimals)})",
+            *([f"{row['failed']:.0f} of {row['dice_images']:.0f}"] if failed else []),
+        ]
+        for row in rows[:most]
+    ]
+    more = [f"and {len(rows) - most} more"] if len(rows) > most else []
+    lines = _grid([*head, *(["failed images"] if failed else [])], cells, "|---" + "|---:" * (2 + failed) + "|")
+    return "\n".join([*lines, *(["", *more] if more else [])])
 
 
 def latex(summary: pd.DataFrame, title: str, notes: Sequence[str]) -> str:
@@ -182,7 +200,7 @@ def pairs_frame(comparisons: Sequence[Comparison]) -> pd.DataFrame:
 
 def pairs_markdown(comparisons: Sequence[Comparison], verdicts: Sequence[str], score: str) -> str:
     """Pairs with their verdicts as a Markdown table."""
-    lines = [f"**{_in_markdown(_pairs_title(score))}**", ""]
+    lines = [f"**{in_markdown(_pairs_title(score))}**", ""]
     return "\n".join([*lines, *_grid(_PAIRS, _pair_rows(comparisons, verdicts, score), _RULE)]) + "\n"
 
 
@@ -265,11 +283,11 @@ def _pair_rows(comparisons: Sequence[Comparison], verdicts: Sequence[str], score
 
 
 def _grid(head: Sequence[str], rows: Iterable[Sequence[str]], rule: str) -> list[str]:
-    first, *rest = ("| " + " | ".join(map(_in_markdown, row)) + " |" for row in (head, *rows))
+    first, *rest = ("| " + " | ".join(map(in_markdown, row)) + " |" for row in (head, *rows))
     return [first, rule, *rest]
 
 
-def _in_markdown(text: str) -> str:
+def in_markdown(text: str) -> str:
     """Escapes what Markdown would take for its own, but no underscore inside a word."""
     return re.sub(r"[\\`*<|~\[\]]|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(text.split()))
 

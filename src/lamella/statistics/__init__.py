@@ -6,6 +6,7 @@ alike, and counting them one by one would promise too much. NaN is a score that 
 """
 
 from lamella.statistics.comparison import (
+    CERTAIN,
     TWO_SEEDS_ERROR,
     UNLIKE_SEEDS_ERROR,
     Comparison,
@@ -15,13 +16,25 @@ from lamella.statistics.comparison import (
     in_order,
     paired,
 )
-from lamella.statistics.intervals import Agreement, Interval, Share, agreement, interval, interval_of, share
+from lamella.statistics.folds import Folds
+from lamella.statistics.intervals import (
+    Agreement,
+    Interval,
+    Share,
+    agreement,
+    interval,
+    interval_of,
+    interval_of_each,
+    share,
+)
 
 __all__ = [
+    "CERTAIN",
     "TWO_SEEDS_ERROR",
     "UNLIKE_SEEDS_ERROR",
     "Agreement",
     "Comparison",
+    "Folds",
     "Interval",
     "Share",
     "agreement",
@@ -31,6 +44,7 @@ __all__ = [
     "in_order",
     "interval",
     "interval_of",
+    "interval_of_each",
     "paired",
     "share",
 ]

@@ -1,20 +1,19 @@
 """Whether two methods differ by more than chance: that of images and that of seeds, in one test."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+from scipy import stats
 
-from lamella.statistics.intervals import ROUNDING, Groups, Values, by_group, freedom_of, jackknife_variance
+from lamella.statistics.error import Chance, Error
+from lamella.statistics.folds import Folds
+from lamella.statistics.intervals import Groups, Values, by_group, freedom_of, jackknife_variance
 
 CERTAIN = 0.05
 """A verdict is wrong in at most this share of cases."""
-
-POWER = 0.8
 
 TWO_SEEDS_ERROR = 0.25
 """The share of verdicts from two seeds that is wrong at worst, where one of twelve equal methods has seven times the
@@ -26,10 +25,6 @@ seeds, beside one that has ten."""
 
 # Of a method that seems to scatter more than the others: when its own variance begins to count. See `seed_variances`.
 _UNLIKE, _UNLIKE_MOST = 0.08, 4.0
-
-# Degrees of freedom of the seeds: below, Satterthwaite's approximation is too bold; it never gives more than so many
-# times as many.
-_FEW, _TIMES = 4, 4
 
 
 class Paired(NamedTuple):
@@ -65,6 +60,12 @@ class Comparison(NamedTuple):
         least_runs: the same with twice as many seeds.
         p_equal: how likely two that differ by `margin` or more look so alike; corrected for all pairs.
         equal: p_equal < 0.05: they differ by less than the margin.
+        p_single: `p` if this were the only pair: not corrected for their number.
+        p_folds: how likely the folds alone make it as large, their training sets and seeds and images, corrected for
+            what they train on in common; not corrected for the number of pairs. None without folds.
+        least_folds: `least` with the same images in twice as many folds.
+
+    Where the runs are the folds (`Folds.kind` "repeated"), what is said of seeds is said of folds and their seeds.
     """
 
     first: str
@@ -82,66 +83,9 @@ class Comparison(NamedTuple):
     least_runs: float | None
     p_equal: float | None
     equal: bool
-
-
-@dataclass(frozen=True)
-class Error:
-    """What chance makes of a mean difference: squared standard errors with their degrees of freedom, of any shape.
-
-    Attributes:
-        images: variance of the difference of images (or groups), over their number.
-        images_freedom: their number less one.
-        seeds: the same of runs; 0 where nothing is drawn at random.
-        seeds_freedom: of the seeds' variance; infinite where there is none.
-    """
-
-    images: Values
-    images_freedom: float
-    seeds: Values
-    seeds_freedom: float
-
-    @property
-    def size(self) -> Values:
-        """The standard error of the difference."""
-        return np.asarray(np.sqrt(self.images + self.seeds))
-
-    def p(self, difference: npt.ArrayLike) -> Values:
-        """How likely chance makes a difference as far from 0 (two-sided).
-
-        Student's t with the degrees of freedom of F. E. Satterthwaite (1946, Biometrics Bulletin 2:110). Far out, where
-        many pairs are corrected for, a few images have heavier tails than it gives them: p is never less than theirs
-        times their share of the variance. That share is but estimated, too: the degrees of freedom are at most four
-        times those of the seeds; and with fewer than four of those p is the mean of that of the images and that of the
-        seeds, weighted by their shares.
-        """
-        far = np.abs(np.asarray(difference, np.float64)) / self.size
-        by_images = 2 * stats.t.sf(far, self.images_freedom)
-        if self.seeds_freedom < _FEW:
-            by_seeds = 2 * stats.t.sf(far, self.seeds_freedom)
-            return np.asarray(self._share * by_images + (1 - self._share) * by_seeds)
-        return np.asarray(np.maximum(2 * stats.t.sf(far, self._freedom), self._share * by_images))
-
-    def reach(self, p: float) -> float:
-        """The difference to each side that chance makes with the likelihood p."""
-        if self.seeds_freedom >= _FEW:
-            by_images = stats.t.isf(np.minimum(0.5, p / 2 / self._share), self.images_freedom)
-            return float(self.size * np.maximum(stats.t.isf(p / 2, self._freedom), by_images))
-        most = float(self.size * stats.t.isf(p / 2, min(self.seeds_freedom, self.images_freedom)))
-        return float(optimize.brentq(lambda far: float(self.p(far)) - p, 0, most * (1 + 1e-9), xtol=1e-12))
-
-    def shown(self, p: float) -> float:
-        """The lead of which such a comparison finds p or less in 4 of 5 cases (`POWER`)."""
-        return self.reach(p) + float(self.size * stats.t.ppf(POWER, self._freedom))
-
-    @property
-    def _share(self) -> Values:
-        """The images' share of the variance."""
-        return np.asarray(self.images / (self.images + self.seeds))
-
-    @property
-    def _freedom(self) -> Values:
-        parts = self.images**2 / self.images_freedom + self.seeds**2 / self.seeds_freedom
-        return np.asarray(np.minimum((self.images + self.seeds) ** 2 / parts, _TIMES * self.seeds_freedom))
+    p_single: float | None = None
+    p_folds: float | None = None
+    least_folds: float | None = None
 
 
 def seed_variances(variances: npt.ArrayLike, freedoms: Sequence[float]) -> Values:
@@ -216,6 +160,7 @@ def compare(
     lower_is_better: bool = False,
     margin: float | None = None,
     leader: bool = False,
+    folds: Folds | None = None,
 ) -> list[Comparison]:
     """Compares every pair of methods, each by one test of its lead against other images and other seeds together.
 
@@ -230,6 +175,10 @@ def compare(
       `p_runs` then describe these very images;
     - nobody is called better where `p` is not known.
 
+    Of folds put together (`lamella.statistics.folds`) the question is another one: not which of some networks is
+    better, but which recipe, trained on such data. Every fold trained anew, so that one seed is enough for a p; p is
+    that of the folds, whose training sets overlap, and never below that of the images.
+
     Args:
         scores: name -> (runs, N), the scores of runs with different seeds on the same N images in the same order; NaN
             where an image has no such score, which depends on its truth alone: it is left out.
@@ -242,14 +191,20 @@ def compare(
             at 5 %, and no correction is due (an intersection-union test, R. L. Berger 1982, Technometrics 24:295);
             there is one entry for each of its pairs, `p` is the largest of them, and it is called better than all or
             none.
+        folds: how images or runs are folds of one plan, if they are; with fewer than two that have images it is as if
+            there were none. Parted, a run is a repetition of all folds with other seeds, and methods that draw nothing
+            at random still depend on what they trained on.
 
     Returns:
         One entry for each pair, in the order of `scores`.
 
     Raises:
-        ValueError: a method has no run, another number of images, or other images without a score.
+        ValueError: a method has no run, another number of images, or other images without a score; there is not one
+            fold for each image (parted) or each run of each method (repeated).
     """
-    tables, kept = _defined(scores, groups)
+    tables, there = _defined(scores, groups)
+    kept = None if groups is None else np.asarray(groups)[there]
+    folds = None if folds is None else folds.those(there, [len(table) for table in tables.values()])
     runs = {name: table.mean(axis=1) if table.size else np.full(len(table), np.nan) for name, table in tables.items()}
     random = [name for name in tables if name not in deterministic and len(runs[name]) > 1]
     freedoms = {name: len(runs[name]) - 1.0 for name in random}
@@ -271,7 +226,8 @@ def compare(
             seeds = seeds + used[name] / len(runs[name]) if name in used else np.nan
         if {first, second} & freedoms.keys():
             seeds_freedom = sum(freedoms.values())
-        error = Error(np.asarray(images), freedom, np.asarray(seeds), seeds_freedom)
+        without = Error(np.asarray(images), freedom, np.asarray(seeds), seeds_freedom)
+        error: Chance = without if folds is None else folds.error(tables[first], tables[second], without)
         difference = float(over_runs.mean()) if len(over_runs) else np.nan
         found.append(_alone(first, second, difference, error))
         errors.append(error)
@@ -297,8 +253,10 @@ def in_order(comparisons: Iterable[Comparison], ranked: Sequence[str]) -> list[C
     return sorted(turned, key=lambda each: (place[each.first], place[each.second]))
 
 
-def _defined(scores: Mapping[str, npt.ArrayLike], groups: Groups | None) -> tuple[dict[str, Values], Groups | None]:
-    """Scores and groups of the images that have the score. Raises ValueError."""
+def _defined(
+    scores: Mapping[str, npt.ArrayLike], groups: Groups | None
+) -> tuple[dict[str, Values], npt.NDArray[np.bool_]]:
+    """The scores of the images that have one, and which these are. Raises ValueError."""
     tables = {name: np.asarray(runs, np.float64) for name, runs in scores.items()}
     sound = all(table.ndim == 2 and len(table) for table in tables.values())
     if not sound or len({table.shape[1:] for table in tables.values()}) > 1:
@@ -310,8 +268,7 @@ def _defined(scores: Mapping[str, npt.ArrayLike], groups: Groups | None) -> tupl
     there = next(iter(patterns.values()), np.empty(0, np.bool_))
     if groups is not None and tables and len(groups) != len(there):
         raise ValueError(f"{len(there)} images need as many groups, not {len(groups)}")
-    kept = None if groups is None else np.asarray(groups)[there]
-    return {name: table[:, there] for name, table in tables.items()}, kept
+    return {name: table[:, there] for name, table in tables.items()}, there
 
 
 def _over_images(differences: Values, groups: Groups | None) -> tuple[float, float]:
@@ -327,29 +284,24 @@ def _over_images(differences: Values, groups: Groups | None) -> tuple[float, flo
     return jackknife_variance(left[:, 0] / left[:, 1]), freedom_of(sums[:, 1])
 
 
-def _alone(first: str, second: str, difference: float, error: Error) -> Comparison:
-    """A pair by itself: what images alone and seeds alone make of it."""
-    nothing = np.zeros(())
-    p_images = noise = p_runs = None
-    if error.images > ROUNDING**2:
-        p_images = float(replace(error, seeds=nothing, seeds_freedom=np.inf).p(difference))
-    if not np.isnan(error.seeds):
-        if error.seeds > ROUNDING**2:
-            of_seeds = replace(error, images=error.seeds, images_freedom=error.seeds_freedom, seeds=nothing)
-            of_seeds = replace(of_seeds, seeds_freedom=np.inf)
-            noise, p_runs = of_seeds.reach(CERTAIN), float(of_seeds.p(difference))
-        else:
-            noise, p_runs = 0.0, float(abs(difference) < ROUNDING)
-    return Comparison(
-        first, second, difference, None, None, p_images, noise, p_runs, None, None, None, None, None, None, False
+def _alone(first: str, second: str, difference: float, error: Chance) -> Comparison:
+    """A pair by itself: what images alone, seeds alone and folds alone make of it."""
+    parts = error.alone
+    p_images, p_runs, p_folds = (
+        None if part is None else float(part.p(difference)) for part in (parts.images, parts.runs, parts.folds)
     )
+    noise = None if parts.runs is None else parts.runs.reach(CERTAIN)
+    return Comparison(
+        first, second, difference, None, None, p_images, noise, p_runs, None, None, None, None, None, None, False,
+        p_folds=p_folds,
+    )  # fmt: skip
 
 
 def _together(
-    found: Sequence[Comparison], errors: Sequence[Error], lower_is_better: bool, margin: float | None, leader: bool
+    found: Sequence[Comparison], errors: Sequence[Chance], lower_is_better: bool, margin: float | None, leader: bool
 ) -> list[Comparison]:
     """The pairs with what depends on how many there are: p, verdicts, intervals, what could have been seen."""
-    tested = [i for i, e in enumerate(errors) if e.images > ROUNDING**2 and not np.isnan(e.seeds)]
+    tested = [i for i, error in enumerate(errors) if error.known]
     result = list(found)
     if not tested or (leader and len(tested) < len(found)):
         return result
@@ -366,20 +318,24 @@ def _together(
     for place, i in enumerate(tested):
         error, difference = errors[i], found[i].difference
         reach, least = error.reach(levels[place]), error.shown(first_step)
+        # What is estimated of the one part can hide what more of the other would bring.
+        more = [
+            None if each is None else min(least, each.shown(first_step))
+            for each in (error.more_images(), error.more_runs(), error.more_folds())
+        ]
         leads = found[i].first if (difference > 0) != lower_is_better else found[i].second
-        more_images = replace(error, images=error.images / 2, images_freedom=2 * error.images_freedom + 1)
-        more_runs = replace(error, seeds=error.seeds / 2, seeds_freedom=2 * error.seeds_freedom)
         result[i] = found[i]._replace(
             low=difference - reach,
             high=difference + reach,
             p=float(p[place]),
             better=leads if p[place] < CERTAIN else None,
             least=least,
-            # What is estimated of the one part can hide what more of the other would bring.
-            least_images=min(least, more_images.shown(first_step)),
-            least_runs=min(least, more_runs.shown(first_step)),
+            least_images=more[0],
+            least_runs=more[1],
+            least_folds=more[2],
             p_equal=None if p_equal is None else float(p_equal[place]),
             equal=p_equal is not None and bool(p_equal[place] < CERTAIN),
+            p_single=float(alone[place]),
         )
     return result
 

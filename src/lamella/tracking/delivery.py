@@ -1,17 +1,18 @@
-"""Files of a run on their way into a store: whole under their own names or not there at all."""
+"""Files of a run on their way into a store, whole under their own names or not there at all, and back."""
 
 import contextlib
 import os
 import shutil
+import tempfile
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
-import lamella.tracking.store  # noqa: F401 - says how MLflow is to behave
+from lamella.errors import StorageError
+from lamella.tracking.store import local, moved
 
+from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository  # isort: skip
-from mlflow.utils.file_utils import local_file_uri_to_path  # isort: skip
 
 
 class Place:
@@ -24,7 +25,7 @@ class Place:
 
     def __init__(self, uri: str, store: str) -> None:
         self.uri, self._store = uri, store
-        self.folder = Path(local_file_uri_to_path(uri)) if urlsplit(uri).scheme in ("", "file") else None
+        self.folder = local(uri)
         """None where it is no folder of this machine."""
 
     def put(self, source: Path, name: str) -> None:
@@ -44,10 +45,42 @@ class Place:
         if any(each.path == name for each in self._held.list_artifacts(None if above == "." else above)):
             self._held.delete_artifacts(name)
 
+    def get(self, name: str, folder: Path) -> Path:
+        """A file there, on this machine: where it lies, or brought once to `folder`.
+
+        Raises:
+            StorageError: the files are not where the store says. And OSError, and what MLflow raises.
+        """
+        if self.folder is not None:
+            if not self.folder.is_dir():
+                old = next(each for each in (self.folder, *self.folder.parents) if each.parent.exists())
+                raise StorageError(
+                    f"the run's files are not where its store says: there is no folder {self.folder}",
+                    f"Put them back. {moved(old)}",
+                )
+            (self.folder / name).stat()
+            return self.folder / name
+        if not (folder / name).exists():
+            with tempfile.TemporaryDirectory(prefix=".", dir=_made(folder)) as part:
+                found = Path(self._held.download_artifacts(name, part))
+                _made((folder / name).parent)
+                found.replace(folder / name)
+        return folder / name
+
     @cached_property
     def _held(self) -> Any:
         """What MLflow reaches it through."""
         return get_artifact_repository(self.uri, self._store)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def place_of(client: MlflowClient, run: Any) -> Place:
+    """Where the files of a run are that a store knows."""
+    return Place(run.info.artifact_uri, client.tracking_uri)
 
 
 _State = tuple[int, int, int, int]

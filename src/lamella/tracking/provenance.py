@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,12 @@ _DECISIVE = (
     *("scipy", "scikit-image", "scikit-learn", "pandas", "pillow", "tifffile", "imagecodecs", "safetensors"),
 )
 _LISTED = 5  # other packages by name
+_TAG_LIMIT = 5000  # characters that every MLflow takes
+# Of what is typed: where things lie and are kept, which of a method's runs it is, how a sweep goes on.
+_NOT_SAID = ("paths.", "tracking", "hydra", "seed=", "fresh=", "retry_failed=", "fail_fast=", "plugins=", "debug=")
+
+LABELLED = "lamella.labelled"
+"""The tag of a run that says on how many images its network was trained."""
 
 
 def identity(
@@ -72,6 +79,7 @@ def identity(
     }
     if hardware is not None:
         tags |= {"lamella.device": hardware.name, "lamella.precision": hardware.precision}
+        tags[LABELLED] = str(len(data.split.train))
     if corrected := [sample for sample in data.split.train if sample.redrawn is not None]:
         sha256 = redrawn_sha256(corrected, data.store)
         tags["lamella.data_sha256"] = data_sha256(data.dataset, data.store)
@@ -79,6 +87,13 @@ def identity(
     if code_ := plugins.fingerprints(modules):
         tags["lamella.code"] = json.dumps(code_)
     return tags | ({"lamella.sweep": sweep} if sweep else {})
+
+
+def as_typed(overrides: Iterable[str]) -> dict[str, str]:
+    """The tag that says what somebody typed, as JSON; without what changes no score, and none where it is too long."""
+    said = [each for each in overrides if not each.lstrip("+~").startswith(_NOT_SAID)]
+    text = json.dumps(said, ensure_ascii=False)
+    return {"lamella.typed": text} if len(text) <= _TAG_LIMIT else {}
 
 
 def describe(folder: Path, config: str, data: PreparedData, modules: Iterable[str] = ()) -> None:
@@ -114,6 +129,7 @@ def card(data: PreparedData) -> dict[str, str]:
     of, split = data.dataset.card, data.split
     corrected = sum(sample.redrawn is not None for sample in split.train)
     told = f" ({corrected} of them predictions that a person corrected or accepted)" if corrected else ""
+    left = f" ({len(split.left)} left out by dataset.take)" if split.left else ""
     spacing = f"{of.spacing_nm[0]:g} x {of.spacing_nm[1]:g} nm" if of.spacing_nm else "not known"
     return {
         "data set": of.title,
@@ -121,7 +137,7 @@ def card(data: PreparedData) -> dict[str, str]:
         "classes": ", ".join(f"{number} {name}" for number, name in enumerate(of.class_names)),
         "channels": str(of.channels),
         "size of a pixel": spacing,
-        "images": f"{len(split.train)} to train{told}, {len(split.val)} to choose by, {len(split.test)} to test",
+        "images": f"{len(split.train)} to train{told}{left}, {len(split.val)} to choose by, {len(split.test)} to test",
         "groups in the test": _groups(split.test),
         "warnings of the audit": "; ".join(warning.message for warning in data.report.warnings) or "none",
     }
@@ -160,8 +176,12 @@ def environment() -> str:
             f"threads {torch.get_num_threads()}"]  # fmt: skip
     if torch.cuda.is_available():
         head.append(f"gpu {torch.cuda.get_device_name()} (CUDA {torch.version.cuda})")
-    packages = sorted({f"{d.name}=={d.version}" for d in metadata.distributions()}, key=str.lower)
-    return "\n".join(["# " + line for line in head] + packages) + "\n"
+    return "\n".join(["# " + line for line in head] + _packages()) + "\n"
+
+
+@cache
+def _packages() -> list[str]:
+    return sorted({f"{d.name}=={d.version}" for d in metadata.distributions()}, key=str.lower)
 
 
 def source_differences(now: Mapping[str, str], then: Mapping[str, str], packages: str, change: str) -> list[str]:

@@ -1,8 +1,12 @@
 """Runs read back from a store: finished ones, and those that are to be gone on with."""
 
+import contextlib
+import csv
 import errno
+import gc
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +19,14 @@ from lamella.errors import StorageError
 from lamella.metrics.catalogue import lookup
 from lamella.plaintext import from_cell
 from lamella.tracking import alive
+from lamella.tracking.delivery import Place, place_of
 from lamella.tracking.outbox import ENDS, RECORD, Hold, Record, entries_of, last_status
-from lamella.tracking.store import connect, fetch, first_line, reported
+from lamella.tracking.store import connect, first_line, reported
 
 from mlflow import MlflowClient  # isort: skip - `store` says first how MLflow is to behave
 from mlflow.exceptions import MlflowException  # isort: skip
+
+_AT_ONCE = 8  # files that a server is asked for
 
 
 @dataclass(frozen=True)
@@ -33,26 +40,33 @@ class FinishedRun:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     client: MlflowClient
+    place: Place
     # What a server keeps is brought here; gone with the last run that knows it.
     folder: tempfile.TemporaryDirectory[str]
 
     def fetch(self, name: str) -> Path:
-        """One of the run's files on this machine. Raises StorageError."""
-        place = Path(self.folder.name) / self.run_id
+        """One of the run's files on this machine, brought once from where they are elsewhere. Raises StorageError."""
         with reported(f"run {self.run_id} has no {name} to be had", ""):
-            place.mkdir(exist_ok=True)
-            return fetch(self.client, self.run_id, name, place)
+            return self.place.get(name, Path(self.folder.name) / self.run_id)
 
     def scores(self) -> pd.DataFrame:
         """`scores/test.csv`: one row an image, sorted by its id; NaN where one has no score. Raises StorageError."""
         file = self.fetch("scores/test.csv")
         text = {"id": str, "case": str, "group": str}
+        with file.open(encoding="utf-8", newline="") as lines:
+            names = next(csv.reader(lines), [])
         # Ids and groups may spell "NA" or "null": only an empty cell is no value, and only where there are numbers.
-        empty = {name: [""] for name in pd.read_csv(file, nrows=0).columns if name not in text}
+        empty = {name: [""] for name in names if name not in text}
         table = pd.read_csv(file, dtype=text, keep_default_na=False, na_values=empty)
         for name in text.keys() & {*table.columns}:
             table[name] = table[name].map(from_cell)
         return table.sort_values("id", ignore_index=True)
+
+    def sibling(self, run_id: str) -> "FinishedRun | None":
+        """Another run of the same store, whatever became of it; None where there is none. Raises StorageError."""
+        with reported(f"run {run_id} cannot be read", ""):
+            run = _known(self.client, run_id)
+        return None if run is None else _finished(run, self.experiment, self.client, self.folder)
 
     def curve(self) -> pd.DataFrame:
         """One row an epoch, a column for each metric that has one value an epoch; no row where nothing was trained."""
@@ -95,8 +109,8 @@ class Unfinished:
         with reported(f"run {self.run_id} has no {name} to be had", ""):
             if self.client is None:
                 raise FileNotFoundError(errno.ENOENT, "there is no such file", str(self.folder and self.folder / name))
-            place = self.folder or Path(self._fetched.name)
-            return fetch(self.client, self.run_id, name, place)
+            place = place_of(self.client, self.client.get_run(self.run_id))
+            return place.get(name, self.folder or Path(self._fetched.name))
 
 
 def unfinished(uri: str, run_id: str, output: Path) -> Unfinished:
@@ -169,35 +183,82 @@ def _working_folder(output: Path, run_id: str) -> tuple[Path | None, Record | No
 
 
 def finished(
-    uri: str, *, sweep: str | None = None, experiment: str | None = None, where: str = ""
+    uri: str, *, sweep: str | None = None, experiment: str | Sequence[str] | None = None, where: str = ""
 ) -> list[FinishedRun]:
     """All finished runs that match, in the order in which they began.
 
     Args:
         uri: where runs are kept.
         sweep: only those of this sweep, of whatever experiment.
-        experiment: only those of this experiment.
+        experiment: only those of this experiment, or of these.
         where: only those that MLflow's filter language says, such as "params.model.name = 'unet'".
 
     Raises:
         StorageError: the store cannot be read, the filter cannot be understood, or there is no such experiment.
     """
     parts = ["attributes.status = 'FINISHED'", where, f"tags.`lamella.sweep` = '{sweep}'" if sweep else ""]
-    matching = " and ".join(filter(None, parts))
+    client, runs, names = _search(uri, experiment, " and ".join(filter(None, parts)), where)
+    folder = tempfile.TemporaryDirectory(prefix="lamella-")
+    return [_finished(run, names[run.info.experiment_id], client, folder) for run in runs]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A run as a list of all has it, whatever became of it.
+
+    Attributes:
+        run_id: its id.
+        status: FINISHED, FAILED, KILLED or RUNNING.
+        params: as the store has them.
+        metrics: the last value of each.
+        tags: as the store has them.
+    """
+
+    run_id: str
+    status: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+
+def listed(uri: str, experiment: str | Sequence[str]) -> list[Listed]:
+    """All runs of an experiment, whatever became of them, in the order in which they began; deleted ones do not count.
+
+    Raises:
+        StorageError: the store cannot be read, or there is no such experiment.
+    """
+    _, runs, _ = _search(uri, experiment, "", "")
+    return [Listed(run.info.run_id, run.info.status, run.data.params, run.data.metrics, run.data.tags) for run in runs]
+
+
+def _search(
+    uri: str, experiment: str | Sequence[str] | None, matching: str, where: str
+) -> tuple[MlflowClient, list[Any], Any]:
+    """A store's client, the runs that match, and its experiments by their ids; `where` is what a user wrote of it."""
     with _reading(uri):
         client = connect(uri)
         alive.tell(uri, client)
         names = {each.experiment_id: each.name for each in client.search_experiments()}
-        chosen = [id_ for id_, name in names.items() if experiment in (None, name)]
-        if not chosen:
-            raise StorageError(
-                f"there is no experiment {experiment!r} in {uri}", f"There are: {', '.join(sorted(names.values()))}."
-            )
+        wanted = (
+            [experiment] if isinstance(experiment, str) else list(names.values() if experiment is None else experiment)
+        )
+        for name in wanted:
+            if name not in names.values():
+                parted = [part.strip() for part in name.split(",")]
+                several = (
+                    f"Several are written experiment=[{','.join(parted)}]. " if {*parted} & {*names.values()} else ""
+                )
+                there = f"There are: {', '.join(sorted(names.values()))}."
+                raise StorageError(f"there is no experiment {name!r} in {uri}", several + there)
+        chosen = [id_ for id_, name in names.items() if name in wanted]
         runs: list[Any] = []
         token: str | None = ""
         try:
             while token is not None:  # a store gives so many at a time
-                page = client.search_runs(chosen, matching, order_by=["attributes.start_time ASC"], page_token=token)
+                with _kept():
+                    page = client.search_runs(
+                        chosen, matching, order_by=["attributes.start_time ASC"], page_token=token
+                    )
                 runs += page
                 token = page.token or None
         except MlflowException as error:
@@ -207,8 +268,19 @@ def finished(
                 f"filter={where!r} is not understood: {first_line(error)}",
                 "Such as: filter=\"params.`model.name` = 'unet' and metrics.`test/dice` > 0.9\".",
             ) from error
-    folder = tempfile.TemporaryDirectory(prefix="lamella-")
-    return [_finished(run, names[run.info.experiment_id], client, folder) for run in runs]
+    return client, runs, names
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    """Leaves Python's collector of cycles out: of 200 runs it would go through 60,000 objects that stay, many times."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 def read(uri: str, run_id: str) -> FinishedRun:
@@ -234,7 +306,21 @@ def read(uri: str, run_id: str) -> FinishedRun:
 
 def _finished(run: Any, experiment: str, client: MlflowClient, folder: tempfile.TemporaryDirectory[str]) -> FinishedRun:
     info, data = run.info, run.data
-    return FinishedRun(info.run_id, info.run_name, experiment, data.params, data.metrics, data.tags, client, folder)
+    place = place_of(client, run)
+    said = (data.params, data.metrics, data.tags)
+    return FinishedRun(info.run_id, info.run_name, experiment, *said, client, place, folder)
+
+
+def bring(found: Sequence[FinishedRun], names: Iterable[str]) -> None:
+    """Brings files of runs that a server keeps to this machine, many at a time; what is not there is passed over."""
+    wanted = [(run, name) for run in found if run.place.folder is None for name in names]
+
+    def fetch(wanted: tuple[FinishedRun, str]) -> None:
+        with contextlib.suppress(StorageError):  # who needs it asks again, and is told
+            wanted[0].fetch(wanted[1])
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(fetch, wanted))
 
 
 def checkpoint(uri: str, run_id: str) -> Path:
@@ -246,7 +332,9 @@ def checkpoint(uri: str, run_id: str) -> Path:
     name = "checkpoints/best.ckpt"
     remedy = f"`{typed('ui')}` lists the runs; `tracking.uri` says where they are kept."
     with reported(f"run {run_id} of {uri} has no {name} to be had", remedy):
-        return fetch(connect(uri), run_id, name)
+        client = connect(uri)
+        place = place_of(client, client.get_run(run_id))
+        return place.get(name, Path() if place.folder is not None else Path(tempfile.mkdtemp(prefix="lamella-")))
 
 
 @contextmanager

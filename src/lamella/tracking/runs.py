@@ -17,7 +17,7 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,10 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE  # isort: skip
 from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec  # isort: skip
 from mlflow.utils.validation import _validate_metric_name, _validate_param, _validate_tag  # isort: skip
 
-_PARAM_LIMIT, _TAG_LIMIT = 6000, 5000  # characters that MLflow takes
+PARAM_LIMIT = 6000
+"""Characters of a parameter that MLflow takes; what is longer is cut."""
+
+_TAG_LIMIT = 5000
 _LAST, _BEST = RESUMED_FROM
 _OFTEN_S = 600  # between two checkpoints that go to a server
 _PATIENCE_S = {"FINISHED": 120.0, "FAILED": 10.0, "KILLED": 1.5}  # for a store that takes nothing, at the end
@@ -196,6 +199,22 @@ class Run:
             _validate_tag(name, value)
         self._journal.append(tags=dict(tags))
 
+    def describe(self, text: str, page: str) -> None:
+        """Writes what MLflow's page of the run shows as its description: a link to one of its files, and a text.
+
+        Args:
+            text: Markdown. Whole lines at its end are left out, and this is said, where MLflow would not take all.
+            page: the name of a file that the run keeps, such as "report.html".
+        """
+        # Without a host, so that it leads there wherever the pages are served. Older servers take 5,000 characters.
+        place = f"#/experiments/{self.experiment_id}/runs/{self.run_id}/artifacts/{quote(page)}"
+        lines, more = [f"**[Open the whole page]({place})**", "", *text.splitlines()], ["", "*The page has the rest.*"]
+        if sum(len(line) + 1 for line in lines) > _TAG_LIMIT:
+            while sum(len(line) + 1 for line in (*lines, *more)) > _TAG_LIMIT:
+                lines.pop()
+            lines += more
+        self.set_tags({"mlflow.note.content": "\n".join(lines)})
+
     def fail(self, error: BaseException) -> None:
         """Keeps the traceback of `error`."""
         text = "".join(traceback.format_exception(error))
@@ -248,7 +267,7 @@ class Run:
 
 def as_params(values: Mapping[str, Any]) -> dict[str, str]:
     """Parameters as MLflow keeps them. Raises MlflowException for a name that it does not take."""
-    params = {name: str(value)[:_PARAM_LIMIT] for name, value in values.items()}
+    params = {name: str(value)[:PARAM_LIMIT] for name, value in values.items()}
     for name, value in params.items():
         _validate_param(name, value)
     return params

@@ -351,7 +351,7 @@ def _experiment(client: MlflowClient, uri: str, name: str, artifacts: Path | Non
             f"the MLflow experiment {name!r} was deleted",
             "Restore it (`mlflow experiments restore`), or choose another with `tracking.experiment=NAME`.",
         )
-    has = _local(found.artifact_location) if folder else None
+    has = local(found.artifact_location) if folder else None
     if folder and (has is None or has.resolve() != folder.resolve()):
         place, gone = has or found.artifact_location, has is not None and not (is_new or has.is_dir())
         if gone or honoured:
@@ -359,7 +359,7 @@ def _experiment(client: MlflowClient, uri: str, name: str, artifacts: Path | Non
                 f"the experiment {name!r} of {uri} has its files in {place}{', which is gone' if gone else ''}; "
                 f"they cannot go to {folder}, too",
                 "`tracking.experiment=NAME` begins another one there. "
-                + (_moved(Path(place), folder) if gone else _AS_IT_IS),
+                + (moved(Path(place), folder) if gone else _AS_IT_IS),
             )
     if has:
         has.mkdir(parents=True, exist_ok=True)
@@ -370,29 +370,13 @@ def _experiment(client: MlflowClient, uri: str, name: str, artifacts: Path | Non
 _AS_IT_IS = "`tracking.artifacts=null` goes on where this one has its files."
 
 
-def _moved(old: Path, new: Path | None = None) -> str:
+def moved(old: Path, new: Path | None = None) -> str:
     """What to type where a folder was moved and the store was not told."""
     name = str(new) if new and new.is_dir() else "NEW_PLACE"
     return f"Where {old} was moved, say so:\n  {shlex.join(['ln', '-s', name, str(old)])}"
 
 
-def fetch(client: MlflowClient, run_id: str, name: str, folder: Path | None = None) -> Path:
-    """One of a run's files on this machine; in `folder` where a server keeps it.
-
-    Raises:
-        StorageError: the run's files are not where the store says. And what MLflow raises.
-    """
-    place = _local(client.get_run(run_id).info.artifact_uri)
-    if place is not None and not place.is_dir():
-        old = next(each for each in (place, *place.parents) if each.parent.exists())
-        raise StorageError(
-            f"the files of run {run_id} are not where its store says: there is no folder {place}",
-            f"Put them back. {_moved(old)}",
-        )
-    return Path(client.download_artifacts(run_id, name, str(folder) if folder else None))
-
-
-def _local(location: str) -> Path | None:
+def local(location: str) -> Path | None:
     """The folder on this machine that MLflow calls so; None where files are elsewhere."""
     place = urlsplit(location)
     if place.scheme == "file":
@@ -417,7 +401,7 @@ def reason(error: BaseException, uri: str, files: str | None) -> str:
         uri: of the store.
         files: where MLflow keeps the run's files; None: not known.
     """
-    file, folder = sqlite_file(uri), _local(files) if files else None
+    file, folder = sqlite_file(uri), local(files) if files else None
     places = [disk.Place("tracking.artifacts", folder)] if folder else []
     places += [disk.Place("tracking.uri", file.parent)] if file else []
     full = disk.full(error, places)

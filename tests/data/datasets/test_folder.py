@@ -189,7 +189,7 @@ def test_sub_folders_are_published_parts(tmp_path):
         ("val/a", "val"),
     ]  # fmt: skip
     split = split_found(dataset.samples, val=0.5, test=0.4, seed=0)
-    assert [[s.id for s in part] for part in vars(split).values()] == [
+    assert [[s.id for s in part] for part in split.parts.values()] == [
         ["train/a", "train/b", "train/c"], ["val/a"], ["test/a", "test/d"],
     ]  # fmt: skip
 
@@ -363,7 +363,7 @@ def test_sections_in_files_of_their_own_are_split_in_blocks_and_audited(tmp_path
     assert [(s.stack, s.place, s.group) for s in dataset.samples] == [("cut", n, "cut") for n in range(20)]
     assert "taken as one stack" in dataset.card.notes[0]
     split = split_found(dataset.samples, val=0.15, test=0.2, seed=0)
-    assert [[s.place for s in part] for part in vars(split).values()] == [[*range(11)], [12, 13, 14], [16, 17, 18, 19]]
+    assert [[s.place for s in part] for part in split.parts.values()] == [[*range(11)], [12, 13, 14], [16, 17, 18, 19]]
     store = Store(tmp_path / "cache", dataset.card, 1)
     assert audit(dataset, split, store).findings == ()
     picked = Split(*(tuple(dataset.samples[n] for n in places) for places in ([*range(9), *range(10, 19)], [9], [19])))

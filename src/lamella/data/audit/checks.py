@@ -10,7 +10,7 @@ import numpy.typing as npt
 from lamella.data.audit.registration import Offset
 from lamella.data.audit.report import Finding, Looked, error, listed, warning
 from lamella.data.audit.similarity import Twins, alike, misfits, polarity, turned, twins
-from lamella.data.types import IGNORE, PARTS, DatasetCard
+from lamella.data.types import IGNORE, LEFT, PARTS, DatasetCard
 
 _DEPTH = 8  # times as bright as usual, or as dark, at the brightest: a camera of other bits
 _OUTLIER = 5.0  # robust standard deviations from the median; of 60 blood smears of many stains none is beyond 3.3
@@ -102,7 +102,8 @@ def absent(looked: Sequence[Looked], card: DatasetCard, parts: Sequence[str]) ->
     """Findings about parts of which nothing is labelled, and classes that no image of a part has.
 
     Of two classes the foreground is what all is about: a part without it is an error that nobody may allow. One of
-    several may be missing where its owner says so: an image's score is the mean over the classes it has.
+    several may be missing where its owner says so: an image's score is the mean over the classes it has. That a share
+    of what would train (`dataset.take`) lacks one is a warning.
 
     Args:
         looked: all of the samples.
@@ -131,8 +132,13 @@ def absent(looked: Sequence[Looked], card: DatasetCard, parts: Sequence[str]) ->
             message = f"no image {where} has the class {name}; {_spread(holders)}"
             remedy = f"{_USE[part]} Move images with it to that part. "
             remedy += _RESPLIT if len(holders) >= len(PARTS) else "No split can: three images at least must have it."
+            left = part == "train" and any(one.part == LEFT for one in holders)
+            if left:
+                remedy = f"{_USE[part]} A larger share may have it (`dataset.take`)."
             if two:
                 found.append(error("foreground", message, remedy, holders))
+            elif left:
+                found.append(warning("class", message, remedy, holders))
             else:
                 remedy += " Or take several values for one class: `dataset.classes={NAME: [1, 2], ...}`."
                 found.append((warning if part == "test" else error)("class", message, remedy, holders))
@@ -154,13 +160,13 @@ def _spread(holders: Sequence[Looked]) -> str:
         return "it is in no image at all"
     parts = Counter(one.part for one in holders)
     numbers = [f"{part} {parts[part]}" for part in PARTS]
-    numbers += [f"unused {parts['']}"] if parts[""] else []
+    numbers += [f"{name} {parts[part]}" for part, name in ((LEFT, "left out"), ("", "unused")) if parts[part]]
     return f"it is in {len(holders)} image(s): {', '.join(numbers)}, such as {holders[0].sample.mask}"
 
 
 def untouched(looked: Sequence[Looked]) -> list[Finding]:
     """Findings about masks that are a network's predictions, as it left them."""
-    odd = [one for one in looked if one.part and one.sample.origin and one.sample.origin.state == "predicted"]
+    odd = [one for one in looked if one.part in PARTS and one.sample.origin and one.sample.origin.state == "predicted"]
     if not odd:
         return []
     message = f"{len(odd)} mask(s) are predictions that nobody touched since: {_masks(odd)}"
@@ -337,7 +343,7 @@ def duplicates(looked: Sequence[Looked]) -> list[Finding]:
     for cluster, pairs in _clusters(looked):
         how = "to the pixel" if all(pair.same for pair in pairs) else "very nearly"
         how += ", turned or mirrored" if any(pair.turned for pair in pairs) else ""
-        if len({one.part for one in cluster if one.part}) < 2:
+        if len({one.part for one in cluster if one.part in PARTS}) < 2:
             within.append((cluster, f"{_images(cluster)} (the same {how})"))
             continue
         named = listed([f"{one.sample.image} ({one.part or 'unused'})" for one in cluster])
@@ -359,7 +365,7 @@ def neighbours(looked: Sequence[Looked]) -> list[Finding]:
     """
     stacks = defaultdict(list)
     for one in looked:
-        if one.part and one.sample.stack:
+        if one.part in PARTS and one.sample.stack:
             stacks[one.sample.stack].append(one)
     borders: list[tuple[Looked, Looked]] = []
     scattered: list[tuple[Looked, Looked]] = []

@@ -10,7 +10,7 @@ import numpy as np
 from lamella.data.audit.pictures import IGNORED, class_colours, pair_picture, small_picture
 from lamella.data.audit.report import Looked, Report
 from lamella.data.io.labels import meaning
-from lamella.data.types import IGNORE, DatasetCard
+from lamella.data.types import IGNORE, LEFT, DatasetCard
 from lamella.errors import StorageError
 from lamella.pages.render import Cell, Table, render
 
@@ -39,7 +39,7 @@ def write_page(report: Report, path: Path) -> None:
 def page(report: Report) -> str:
     """The HTML of the whole page. Files are named from the folder that holds them all."""
     told, pictures = report.as_json(), _Pictures(report)
-    names = {"train": "train", "val": "validation", "test": "test", "": "unused"}
+    names = {"train": "train", "val": "validation", "test": "test", LEFT: "left out", "": "unused"}
     every = {name: [one for one in report.looked if one.part == part] for part, name in names.items()}
     parts = {name: looked for name, looked in every.items() if looked}
     findings = [found | {"pictures": pictures.of(found["samples"], _EACH)} for found in told["findings"]]

@@ -17,7 +17,7 @@ _SHOWN = 10  # of many things the first are named, the others counted
 
 
 class Looked(NamedTuple):
-    """A sample that could be read, its part ("train", "val", "test" or "" for none) and its statistics."""
+    """A sample that could be read, its part ("train", "val", "test", "left", or "" for none) and its statistics."""
 
     sample: Sample
     part: str

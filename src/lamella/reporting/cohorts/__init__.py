@@ -1,8 +1,8 @@
 """Finished runs -> cohorts of methods that may be compared."""
 
+from lamella.reporting.cohorts.folds import MASKS
 from lamella.reporting.cohorts.gather import (
     APART,
-    MASKS,
     OLDER,
     REPRODUCTION,
     RULES,

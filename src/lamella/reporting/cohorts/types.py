@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lamella.reporting.cohorts.origin import Origin
+
 Values = npt.NDArray[np.float64]
 
 
@@ -17,8 +19,10 @@ Values = npt.NDArray[np.float64]
 class SeedRun:
     """What one seed of a method made of every test image: one finished run, or one run a fold put together.
 
+    Of folds that judge the same images it is what one fold made of them, the mean over its seeds.
+
     Attributes:
-        run_id: MLflow's; of several folds that of the first.
+        run_id: MLflow's; of several folds that of the first, of several seeds of a fold that of the median.
         name: the run's name.
         seed: it differs between the runs of a method.
         params: the flat configuration, as text.
@@ -28,7 +32,9 @@ class SeedRun:
         fetch: the name of one of the run's files -> where it lies on this machine; raises StorageError. Of several
             folds ask the one that scored the image, see `of_image`.
         fold: which fold judged, where the run is one of several; "" for none.
-        parts: the runs of the folds, where this is several put together: each image of `scores` was scored by one.
+        parts: the runs that this is made of, where these are several: those of the folds, of which one scored each
+            image of `scores`; or the seeds of one `fold`, the median first, which is the one to be shown.
+        labelled: on how many images it was trained; NaN where its tags do not tell, and of several folds.
     """
 
     run_id: str
@@ -41,6 +47,7 @@ class SeedRun:
     fetch: Callable[[str], Path]
     fold: str = ""
     parts: tuple["SeedRun", ...] = ()
+    labelled: float = np.nan
 
     @cached_property
     def curve(self) -> pd.DataFrame:
@@ -51,6 +58,11 @@ class SeedRun:
     def each(self) -> tuple["SeedRun", ...]:
         """The finished runs that this is made of: itself, or one a fold."""
         return self.parts or (self,)
+
+    @property
+    def judges(self) -> tuple["SeedRun", ...]:
+        """The finished runs that stand for this one in pictures and tables of pixels: of each image one."""
+        return self.parts if self.parts and not self.fold else (self,)
 
     def of_image(self, image: int) -> tuple["SeedRun", int]:
         """The finished run that scored an image of `scores`, by its row, and the row in that run's own `scores`."""
@@ -73,12 +85,16 @@ class Method:
         runs: at least one, by seed; each with the same images.
         deterministic: it draws nothing at random; one run is as good as many.
         labelled: how many images it was trained on, mean over runs; NaN where that is not known.
+        settings: all that makes it the method it is, key -> text; labels have what differs in their cohort.
+        origin: what its networks were trained on.
     """
 
     label: str
     runs: tuple[SeedRun, ...]
     deterministic: bool
     labelled: float = np.nan
+    settings: Mapping[str, str] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
 
     def score(self, name: str) -> Values:
         """A column of the tables of all runs, (runs, images); NaN where an image has no such score."""

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from lamella.errors import StorageError
+from lamella.metrics.calibration import BINS
 from lamella.metrics.catalogue import lookup
 from lamella.plots import style
 from lamella.plots.style import Picture, svg_of
@@ -65,8 +66,9 @@ def curves(cohort: Cohort) -> Picture | None:
         title="Training",
         svg=svg_of(figure),
         alt=f"Validation Dice and losses of each method over epochs{phantom(cohort)}. Best validation Dice: {kept}.",
-        caption="A line is a seed. Dice is the mean over whole validation images, on one scale for all methods; losses "
-        "compare within a method only, for methods may minimise different ones. The weights of the epoch with the best "
+        caption=f"A line is {'the run of a fold' if cohort.folds else 'a seed'}. Dice is the mean over whole "
+        "validation images, on one scale for all methods; losses compare within a method only, for methods may "
+        "minimise different ones. The weights of the epoch with the best "
         f"validation Dice (dot) are those that are tested. Trained: {repeats(methods)}"
         f"{', on phantom images' if cohort.phantom else ''}. "
         + (f"Without training: {listed(untrained)}." if untrained else ""),
@@ -74,7 +76,7 @@ def curves(cohort: Cohort) -> Picture | None:
 
 
 def _trained(method: Method) -> list[SeedRun]:
-    return [each for each in method.runs if _DICE in each.curve]
+    return [each for run in method.runs for each in run.each if _DICE in each.curve]
 
 
 def _draw(axes: Axes, run: SeedRun, name: str) -> None:
@@ -192,12 +194,17 @@ def reliability(cohort: Cohort) -> Picture | None:
 
 
 def _table(method: Method) -> dict[str, pd.DataFrame]:
-    """Kind -> the bins that hold pixels; nothing where the method's run has left no table."""
+    """Kind -> the bins that hold pixels, of all folds together; nothing where the method's run has left no table."""
     try:
-        path = method.median.fetch("scores/reliability.csv")
+        paths = [run.fetch("scores/reliability.csv") for run in method.median.judges]
     except StorageError:
         return {}
-    table = pd.read_csv(path).dropna()
+    table = pd.concat([pd.read_csv(path).dropna() for path in paths], ignore_index=True)
+    if len(paths) > 1:
+        place = (table.probability * BINS).clip(upper=BINS - 1).astype(int)
+        weighted = table.assign(probability=table.probability * table.pixels, right=table.right * table.pixels)
+        sums = weighted.groupby(["kind", place.rename("bin")])[["probability", "right", "pixels"]].sum().reset_index()
+        table = sums.assign(probability=sums.probability / sums.pixels, right=sums.right / sums.pixels)
     return {kind: table[table.kind == kind] for kind in _KINDS if kind in set(table.kind)}
 
 

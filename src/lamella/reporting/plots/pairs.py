@@ -38,7 +38,8 @@ def differences(comparisons: Sequence[Comparison], score: str) -> Picture:
     figure, clipped = _forest(shown, score)
     heading = lookup(score).heading
     decided = [each for each in turned if each.better is not None]
-    unknown = sum(each.noise is None for each in turned)
+    unknown = sum(each.p is None and each.noise is None and each.p_folds is None for each in turned)
+    grey = any(each.noise is not None for each in turned)
     told = "; ".join(
         f"{each.first} minus {each.second} {ranged(each.difference, known(each.low), known(each.high), score)}, "
         + (f"{each.better} better" if each.better else "not decided")
@@ -48,7 +49,7 @@ def differences(comparisons: Sequence[Comparison], score: str) -> Picture:
         f"Mean {heading} of the method in bold minus that of the method beside the row ({direction(score)}). Bars: "
         "its interval by the test that decides; they leave out 0 exactly where a pair is decided."
     ]
-    if unknown < len(turned):
+    if grey:
         caption.append(
             "Grey: the differences that seeds alone make between equal methods, in 95 of 100 cases. A pair is decided, "
             "and the method in bold better, where its difference is too large for the chance of images and seeds "
@@ -60,7 +61,7 @@ def differences(comparisons: Sequence[Comparison], score: str) -> Picture:
             f"For {'all' if unknown == len(turned) else unknown} of them seed noise is unknown, because a method has "
             "one seed: they cannot be decided, however large the difference."
         )
-    if untested := sum(each.p is None and each.noise is not None for each in turned):
+    if untested := sum(each.p is None for each in turned) - unknown:
         caption.append(f"{counted(untested, 'pair')} could not be tested, or was not to be: the verdict says why.")
     if clipped:
         caption.append("Grey that reaches the edge of the picture goes on beyond it.")
