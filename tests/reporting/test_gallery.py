@@ -90,11 +90,15 @@ def test_images_by_the_mean_of_all_methods(tmp_path):
     assert "4 of 8 are folded" in " ".join(found.words)
 
 
-def test_images_on_which_all_methods_agree_are_not_shown_for_it(tmp_path):
+def test_images_on_which_methods_agree_are_not_shown_for_it(tmp_path):
     found = gallery(
         of_scores(tmp_path, a={"dice": [0.1, 0.2, 0.3, 0.4]}, b={"dice": [0.1, 0.2, 0.3, 0.4]}), "dice", k=1
     )
     assert shown(found) == {"worst": ["0"], "typical": ["2"], "best": ["3"]}
+    # Differences 0.3 0.4 0.1 0.1 0.2 0.6: of the greater half only the second image stands nowhere yet.
+    first, second = [0.0, 0.1, 0.4, 0.5, 0.6, 0.7], [0.3, 0.5, 0.5, 0.6, 0.8, 1.3]
+    found = gallery(of_scores(tmp_path, a={"dice": first}, b={"dice": second}), "dice", k=1)
+    assert shown(found) == {"worst": ["0"], "methods differ": ["1"], "typical": ["3"], "best": ["5"]}
 
 
 def test_methods_stand_best_first(tmp_path):

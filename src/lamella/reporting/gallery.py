@@ -177,7 +177,7 @@ def _chosen(of_methods: Values, k: int, *, lower: bool) -> list[tuple[str, str, 
     spread = np.ptp(of_methods, axis=0)
     apart = [
         ("methods differ,", f"place {i + 1} of {n}", int(image))
-        for i, image in enumerate(order[np.argsort(-spread[order], kind="stable")])
+        for i, image in enumerate(order[np.argsort(-spread[order], kind="stable")][: (n + 1) // 2])
         if int(image) not in shown and spread[image] > 0
     ]
     return [*worst, *apart[:k], *typical, *best]
@@ -187,12 +187,12 @@ def _words(cohort: Cohort, score: str, found: Sequence[Case], several: bool, tim
     """What is shown, in sentences; `times` as many pixels of an image are one of what lies over it."""
     shown, of, folded = len(found[0].panels), len(cohort.methods), sum(case.folded for case in found)
     words = [
-        "A click on a picture opens it over the whole window, up to single pixels; there it can be changed for the "
-        "image, the truth, and the prediction and errors of every method."
+        "A click on a picture opens it over the whole window, up to single pixels, where it can be changed for the "
+        "truth and for every other method's at the same place."
     ]
     differing = ", and of the others those on which methods differ most" if of > 1 else ""
     words.append(
-        f"They are the images with the worst, the middle and the best mean {lookup(score).heading} over all methods"
+        f"Shown are the images with the worst, the middle and the best mean {lookup(score).heading} over all methods"
         f"{differing}{f'; {folded} of {len(found)} are folded' if folded else ''}."
     )
     if shown < of:
@@ -201,7 +201,7 @@ def _words(cohort: Cohort, score: str, found: Sequence[Case], several: bool, tim
         words.append("Each method shows its run with the median Dice.")
     if several:
         words.append("Foreground of all classes has one colour here.")
-    words.append("Small as pictures are at first, thin errors look thicker than they are.")
+    words.append("In small pictures thin errors look thicker than they are.")
     if times > 1:
         words.append(
             f"So that the page stays small, a pixel over a large image stands for {times} × {times} of its pixels, and "
