@@ -165,6 +165,8 @@ def test_on_a_phone_a_touch_enlarges_and_a_button_closes(place: str) -> None:
         opened.click("#s1-case1-zoom0 [value='8']")
         assert opened.evaluate(STAGE) == [8 * 64, True]
         assert opened.evaluate("document.documentElement.scrollWidth") == 400
+        reach = "[...document.querySelectorAll('.bar > *')].map(each => each.getBoundingClientRect().right)"
+        assert max(opened.evaluate(reach)) <= 400
         opened.click("#s1-case1-zoom0 .bar > button")
         assert opened.evaluate(OPEN) == []
 

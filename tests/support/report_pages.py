@@ -84,7 +84,7 @@ def panel(label, text="Dice 0.9123"):
 
 def gallery(labels, count=6):
     cases = (
-        Case(f"worst {n + 1} of 9", f"image {n}", "mean Dice 0.9", (48, 64), layer("image"), layer("truth"),
+        Case(f"worst {n + 1} of 9", f"image_{n}_of_a_slide_with_a_name_of_sixty_letters_and_no_space", "mean Dice 0.9", (48, 64), layer("image"), layer("truth"),
              tuple(map(panel, labels)), n > 0)
         for n in range(count)
     )  # fmt: skip
