@@ -13,7 +13,7 @@ from lamella.data.audit.page import write_page
 from lamella.reporting.page import page
 from support.audit_pages import audited
 from support.contrast import CONTRAST
-from support.report_pages import changed, gallery, picture, section
+from support.report_pages import changed, gallery, made_up, picture, section
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 from mlflow_pages import NO_CHROMIUM, browsing, chromium
@@ -34,7 +34,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> str:
     if chromium() is None:
         pytest.skip(NO_CHROMIUM)
     first = section(LABELS, gallery=gallery((*LABELS, "a", "b", "c")))
-    second = replace(changed(section(), dataset="em", phantom=True), pictures=(picture("Another"),))
+    second = replace(changed(section(), dataset="em", phantom=True), pictures=(picture("Another"),), more=())
     folder = tmp_path_factory.mktemp("report")
     (folder / "report.html").write_text(page("A comparison", (first, second), "lamella 1"), encoding="utf-8")
     (folder / "data").mkdir()
@@ -93,10 +93,9 @@ def test_all_text_can_be_read(place: str, scheme: str, name: str) -> None:
         assert least >= 4.5, text
         ground = opened.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
-        drawn = opened.evaluate(
-            "[...document.querySelectorAll('.figures svg')].map(each => getComputedStyle(each).backgroundColor)"
-        )
-        assert set(drawn) == ({"rgb(255, 255, 255)"} if name == "report" else set())
+        inks = "[...document.querySelectorAll('.answer svg, .figures svg')].map(each => getComputedStyle(each).fill)"
+        ink = opened.evaluate("getComputedStyle(document.body).color")
+        assert set(opened.evaluate(inks)) == ({ink} if name == "report" else set())
 
 
 def test_a_table_scrolls_by_keyboard_and_its_first_column_stays(place: str) -> None:
@@ -202,3 +201,58 @@ def test_paper_shows_what_a_screen_folds_or_scrolls(place: str, name: str, last:
         assert opened.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert opened.evaluate("document.documentElement.scrollWidth") == 760
         assert opened.pdf(format="A4").startswith(b"%PDF")
+
+
+# name -> methods, folds. All that a real comparison has but for pictures of images.
+LARGE = {"eleven": (11, 0), "folds": (2, 5)}
+
+MEASURED = """() => {
+  const open = [...document.querySelectorAll('.scroll')].filter(each => each.checkVisibility());
+  const wide = open.filter(each => each.scrollWidth > each.clientWidth);
+  const box = each => document.querySelector(each).getBoundingClientRect();
+  const [headline, figure] = [box('.headline'), box('.answer svg')];
+  return {
+    page: document.documentElement.scrollWidth, height: document.documentElement.scrollHeight,
+    tables: open.length, wide: wide.map(each => each.getAttribute('aria-labelledby')),
+    headline: headline.bottom, begins: figure.top, ends: figure.bottom,
+  };
+}"""
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a folder with a page of eleven methods, and one of two methods in five folds."""
+    if chromium() is None:
+        pytest.skip(NO_CHROMIUM)
+    folder = tmp_path_factory.mktemp("large")
+    for name, (methods, folds) in LARGE.items():
+        made = made_up(methods, folds)
+        (folder / f"{name}.html").write_text(page(f"{methods} methods", (made,), "lamella 1"), encoding="utf-8")
+    return folder.as_uri()
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_large_comparison_is_read_to_the_end(large: str, name: str) -> None:
+    with browsing(large, width=1280, height=800) as opened:
+        opened.goto(f"{large}/{name}.html")
+        for width in (400, 600, 1280, 1600):
+            opened.set_viewport_size({"width": width, "height": 800})
+            found = opened.evaluate(MEASURED)
+            assert found["page"] == width
+            assert found["headline"] < 800
+            assert found["begins"] < 800
+            if width >= 1280:
+                assert found["ends"] <= 800  # verdict and figure, in one screen
+                assert found["height"] <= 8000
+                assert found["wide"] == []
+        opened.set_viewport_size({"width": 1280, "height": 800})
+        opened.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        unfolded = opened.evaluate(MEASURED)
+        assert unfolded["tables"] > found["tables"]
+        assert unfolded["wide"] == []
+        assert unfolded["page"] == 1280
+        opened.emulate_media(media="print")
+        opened.set_viewport_size({"width": 718, "height": 1000})  # A4 between margins of 1 cm
+        assert opened.evaluate("document.documentElement.scrollWidth") == 718
+        right = "Math.max(...[...document.querySelectorAll('td, th')].map(each => each.getBoundingClientRect().right))"
+        assert opened.evaluate(right) <= 718
