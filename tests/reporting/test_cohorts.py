@@ -119,7 +119,7 @@ def test_images_without_a_score_are_left_out_and_counted(empty):
         report.pairs(cohort, "boundary/hd95")
     assert cohort.methods[0].median.seed == 1
     section = report.section(cohort, "dice", {}, notes=[], k=3)
-    assert [case.id for _, cases in section.gallery.groups for case in cases] == ["image 2", "image 1"]
+    assert [case.id for case in section.gallery.cases] == ["image 2", "image 1"]
     assert report.heading(section) == "blood: 3 test images, full resolution; mean (95 % over images, Student's t)"
 
 

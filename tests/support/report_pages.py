@@ -16,7 +16,7 @@ from lamella.plots.style import Picture, svg_of
 from lamella.reporting.cohorts import Cohort, Method, SeedRun
 from lamella.reporting.cohorts.budget import Budget
 from lamella.reporting.cohorts.types import Folding
-from lamella.reporting.gallery import Case, Gallery, Panel
+from lamella.reporting.gallery import Case, Gallery, Layer, Panel
 from lamella.reporting.parts.section import Section
 from lamella.reporting.verdict import Verdict
 from lamella.statistics.comparison import Comparison
@@ -74,22 +74,24 @@ def picture(title="Distributions", text="Dice"):
     return Picture(title, svg_of(figure), f"A line: {text}", f"How to read {text}.")
 
 
-def panel(label, text="Dice 0.9123"):
+def layer(alt):
+    """A picture of a gallery, of one grey."""
     file = io.BytesIO()
     Image.fromarray(np.full((48, 64, 3), 200, np.uint8)).save(file, "PNG")
-    uri = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-    return Panel(label, uri, f"{label} of an image", text)
+    return Layer(f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}", alt)
 
 
-def gallery(labels, count=2):
-    return Gallery(
-        "Dice",
-        (((200, 0, 30), "not there"), ((255, 176, 0), "missed")),
-        tuple(
-            (name, tuple(Case(f"{name} {n + 1} of 4", f"image {n}", tuple(map(panel, labels))) for n in range(count)))
-            for name in ("worst", "typical", "best")
-        ),
-    )
+def panel(label, text="Dice 0.9123"):
+    return Panel(label, text, *(layer(f"image 1 by {label}: {kind}") for kind in ("predicted", "wrong", "wrong")))
+
+
+def gallery(labels, count=6):
+    cases = (
+        Case(f"worst {n + 1} of 9", f"image {n}", "mean Dice 0.9", (48, 64), layer("image"), layer("truth"),
+             tuple(map(panel, labels)), n > 0)
+        for n in range(count)
+    )  # fmt: skip
+    return Gallery(("What is shown.",), (((200, 0, 30), "not there"), ((255, 176, 0), "missed")), tuple(cases))
 
 
 def section(labels=("unet", "otsu"), **changes):
@@ -130,7 +132,7 @@ def section(labels=("unet", "otsu"), **changes):
     shown = Section(
         cohort, "dice", summary, (pair,), Verdict("unet is better.", ("By 0.24.",)), ("A note.",),
         (picture("Means"), picture()),
-        gallery(("image", unet, otsu)), more=(picture("Training"),),
+        gallery((unet, otsu)), more=(picture("Training"),),
     )  # fmt: skip
     return replace(shown, **changes)
 

@@ -16,6 +16,7 @@ from lamella.plaintext import printable, write_csv
 from lamella.plots.style import Picture
 from lamella.reporting import plots
 from lamella.reporting.cohorts import Cohort
+from lamella.reporting.cohorts.budget import tried
 from lamella.reporting.failures import FAILED
 from lamella.reporting.gallery import gallery
 from lamella.reporting.learning import learning
@@ -38,6 +39,7 @@ from lamella.reporting.tables import (
 )
 from lamella.reporting.verdict import verdict
 from lamella.statistics import Comparison
+from lamella.tracking import Listed
 from lamella.version import __version__
 
 _MOST_PAIRS = 10  # on the terminal; the files have all
@@ -135,6 +137,7 @@ def section(
     margin: float | None = None,
     leader: bool = False,
     failure: float = FAILED,
+    listed: Sequence[Listed] = (),
 ) -> Section:
     """All that a report shows of one cohort: its methods compared, in tables, words and pictures.
 
@@ -147,11 +150,13 @@ def section(
         margin: a difference up to it counts as equality; None: equality is not tested.
         leader: only whether the best mean is better than all others is tested.
         failure: the Dice below which an image failed.
+        listed: all runs of the experiment, whatever became of them, which tell what each method was given.
 
     Raises:
         ConfigError: there is no such score.
         StorageError: a run's files cannot be read.
     """
+    given = tried(cohort, listed)
     applies = literature.get("dataset") == cohort.dataset
     table = summary(cohort, score, literature["scores"] if applies else {}, failure=failure)
     compared = pairs(cohort, score, margin=margin, leader=leader)
@@ -162,13 +167,14 @@ def section(
         summary=table,
         comparisons=compared,
         verdict=verdict(cohort, table, compared, score, margin=margin, leader=leader),
-        notes=[*notes, *_dashes(cohort, table), *(literature["notes"] if applies else [])],
+        notes=[*notes, *given.remarks, *_dashes(cohort, table), *(literature["notes"] if applies else [])],
         pictures=shown,
         gallery=gallery(cohort, score, k),
         margin=margin,
         failure=failure,
         leader=leader,
         learning=learning(cohort, score),
+        budgets=given.budgets,
         more=more,
     )
 
@@ -215,6 +221,9 @@ def heading(section: Section) -> str:
     of = "" if noun == "image" else f" of {counted(len(set(cohort.groups)), noun)}"
     intervals = f" (95 % over {noun}s, {how})" if how else ""
     phantom = "PHANTOM (generated images) · " if cohort.phantom else ""
+    if cohort.folds is not None:
+        each = "each judged in one of" if cohort.folds.kind == "parted" else "all judged in each of"
+        of += f", {each} {counted(len(cohort.folds.names), 'fold')}"
     return f"{phantom}{cohort.dataset}: {images}{of}, full resolution; mean{intervals}"
 
 
