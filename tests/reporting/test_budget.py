@@ -106,7 +106,8 @@ def test_masks_made_elsewhere_and_runs_that_are_not_listed():
         (
             {"fcn": 2, "unet": 6, "otsu": 1},
             [
-                "unet was tried with 6 settings, fcn with 2, otsu with 1: the comparison favours what was tried more often."
+                "unet was tried with 6 settings, fcn with 2, otsu with 1: "
+                "the comparison favours what was tried more often."
             ],
         ),
     ],
