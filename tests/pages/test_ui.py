@@ -13,7 +13,7 @@ from lamella.data.audit.page import write_page
 from lamella.reporting.page import page
 from support.audit_pages import audited
 from support.contrast import CONTRAST
-from support.report_pages import changed, gallery, picture, section
+from support.report_pages import changed, gallery, made_up, picture, section
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 from mlflow_pages import NO_CHROMIUM, browsing, chromium
@@ -33,8 +33,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of a folder that holds both pages: of two sections, one of phantoms, and of an audit; long names."""
     if chromium() is None:
         pytest.skip(NO_CHROMIUM)
-    first = section(LABELS, gallery=gallery(("image", *LABELS, "a", "b", "c")))
-    second = replace(changed(section(), dataset="em", phantom=True), pictures=(picture("Another"),))
+    first = section(LABELS, gallery=gallery((*LABELS, "a", "b", "c")))
+    second = replace(changed(section(), dataset="em", phantom=True), pictures=(picture("Another"),), more=())
     folder = tmp_path_factory.mktemp("report")
     (folder / "report.html").write_text(page("A comparison", (first, second), "lamella 1"), encoding="utf-8")
     (folder / "data").mkdir()
@@ -64,7 +64,11 @@ def test_nothing_is_wider_than_the_page_and_all_pictures_are_there(place: str, w
     with shown(place, width, name) as opened:
         opened.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
         assert opened.evaluate("document.documentElement.scrollWidth") == width
-        loaded = opened.evaluate("[...document.images].map(each => each.complete && each.naturalWidth > 0)")
+        loaded = opened.evaluate("""Promise.all([...document.querySelectorAll('img, image')].map(each => {
+            const image = new Image();
+            image.src = each.getAttribute('src') || each.getAttribute('href');
+            return image.decode().then(() => image.naturalWidth);
+        }))""")
         assert len(loaded) > (30 if name == "report" else 8)
         assert all(loaded)
 
@@ -76,10 +80,8 @@ def test_what_does_not_fit_scrolls_in_a_region_of_its_own(place: str, width: int
         assert all(each > 200 for each in opened.evaluate(
             "[...document.querySelectorAll('.figures svg')].map(each => each.getBoundingClientRect().width)"
         ))  # fmt: skip
-        # On a phone pictures too.
-        scrolling = "[...document.querySelectorAll('{}')].map(each => each.scrollWidth > each.clientWidth)"
-        assert all(opened.evaluate(scrolling.format(".case"))) == (width == 360)
-        assert any(opened.evaluate(scrolling.format(".scroll"))) or width > 360
+        scrolling = "[...document.querySelectorAll('.scroll')].map(each => each.scrollWidth > each.clientWidth)"
+        assert any(opened.evaluate(scrolling)) or width > 360
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -91,10 +93,9 @@ def test_all_text_can_be_read(place: str, scheme: str, name: str) -> None:
         assert least >= 4.5, text
         ground = opened.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
-        drawn = opened.evaluate(
-            "[...document.querySelectorAll('.figures svg')].map(each => getComputedStyle(each).backgroundColor)"
-        )
-        assert set(drawn) == ({"rgb(255, 255, 255)"} if name == "report" else set())
+        inks = "[...document.querySelectorAll('.answer svg, .figures svg')].map(each => getComputedStyle(each).fill)"
+        ink = opened.evaluate("getComputedStyle(document.body).color")
+        assert set(opened.evaluate(inks)) == ({ink} if name == "report" else set())
 
 
 def test_a_table_scrolls_by_keyboard_and_its_first_column_stays(place: str) -> None:
@@ -121,6 +122,61 @@ def test_a_table_scrolls_by_keyboard_and_its_first_column_stays(place: str) -> N
         assert near["x"] + near["width"] <= 361
 
 
+# What is enlarged, and which of its layers are seen: the text of each as its `use` names it.
+OPEN = "[...document.querySelectorAll('.zoom:popover-open')].map(each => each.id)"
+LAYERS = """[...document.querySelectorAll('.zoom:popover-open .stage use')].filter(each => each.checkVisibility())
+    .map(each => each.getAttribute('href').split('-').pop())"""
+STAGE = """[...document.querySelectorAll('.zoom:popover-open .stage')].map(each => [
+    each.querySelector('svg').getBoundingClientRect().width, each.scrollWidth > each.clientWidth])[0]"""
+
+
+def test_a_picture_is_enlarged_and_left_again_by_keyboard(place: str) -> None:
+    with shown(place) as opened:
+        opened.focus(".shot:nth-child(2) button")
+        opened.keyboard.press("Enter")
+        assert opened.evaluate(OPEN) == ["s1-case1-zoom1"]
+        box = opened.evaluate("document.querySelector('.zoom:popover-open').getBoundingClientRect().toJSON()")
+        assert (box["x"], box["y"], box["width"], box["height"]) == (0, 0, 1280, 800)
+        assert opened.evaluate(LAYERS) == ["image", "1e"]
+        for layers in (["image", "1p"], ["image", "truth"], ["image"]):
+            opened.keyboard.press("ArrowLeft")
+            assert opened.evaluate(LAYERS) == layers
+        opened.keyboard.press("ArrowRight")
+        opened.keyboard.press("ArrowRight")
+        opened.keyboard.press("Tab")
+        opened.keyboard.press("ArrowDown")  # the next method
+        assert opened.evaluate(LAYERS) == ["image", "2p"]
+        opened.keyboard.press("Tab")
+        for _ in range(4):
+            opened.keyboard.press("ArrowRight")
+        assert opened.evaluate(STAGE) == [8 * 64, False]
+        opened.keyboard.press("Escape")
+        assert opened.evaluate(OPEN) == []
+        assert opened.evaluate("document.activeElement.getAttribute('popovertarget')") == "s1-case1-zoom1"
+
+
+def test_on_a_phone_a_touch_enlarges_and_a_button_closes(place: str) -> None:
+    with shown(place, 400) as opened:
+        opened.click(".shot:nth-child(1) button")
+        assert opened.evaluate(OPEN) == ["s1-case1-zoom0"]
+        assert opened.evaluate(LAYERS) == ["image", "truth"]
+        opened.click("#s1-case1-zoom0 [value='8']")
+        assert opened.evaluate(STAGE) == [8 * 64, True]
+        assert opened.evaluate("document.documentElement.scrollWidth") == 400
+        opened.click("#s1-case1-zoom0 .bar > button")
+        assert opened.evaluate(OPEN) == []
+
+
+def test_image_and_truth_stay_in_sight_on_a_phone(place: str) -> None:
+    with shown(place, 400) as opened:
+        opened.evaluate("document.querySelector('.shot:nth-child(6)').scrollIntoView({block: 'end'})")
+        top, height = opened.evaluate(
+            "(({top, height}) => [top, height])(document.querySelector('.shot').getBoundingClientRect())"
+        )
+        assert top == 0
+        assert 100 < height < 200
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_the_first_key_leads_to_the_results(place: str, name: str) -> None:
     with shown(place, name=name) as opened:
@@ -142,3 +198,58 @@ def test_paper_shows_what_a_screen_folds_or_scrolls(place: str, name: str, last:
         assert opened.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert opened.evaluate("document.documentElement.scrollWidth") == 760
         assert opened.pdf(format="A4").startswith(b"%PDF")
+
+
+# name -> methods, folds. All that a real comparison has but for pictures of images.
+LARGE = {"eleven": (11, 0), "folds": (2, 5)}
+
+MEASURED = """() => {
+  const open = [...document.querySelectorAll('.scroll')].filter(each => each.checkVisibility());
+  const wide = open.filter(each => each.scrollWidth > each.clientWidth);
+  const box = each => document.querySelector(each).getBoundingClientRect();
+  const [headline, figure] = [box('.headline'), box('.answer svg')];
+  return {
+    page: document.documentElement.scrollWidth, height: document.documentElement.scrollHeight,
+    tables: open.length, wide: wide.map(each => each.getAttribute('aria-labelledby')),
+    headline: headline.bottom, begins: figure.top, ends: figure.bottom,
+  };
+}"""
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a folder with a page of eleven methods, and one of two methods in five folds."""
+    if chromium() is None:
+        pytest.skip(NO_CHROMIUM)
+    folder = tmp_path_factory.mktemp("large")
+    for name, (methods, folds) in LARGE.items():
+        made = made_up(methods, folds)
+        (folder / f"{name}.html").write_text(page(f"{methods} methods", (made,), "lamella 1"), encoding="utf-8")
+    return folder.as_uri()
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_large_comparison_is_read_to_the_end(large: str, name: str) -> None:
+    with browsing(large, width=1280, height=800) as opened:
+        opened.goto(f"{large}/{name}.html")
+        for width in (400, 600, 1280, 1600):
+            opened.set_viewport_size({"width": width, "height": 800})
+            found = opened.evaluate(MEASURED)
+            assert found["page"] == width
+            assert found["headline"] < 800
+            assert found["begins"] < 800
+            if width >= 1280:
+                assert found["ends"] <= 800  # verdict and figure, in one screen
+                assert found["height"] <= 8000
+                assert found["wide"] == []
+        opened.set_viewport_size({"width": 1280, "height": 800})
+        opened.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        unfolded = opened.evaluate(MEASURED)
+        assert unfolded["tables"] > found["tables"]
+        assert unfolded["wide"] == []
+        assert unfolded["page"] == 1280
+        opened.emulate_media(media="print")
+        opened.set_viewport_size({"width": 718, "height": 1000})  # A4 between margins of 1 cm
+        assert opened.evaluate("document.documentElement.scrollWidth") == 718
+        right = "Math.max(...[...document.querySelectorAll('td, th')].map(each => each.getBoundingClientRect().right))"
+        assert opened.evaluate(right) <= 718

@@ -1,21 +1,24 @@
-"""The gallery: which images it shows by hand, and what stays of wrong pixels in its pictures."""
+"""The gallery: which images it shows, by hand, and that its pictures are what the runs kept, pixel by pixel."""
 
 import base64
 import io
+import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from lamella.data.audit.pictures import FOREGROUND
 from lamella.data.types import IGNORE
 from lamella.errors import StorageError
 from lamella.evaluation import error_maps as outcomes
 from lamella.plots import overlays
 from lamella.reporting.cohorts import Cohort, Method, SeedRun
-from lamella.reporting.gallery import gallery, overlay
+from lamella.reporting.gallery import gallery, wrong_pixels
 
-RED, YELLOW = overlays.FALSE_POSITIVE, overlays.FALSE_NEGATIVE
+RED, YELLOW, CYAN = overlays.FALSE_POSITIVE, overlays.FALSE_NEGATIVE, FOREGROUND
 
 
 def repetition(folder, scores, seed=1):
@@ -42,68 +45,94 @@ def of_scores(folder, **methods):
     return cohort(*((label, [repetition(folder / label, scores)]) for label, scores in methods.items()))
 
 
-def cases_of(*given, **options):
-    return gallery(*given, **options).groups
-
-
-def pixels(uri):
-    kind, data = uri.split(";base64,")
+def pixels(layer):
+    """(h, w, 4) of a picture that lies over another one."""
+    kind, data = layer.uri.split(";base64,")
     assert kind == "data:image/webp"
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA"))
 
 
-def places(image, colour):
-    return [tuple(place) for place in np.argwhere((image == colour).all(axis=-1)).tolist()]
+def places(layer, colour):
+    """Where a picture has a colour."""
+    return [tuple(place) for place in np.argwhere((pixels(layer) == (*colour, 255)).all(axis=-1)).tolist()]
 
 
-def shown(groups):
-    return {name: [case.id.removeprefix("image-") for case in found] for name, found in groups}
+def shown(found):
+    """The images of each kind, by their numbers."""
+    kinds = {}
+    for case in found.cases:
+        kinds.setdefault(re.split(r",| \d", case.heading)[0], []).append(case.id.removeprefix("image-"))
+    return kinds
 
 
 def test_images_by_the_mean_of_all_methods(tmp_path):
-    # Means: 0.5 0.1 0.9 0.4 0.6 0.3 0.7 0.2
-    first = [0.4, 0.2, 0.8, 0.4, 0.5, 0.6, 0.6, 0.2]
-    second = [0.6, 0.0, 1.0, 0.4, 0.7, 0.0, 0.8, 0.2]
-    found = cases_of(of_scores(tmp_path, a={"dice": first}, b={"dice": second}), "dice", k=2)
-    assert shown(found) == {"worst": ["1", "7"], "typical": ["0", "3"], "best": ["2", "6"]}
-    assert [case.heading for _, group in found for case in group] == [
-        "worst 1 of 8",
-        "worst 2 of 8",
-        "typical, place 4 of 8",
-        "typical, place 5 of 8",
-        "best 1 of 8",
-        "best 2 of 8",
+    # Means: 0.5 0.1 0.9 0.4 0.6 0.3 0.7 0.2; differences: 0.2 0.2 0.2 0 0.4 0.6 0.2 0
+    first = [0.4, 0.2, 0.8, 0.4, 0.4, 0.6, 0.6, 0.2]
+    second = [0.6, 0.0, 1.0, 0.4, 0.8, 0.0, 0.8, 0.2]
+    found = gallery(of_scores(tmp_path, a={"dice": first}, b={"dice": second}), "dice", k=2)
+    assert shown(found) == {
+        "worst": ["1", "7"],
+        "methods differ": ["5", "4"],
+        "typical": ["0", "3"],
+        "best": ["2", "6"],
+    }
+    assert [(case.heading, case.folded) for case in found.cases] == [
+        ("worst 1 of 8", False),
+        ("worst 2 of 8", True),
+        ("methods differ, place 1 of 8", False),
+        ("methods differ, place 2 of 8", True),
+        ("typical, place 4 of 8", False),
+        ("typical, place 5 of 8", True),
+        ("best 1 of 8", False),
+        ("best 2 of 8", True),
     ]
+    assert found.cases[2].text == "mean Dice 0.3000, from 0.0000 (b) to 0.6000 (a)"
+    assert "4 of 8 are folded" in " ".join(found.words)
+
+
+def test_images_on_which_all_methods_agree_are_not_shown_for_it(tmp_path):
+    found = gallery(
+        of_scores(tmp_path, a={"dice": [0.1, 0.2, 0.3, 0.4]}, b={"dice": [0.1, 0.2, 0.3, 0.4]}), "dice", k=1
+    )
+    assert shown(found) == {"worst": ["0"], "typical": ["2"], "best": ["3"]}
 
 
 def test_methods_stand_best_first(tmp_path):
     scores = {"a": [0.5, 0.9], "b": [0.8, 0.7], "c": [0.6, 0.7]}  # means 0.7 0.75 0.65
     found = of_scores(tmp_path, **{label: {"dice": s, "boundary/hd95": s} for label, s in scores.items()})
     labels = {
-        score: {tuple(panel.label for panel in case.panels) for _, group in cases_of(found, score) for case in group}
+        score: {tuple(panel.label for panel in case.panels) for case in gallery(found, score).cases}
         for score in ("dice", "boundary/hd95")
     }
-    assert labels == {"dice": {("image", "b", "a", "c")}, "boundary/hd95": {("image", "c", "a", "b")}}
+    assert labels == {"dice": {("b", "a", "c")}, "boundary/hd95": {("c", "a", "b")}}
+
+
+def test_of_many_methods_the_best_ten_and_the_last_with_one_image_open(tmp_path):
+    many = {f"m{i:02d}": {"dice": [1 - i / 20, 0.5 - i / 40]} for i in range(14)}
+    found = gallery(of_scores(tmp_path, **many), "dice")
+    labels = [panel.label for panel in found.cases[0].panels]
+    assert labels == [*(f"m{i:02d}" for i in range(10)), "m13"]
+    assert [case.folded for case in found.cases] == [False, True]
+    assert "Of 14 methods the best 10 and the last are shown." in found.words
 
 
 def test_of_errors_the_smallest_is_best_whatever_its_sign(tmp_path):
     scores = {"count/error": [-9.0, 0.0, 4.0], "dice": [0.9, 0.8, 0.7]}
-    found = cases_of(of_scores(tmp_path, a=scores), "count/error")
+    found = gallery(of_scores(tmp_path, a=scores), "count/error")
     assert shown(found) == {"worst": ["0"], "typical": ["2"], "best": ["1"]}
-    image, method = found[0][1][0].panels
-    assert image.text == "mean count error 9"
-    assert method.text.startswith("count error −9, ")
+    assert found.cases[0].text == "count error 9"
+    assert found.cases[0].panels[0].text.startswith("count error −9, ")
 
 
 @pytest.mark.parametrize("n", range(1, 13))
 def test_each_image_at_most_once_and_as_many_as_there_are(tmp_path, n):
     scores = np.random.default_rng(n).permutation(n) / 20
-    found = cases_of(of_scores(tmp_path, a={"dice": scores}), "dice", k=3)
-    ids = [id_ for _, group in found for id_ in (case.id for case in group)]
+    found = gallery(of_scores(tmp_path, a={"dice": scores}), "dice", k=3)
+    ids = [case.id for case in found.cases]
     assert len(ids) == len(set(ids)) == min(n, 9)
-    assert all(0 < len(group) <= 3 for _, group in found)
     # No typical image is worse than a worst one, or better than a best one.
     by_name = {name: [float(scores[int(i)]) for i in group] for name, group in shown(found).items()}
+    assert all(0 < len(group) <= 3 for group in by_name.values())
     kinds = [by_name.get(name, []) for name in ("worst", "typical", "best")]
     assert max(map(len, kinds)) - min(map(len, kinds)) <= 1
     assert [max(some) for some in kinds if some] == sorted(max(some) for some in kinds if some)
@@ -111,8 +140,10 @@ def test_each_image_at_most_once_and_as_many_as_there_are(tmp_path, n):
     assert by_name.get("best", []) == sorted(scores)[::-1][: len(kinds[2])]
 
 
-def test_one_image_is_typical_of_itself(tmp_path):
-    assert shown(cases_of(of_scores(tmp_path, a={"dice": [0.5]}), "dice")) == {"typical": ["0"]}
+def test_one_image_is_typical_of_itself_and_of_none_nothing_is_shown(tmp_path):
+    assert shown(gallery(of_scores(tmp_path, a={"dice": [0.5]}), "dice")) == {"typical": ["0"]}
+    assert gallery(of_scores(tmp_path, a={"dice": [0.5]}), "dice", k=0) is None
+    assert gallery(of_scores(tmp_path, a={"dice": [np.nan]}), "dice") is None
 
 
 TRUTH = np.zeros((30, 40), np.uint8)
@@ -125,6 +156,12 @@ def written(folder, predicted, n=1, image=IMAGE, truth=TRUTH):
         outcomes.write(folder, f"{i:04d}", image, truth, predicted)
 
 
+def only_case(*methods):
+    """The case of a cohort of one image."""
+    (case,) = gallery(cohort(*methods), "dice").cases
+    return case
+
+
 def test_each_method_shows_its_median_run(tmp_path):
     runs = []
     for seed, dice in enumerate([0.2, 0.9, 0.6]):  # the last one is the median
@@ -132,22 +169,71 @@ def test_each_method_shows_its_median_run(tmp_path):
         predicted[0, seed] = 1
         written(tmp_path / str(seed), predicted)
         runs.append(repetition(tmp_path / str(seed), {"dice": [dice]}, seed))
-    [(_, (case,))] = cases_of(cohort(("unet", runs)), "dice")
-    image, method = case.panels
-    assert image.text == "mean Dice 0.5667"
+    case = only_case(("unet", runs))
+    (method,) = case.panels
+    assert case.text == "Dice 0.5667"
     assert method.text == "Dice 0.6000"
-    assert places(pixels(method.uri), RED) == [(0, 2)]
-    assert method.alt == "image-0 by unet: 0.1% of pixels false positive, 0.0% missed"  # 1 of 1200
+    assert places(method.errors, RED) == places(method.small, RED) == [(0, 2)]
+    assert method.errors.alt == "image-0 by unet: 0.1% of pixels false positive, 0.0% missed"  # 1 of 1200
+    assert method.prediction.alt == "image-0 by unet: 33.4% of pixels foreground"  # 401 of 1200
 
 
-def test_the_picture_comes_first_in_colour(tmp_path):
-    image = np.zeros((3, 30, 40), np.uint8)
-    image[0] = 200
-    written(tmp_path, TRUTH, image=image)
-    [(_, (case,))] = cases_of(cohort(("unet", [repetition(tmp_path, {"dice": [1.0]})])), "dice")
-    seen = pixels(case.panels[0].uri).astype(int)
-    assert seen.shape == (30, 40, 3)
-    assert np.abs(seen - [200, 0, 0]).max() <= 8  # two kinds of compression
+def test_truth_prediction_and_errors_are_recovered_pixel_by_pixel(tmp_path):
+    random = np.random.default_rng(0)
+    truth = random.choice(np.array([0, 1, 2, IGNORE], np.uint8), (30, 40))
+    predicted = random.integers(0, 3, (30, 40)).astype(np.uint8)
+    written(tmp_path, predicted, truth=truth)
+    run = replace(repetition(tmp_path, {"dice": [0.5]}), params={"dataset.num_classes": "3"})
+    found = gallery(cohort(("unet", [run])), "dice")
+    (case,), counted = found.cases, truth != IGNORE
+    (panel,) = case.panels
+    assert case.size == (30, 40)
+    there = {CYAN: counted & (truth > 0), overlays.IGNORED: ~counted}
+    wrong = {RED: counted & (truth == 0) & (predicted > 0), YELLOW: counted & (truth > 0) & (truth != predicted)}
+    for layer, colours in (
+        (case.truth, there),
+        (panel.prediction, {CYAN: counted & (predicted > 0)}),
+        (panel.errors, wrong),
+        (panel.small, wrong),
+    ):
+        expected = np.zeros((30, 40, 4), np.uint8)
+        for colour, where in colours.items():
+            expected[where] = (*colour, 255)
+        seen = pixels(layer)
+        assert (seen[..., 3] == expected[..., 3]).all()
+        assert (seen[expected[..., 3] > 0] == expected[expected[..., 3] > 0]).all()
+    assert case.truth.alt.endswith(f"{(~counted).mean():.1%} not counted")
+    assert panel.errors.alt.endswith(" missed or confused")
+    assert found.colours[-1] == (overlays.IGNORED, "not counted")
+    assert "foreground missed or confused" in dict(map(reversed, found.colours))
+    assert "Foreground of all classes has one colour here." in found.words
+
+
+def test_of_two_classes_nothing_is_confused_and_nothing_left_out_has_no_colour(tmp_path):
+    written(tmp_path, TRUTH)
+    found = gallery(cohort(("unet", [repetition(tmp_path, {"dice": [1.0]})])), "dice")
+    assert found.colours == (
+        (CYAN, "foreground, in truth or prediction"),
+        (RED, "foreground predicted, not there"),
+        (YELLOW, "foreground missed"),
+    )
+    assert not any("classes" in sentence for sentence in found.words)
+
+
+def test_the_picture_is_the_file_that_was_kept(tmp_path):
+    written(tmp_path, TRUTH)
+    case = only_case(("unet", [repetition(tmp_path, {"dice": [1.0]})]))
+    kind, data = case.image.uri.split(";base64,")
+    assert kind == "data:image/jpeg"
+    assert base64.b64decode(data) == (tmp_path / outcomes.picture_name("0000")).read_bytes()
+
+
+def test_the_same_runs_give_the_same_gallery(tmp_path):
+    runs = []
+    for seed in range(4):
+        written(tmp_path / str(seed), np.random.default_rng(seed).integers(0, 2, (30, 40)).astype(np.uint8))
+        runs.append((f"m{seed}", [repetition(tmp_path / str(seed), {"dice": [seed / 4]})]))
+    assert gallery(cohort(*runs), "dice") == gallery(cohort(*runs), "dice")
 
 
 def test_runs_that_numbered_their_images_otherwise(tmp_path):
@@ -158,41 +244,67 @@ def test_runs_that_numbered_their_images_otherwise(tmp_path):
             outcomes.write(tmp_path / folder, f"{i:04d}", IMAGE, TRUTH, predicted)
     runs = {label: repetition(tmp_path / label, {"dice": [0.9, 1.0]}) for label in "ab"}
     runs["b"].scores["case"] = ["0001", "0000"]
-    found = cases_of(cohort(*((label, [run]) for label, run in runs.items())), "dice")
+    found = gallery(cohort(*((label, [run]) for label, run in runs.items())), "dice")
     assert shown(found) == {"worst": ["0"], "best": ["1"]}
-    for (_, (case,)), wrong in zip(found, ([(0, 0)], []), strict=True):
-        assert [places(pixels(panel.uri), RED) for panel in case.panels[1:]] == [wrong, wrong]
+    for case, wrong in zip(found.cases, ([(0, 0)], []), strict=True):
+        assert [places(panel.errors, RED) for panel in case.panels] == [wrong, wrong]
 
 
-def test_small_pictures_are_those_of_the_figures():
-    truth, predicted = TRUTH.copy(), TRUTH.copy()
-    predicted[0, :4] = 1
-    predicted[10, 10:14] = 0
-    predicted[15, 10:12] = 2
-    truth[20:25] = IGNORE
-    seen = overlays.visible(IMAGE)
-    ours = overlay(seen, outcomes.error_map(truth, predicted))
-    theirs = overlays.mistakes(seen, truth, predicted)
-    for colour, n in ((RED, 4), (YELLOW, 6)):
-        assert places(ours, colour) == places(theirs, colour)
-        assert len(places(ours, colour)) == n
-    right = truth == predicted
-    assert np.abs(ours[right].astype(int) - theirs[right]).max() <= 5  # 16 greys
-    assert (ours[right] == ours[right][:, :1]).all()
+def put_together(folder, folds):
+    """A run of folds: fold -> the image that it scored, with a Dice and a prediction of one wrong pixel in a column."""
+    parts = []
+    for column, (fold, image) in enumerate(folds.items()):
+        predicted = TRUTH.copy()
+        predicted[0, column] = 1
+        written(folder / fold, predicted)
+        run = repetition(folder / fold, {"dice": [0.9 - column / 10]})
+        parts.append(replace(run, scores=run.scores.assign(id=f"image-{image}"), fold=fold))
+    scores = pd.concat([part.scores for part in parts]).sort_values("id", ignore_index=True)
+    return replace(parts[0], scores=scores, fold="", parts=tuple(parts))
+
+
+def test_of_folds_each_image_shows_the_run_that_scored_it(tmp_path):
+    runs = {label: put_together(tmp_path / label, {"1": 1, "2": 0}) for label in "ab"}
+    found = gallery(cohort(*((label, [run]) for label, run in runs.items())), "dice")
+    assert [(case.id, case.text) for case in found.cases] == [
+        ("image-0", "mean Dice 0.8000; scored by fold 2"),
+        ("image-1", "mean Dice 0.9000; scored by fold 1"),
+    ]
+    assert [places(case.panels[0].errors, RED) for case in found.cases] == [[(0, 1)], [(0, 0)]]
+    assert found.cases[0].panels[0].text == "Dice 0.8000"
+
+
+def test_of_repeated_folds_each_method_says_which_one_it_shows(tmp_path):
+    runs = [
+        (label, [replace(repetition(tmp_path, {"dice": [0.5]}), fold=fold)]) for label, fold in (("a", "1"), ("b", "3"))
+    ]
+    written(tmp_path, TRUTH)
+    assert [panel.text for panel in only_case(*runs).panels] == ["fold 1, Dice 0.5000", "fold 3, Dice 0.5000"]
 
 
 def test_no_wrong_pixel_is_lost_when_shrunk():
     codes = np.zeros((1200, 1600), np.uint8)
-    wrong = {(0, 0), (1199, 1599), (601, 334), (700, 1001)}
-    for place in wrong:
+    places = {(0, 0), (1199, 1599), (601, 334), (700, 1001)}
+    for place in places:
         codes[place] = outcomes.FALSE_POSITIVE
-    codes[300, 200:1000] = outcomes.FALSE_NEGATIVE  # a line of one pixel, 3 1/3 of which make one
-    out = overlay(None, codes)
-    assert out.shape == (360, 480, 3)
-    assert sorted(places(out, RED)) == sorted((int(0.3 * y), int(0.3 * x)) for y, x in wrong)
-    line = places(out, YELLOW)
-    assert line == [(90, x) for x in range(60, 300)]
-    assert (out == RED).all(axis=-1).sum() + len(line) == (out != out[5, 5]).any(axis=-1).sum()
+    codes[300, 200:1000] = outcomes.FALSE_NEGATIVE  # a line of one pixel, 4 of which make one
+    whole, small = wrong_pixels(codes, 1600, 400)
+    assert (whole == np.select([codes == outcomes.FALSE_POSITIVE, codes == outcomes.FALSE_NEGATIVE], [1, 2])).all()
+    assert small.shape == (300, 400)
+    assert sorted(map(tuple, np.argwhere(small == 1).tolist())) == sorted((y // 4, x // 4) for y, x in places)
+    assert np.argwhere(small == 2).tolist() == [[75, x] for x in range(50, 250)]
+
+
+def test_none_is_lost_by_sizes_that_do_not_divide_and_in_two_steps():
+    codes = np.zeros((700, 997), np.uint8)
+    at = np.random.default_rng(0).integers(0, 700, 40)
+    codes[at, at] = outcomes.FALSE_NEGATIVE
+    middle, small = wrong_pixels(codes, 613, 101)
+    assert middle.shape == (430, 613)
+    assert small.shape == (71, 101)
+    for made, side in ((middle, 613), (small, 101)):
+        seen = np.argwhere(made == 2)
+        assert all(np.abs(seen - place * side / 997).max(axis=1).min() <= 1.01 for place in at)
 
 
 def test_of_two_kinds_in_one_pixel_the_more_frequent_is_seen():
@@ -202,30 +314,40 @@ def test_of_two_kinds_in_one_pixel_the_more_frequent_is_seen():
     codes[0:2, 2] = outcomes.FALSE_POSITIVE
     codes[0, 3] = outcomes.FALSE_NEGATIVE
     codes[4:6, 0:2] = outcomes.NOT_COUNTED
-    out = overlay(None, codes)
-    assert places(out, YELLOW) == [(0, 0)]
-    assert places(out, RED) == [(0, 1)]
+    (small,) = wrong_pixels(codes, 480)
+    assert np.argwhere(small == 2).tolist() == [[0, 0]]
+    assert np.argwhere(small == 1).tolist() == [[0, 1]]
 
 
 def test_shares_count_counted_pixels_alone(tmp_path):
     truth = np.full((20, 20), IGNORE, np.uint8)
     truth[:10] = [[0, 1] * 10]  # 200 pixels counted, 100 of them foreground
     predicted = np.zeros_like(truth)
-    predicted[:5, 1::2] = 2
+    predicted[:5, 1::2] = 1
     written(tmp_path, predicted, truth=truth, image=np.zeros((1, 20, 20), np.uint8))
-    [(_, (case,))] = cases_of(cohort(("fcn", [repetition(tmp_path, {"dice": [0.0]})])), "dice")
-    assert case.panels[1].alt == "image-0 by fcn: 0.0% of pixels false positive, 50.0% missed or confused"
+    case = only_case(("fcn", [repetition(tmp_path, {"dice": [0.0]})]))
+    assert case.truth.alt == "image-0: the truth, 50.0% of pixels foreground, 50.0% not counted"
+    assert case.panels[0].prediction.alt == "image-0 by fcn: 25.0% of pixels foreground"
+    assert case.panels[0].errors.alt == "image-0 by fcn: 0.0% of pixels false positive, 25.0% missed"
 
 
-def test_pictures_are_at_most_480_and_their_wrong_pixels_in_exact_colours(tmp_path):
-    noise = np.random.default_rng(0).integers(0, 255, (1, 700, 300), dtype=np.uint8)
-    truth = np.zeros((700, 300), np.uint8)
-    predicted = truth.copy()
-    predicted[350, 150] = 1
-    written(tmp_path, predicted, image=noise, truth=truth)
-    [(_, (case,))] = cases_of(cohort(("unet", [repetition(tmp_path, {"dice": [0.0]})])), "dice")
-    assert [pixels(panel.uri).shape for panel in case.panels] == [(480, 206, 3)] * 2
-    assert places(pixels(case.panels[1].uri), RED) == [(240, 103)]
+def test_large_images_are_made_smaller_for_many_methods(tmp_path, monkeypatch):
+    predicted = np.zeros((1500, 500), np.uint8)
+    predicted[750:] = 1
+    predicted[0, 0] = 1
+    written(tmp_path, predicted, truth=np.zeros_like(predicted), image=np.zeros((1, 1500, 500), np.uint8))
+    runs = [(f"m{i}", [repetition(tmp_path, {"dice": [0.0]})]) for i in range(2)]
+    assert pixels(only_case(*runs).panels[0].errors).shape == (1500, 500, 4)
+    monkeypatch.setattr("lamella.reporting.gallery._PIXELS", 2 * 720**2)
+    found = gallery(cohort(*runs), "dice")
+    panel = found.cases[0].panels[0]
+    assert [pixels(each).shape[:2] for each in (panel.prediction, panel.errors, panel.small)] == [
+        (720, 240), (720, 240), (400, 133),
+    ]  # fmt: skip
+    assert len(places(panel.prediction, CYAN)) == 360 * 240  # the single pixel is not most of one
+    assert (0, 0) in places(panel.errors, RED)
+    assert found.cases[0].size == (1500, 500)
+    assert any(" 2.08 " in sentence for sentence in found.words)
 
 
 def without_column(run, folder):
@@ -247,21 +369,18 @@ def test_a_run_without_pictures_says_so_and_the_others_are_shown(tmp_path, spoil
     for label in runs:
         written(tmp_path / label, TRUTH)
     spoil(runs["old"], tmp_path / "old")
-    [(_, (case,))] = cases_of(cohort(*((label, [run]) for label, run in runs.items())), "dice")
-    image, old, new = case.panels
-    assert pixels(image.uri).shape == pixels(new.uri).shape == (30, 40, 3)
-    assert (old.label, old.text, old.alt) == ("old", "Dice 0.7000, no picture kept", "image-0 by old: no picture kept")
-    kind, data = old.uri.split(";base64,")
-    assert kind == "data:image/svg+xml"
-    svg = base64.b64decode(data).decode()
-    assert 'width="40" height="30"' in svg  # so that the row keeps its height
-    assert "no picture kept" in svg
+    case = only_case(*((label, [run]) for label, run in runs.items()))
+    old, new = case.panels
+    assert (old.label, old.text) == ("old", "Dice 0.7000, no picture kept")
+    assert (old.prediction, old.errors, old.small) == (None, None, None)
+    assert case.image
+    assert len(places(case.truth, CYAN)) == len(places(new.prediction, CYAN)) == 400
     assert new.text == "Dice 0.5000"
 
 
 def test_no_run_has_pictures(tmp_path):
-    [(_, (case,))] = cases_of(of_scores(tmp_path, a={"dice": [0.5]}, b={"dice": [0.25]}), "dice")
-    assert [panel.label for panel in case.panels] == ["image", "a", "b"]
-    assert all(panel.uri.startswith("data:image/svg+xml;base64,") for panel in case.panels)
-    assert all("no picture kept" in panel.alt for panel in case.panels)
-    assert case.panels[0].text == "mean Dice 0.3750"
+    found = gallery(of_scores(tmp_path, a={"dice": [0.5]}, b={"dice": [0.25]}), "dice")
+    (case,) = found.cases
+    assert (case.image, case.truth) == (None, None)
+    assert [(panel.label, panel.errors) for panel in case.panels] == [("a", None), ("b", None)]
+    assert case.text == "mean Dice 0.3750, from 0.2500 (b) to 0.5000 (a)"

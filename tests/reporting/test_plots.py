@@ -273,8 +273,8 @@ def test_every_image_is_a_dot_at_its_score():
     picture = plots.distributions(cohort(*(method(name, each) for name, each in values.items())), "dice")
     upper, lower = dots(picture.svg)
     scale = np.ptp(upper[:, 0]) / 0.4
-    assert upper[:, 0] - upper[0, 0] == pytest.approx((values["b"] - 0.6) * scale, abs=1e-3)
-    assert lower[:, 0] - upper[0, 0] == pytest.approx((values["a"] - 0.6) * scale, abs=1e-3)
+    assert upper[:, 0] - upper[0, 0] == pytest.approx((values["b"] - 0.6) * scale, abs=0.01)
+    assert lower[:, 0] - upper[0, 0] == pytest.approx((values["a"] - 0.6) * scale, abs=0.01)
     assert upper[:, 1].max() < lower[:, 1].min()
     assert lower[2, 1] != lower[3, 1]  # equal scores do not hide each other
     assert "b 0.8000 (0.6000 to 1.0000), a 0.5000 (0.2000 to 0.9000)" in picture.alt

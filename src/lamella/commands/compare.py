@@ -193,7 +193,7 @@ def _compared(
     sections = [reporting.section(each, score, published.get(each.dataset, {}), **asked) for each in cohorts]
     named = [*experiments[:_MOST_NAMES], *(["more"] if len(experiments) > _MOST_NAMES else [])]
     folder = output / ("-".join(re.sub(r"[^\w.-]", "_", each) for each in named) + f"-{name}")
-    title = f"{listed(experiments)}: {counted(sum(len(each.methods) for each in cohorts), 'method')}"
+    title = f"{listed(experiments)}: {counted(len(reporting.matched(sections)), 'method')}"
     return reporting.write(folder, title, sections)
 
 
@@ -251,5 +251,5 @@ def _keep(
         before=before,
     ) as kept:
         tracking.let_go()
-        kept.describe(reporting.described(made.sections), made.page.name)
+        kept.describe(reporting.described(made.sections, made.headings, made.overview), made.page.name)
         kept.log_folder(made.page.parent)

@@ -11,6 +11,23 @@ from markupsafe import Markup
 
 from lamella.plaintext import printable
 
+# Colours of figures -> what `style.css` makes of them, light and dark. What is black by default follows the text.
+_SCHEME = {
+    colour: f"var(--{name})"
+    for colour, name in {
+        "#ffffff": "ground",
+        "#000000": "ink",
+        "#595959": "pale",
+        "#d9d9d9": "band",
+        "#e6e6e6": "grid",
+        "#0072b2": "blue",
+        "#e69f00": "orange",
+        "#009e73": "green",
+        "#d55e00": "vermilion",
+    }.items()
+}
+_COLOUR = re.compile(r"(?<=: )#[0-9a-f]{6}(?=[;\"])")
+
 
 class Cell(NamedTuple):
     """What stands in one cell of a `Table`.
@@ -95,6 +112,8 @@ def _code(text: str) -> Markup:
 def _drawing(svg: str, words: str) -> Markup:
     """An `<svg>` element of ours (`lamella.plots.style`), one image to a screen reader, with words that tell of it.
 
-    It is the only text of a page that is not escaped.
+    Its colours become those of the page, which are others where that is dark. It is the only text of a page that is
+    not escaped.
     """
-    return Markup('<svg role="img" aria-label="{}"{}').format(words, Markup(svg.removeprefix("<svg")))
+    shown = _COLOUR.sub(lambda found: _SCHEME.get(found[0], found[0]), svg.removeprefix("<svg"))
+    return Markup('<svg role="img" aria-label="{}"{}').format(words, Markup(shown))

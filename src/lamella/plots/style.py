@@ -17,6 +17,8 @@ from matplotlib.path import Path
 # Okabe & Ito 2008: told apart by everyone.
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 GREY, PALE = "#595959", "#D9D9D9"
+ON_DARK, ON_LIGHT = "#fefefe", "#010101"
+"""Of text on a colour of its own: white and black become others on a dark page, as all of the above do, these not."""
 
 WIDTH = 6.0
 """Inches. Pages shrink or stretch it; at 340 px the smallest type is still 7.5 px high."""
@@ -41,6 +43,10 @@ _STYLE: dict[Any, Any] = {
     "grid.color": "0.9",
     "text.parse_math": False,  # a label is shown as it is, whatever its $ and _
 }
+
+
+_PATH = re.compile(r' d="[^"]*"')
+_LONG = re.compile(r"(\.\d\d)\d+")  # a hundredth of a point is not seen, and half the file
 
 
 applied = mpl.rc_context(_STYLE)
@@ -71,6 +77,7 @@ def svg_of(figure: Figure) -> str:
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", svg, count=1)
+    svg = _PATH.sub(lambda found: _LONG.sub(r"\1", found[0]), svg)
     own = hashlib.sha256(svg.encode()).hexdigest()[:8]  # several figures stand in one page, and share no names
     return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}-", svg)
 

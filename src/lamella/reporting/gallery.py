@@ -1,22 +1,26 @@
-"""The images that all methods together did worst, typically and best on, each with every method's wrong pixels."""
+"""Test images, each with its truth, and what every method predicted of it and got wrong."""
 
 import base64
-import contextlib
 import io
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter
+from PIL import Image
 
+from lamella.data.audit.pictures import FOREGROUND
 from lamella.data.io.read import Bytes, scaled_size
 from lamella.errors import StorageError
 from lamella.evaluation.error_maps import (
     FALSE_NEGATIVE,
     FALSE_POSITIVE,
     NOT_COUNTED,
+    RIGHT_FOREGROUND,
     WRONG_CLASS,
     error_map_name,
     picture_name,
@@ -25,53 +29,84 @@ from lamella.evaluation.error_maps import (
 )
 from lamella.metrics.catalogue import lookup
 from lamella.plots import overlays
+from lamella.plots.overlays import Colour
 from lamella.reporting.cohorts import Cohort, Method, SeedRun, Values
 from lamella.reporting.numbers import score_text
 from lamella.reporting.summary import per_image, ranked
 
-_SIDE = 480  # pixels of a panel's longer side, at most
-_QUALITY = 70  # of the picture itself
-_GREYS = 16  # behind the wrong pixels: so few that a file without loss is as small as one that blurs thin errors
-_SMOOTH = 1.0  # pixels; noise behind the wrong pixels would be most of the file
-_WRONG = ((FALSE_POSITIVE,), (FALSE_NEGATIVE, WRONG_CLASS))  # in one colour each
-_COLOURS = (
-    (overlays.FALSE_POSITIVE, "foreground predicted, not there"),
-    (overlays.FALSE_NEGATIVE, "foreground missed or confused"),
-)
-_NOTHING = "no picture kept"
-_SHAPE = (360, 480)  # of a panel without picture, where no other tells
+_PIXELS = 60e6  # of the predictions of a gallery together, so that many methods make no huge page
+_SIDES = 640, 1600  # pixels of an overlay's longer side, at most: of many methods and images, of few
+_SMALL = 400  # of wrong pixels as they are seen at first
+_METHODS = 11  # of an image, at most: with the image itself they fill four rows of three
+_FEW = 5  # methods; of so many one image of each kind is open at first
+
+_TRUE = (RIGHT_FOREGROUND, FALSE_NEGATIVE, WRONG_CLASS)  # foreground in truth
+_PREDICTED = (RIGHT_FOREGROUND, FALSE_POSITIVE, WRONG_CLASS)
+_EXTRA, _MISSED = (FALSE_POSITIVE,), (FALSE_NEGATIVE, WRONG_CLASS)
+_WRONG = overlays.FALSE_POSITIVE, overlays.FALSE_NEGATIVE  # their colours
+# What a pixel of a code counts: false positives in the lower 16 bits, what is missed above them.
+_COUNTED = np.array([1 if code in _EXTRA else 1 << 16 if code in _MISSED else 0 for code in range(256)], np.uint32)
+_LOW = np.uint32(0xFFFF)
+
+_Mask = npt.NDArray[np.bool_]
+_Counts = npt.NDArray[np.uint32]
+_Read = TypeVar("_Read")
+
+
+class Layer(NamedTuple):
+    """A picture that lies over another one, or below all of them.
+
+    Attributes:
+        uri: the picture, as a data URI; transparent where nothing is, if it lies over another.
+        alt: what it shows, for those who cannot see it.
+    """
+
+    uri: str
+    alt: str
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of a test image: the image itself, or what a method made of it.
+    """What a method made of an image.
 
     Attributes:
-        label: the method, or "image" for the picture itself.
-        uri: the picture, as a data URI.
-        alt: what it shows, for those who cannot see it.
-        text: the score, to stand below.
+        label: the method.
+        text: the score of its run, and how much is wrong.
+        prediction: what it took for foreground; None where its run kept no pictures, as older ones.
+        errors: its wrong pixels; None as well.
+        small: the same ones for a small picture: where pixels meet in one, any wrong one is seen; None as well.
     """
 
     label: str
-    uri: str
-    alt: str
     text: str
+    prediction: Layer | None
+    errors: Layer | None
+    small: Layer | None
 
 
 @dataclass(frozen=True)
 class Case:
-    """One test image of the gallery, with a picture a method.
+    """One test image of the gallery.
 
     Attributes:
-        heading: its place, such as "worst 1 of 12".
+        heading: why it is shown, such as "worst 1 of 12".
         id: the image's.
-        panels: the picture itself, then one a method, the best method first.
+        text: its mean score, the methods furthest apart, the fold that judged it.
+        size: (height, width) in pixels, as it was scored.
+        image: the image itself; None where no run kept it.
+        truth: its foreground, and what is not counted; None where no run kept it.
+        panels: one a method, the best method first.
+        folded: it is shown when it is asked for.
     """
 
     heading: str
     id: str
+    text: str
+    size: tuple[int, int]
+    image: Layer | None
+    truth: Layer | None
     panels: tuple[Panel, ...]
+    folded: bool
 
 
 @dataclass(frozen=True)
@@ -79,45 +114,109 @@ class Gallery:
     """Test images with what each method made of them.
 
     Attributes:
-        heading: of the score by which they were chosen.
-        colours: what colours mean: (red, green, blue) and words.
-        groups: ("worst", from the worst on), ("typical", around the median), ("best", from the best on).
+        words: which images, methods and pixels are shown, in sentences.
+        colours: what each colour means.
+        cases: the images, in their order.
     """
 
-    heading: str
-    colours: tuple[tuple[overlays.Colour, str], ...]
-    groups: tuple[tuple[str, tuple[Case, ...]], ...]
+    words: tuple[str, ...]
+    colours: tuple[tuple[Colour, str], ...]
+    cases: tuple[Case, ...]
 
 
 def gallery(cohort: Cohort, score: str, k: int = 3) -> Gallery | None:
-    """The worst, typical and best images by mean score over all methods and runs, each with every method's mistakes.
+    """The worst, typical and best images by mean score over all methods, and those on which methods differ most.
 
-    A run without pictures (an older one) has panels that say so.
+    Each image stands once: of few images each kind has fewer. Images without the score are in none; None where there
+    is no image to show. Of many methods some are left out, which the words say.
 
     Args:
         cohort: the methods.
         score: a column of every table; an error with a sign goes by its size.
         k: images of each kind, at most.
-
-    Returns:
-        Each image stands once: of few images each kind has fewer, and a kind without any is left out. Images without
-        the score are in none; None where no image has it.
     """
-    means = np.mean([per_image(method, score) for method in cohort.methods], axis=0)
-    order = np.argsort(means if lookup(score).lower_is_better else -means, kind="stable")
-    order = order[~np.isnan(means[order])].tolist()
-    drawer = _Drawer(cohort, ranked(cohort, score), score, means)
+    of_methods = np.stack([per_image(method, score) for method in cohort.methods])
+    chosen = _chosen(of_methods, k, lower=lookup(score).lower_is_better)
+    if not chosen:
+        return None
+    methods = ranked(cohort, score)
+    if len(methods) > _METHODS:
+        methods = [*methods[: _METHODS - 1], methods[-1]]
+    side = int(np.clip(np.sqrt(_PIXELS / (len(chosen) * len(methods))), *_SIDES))
+    several = any(int(run.params.get("dataset.num_classes", 2)) > 2 for each in methods for run in each.runs)
+    drawer = _Drawer(cohort, methods, score, of_methods, side, several)
+    kinds = [kind for kind, _, _ in chosen]
+    found = [
+        drawer.case(f"{kind} {place}", image, folded=i > 0 if len(methods) > _FEW else kind in kinds[:i])
+        for i, (kind, place, image) in enumerate(chosen)
+    ]
+    larger = max(max(case.size) for case in found) / side
+    return Gallery(_words(cohort, score, found, several, larger), _colours(found, several), tuple(found))
+
+
+def _chosen(of_methods: Values, k: int, *, lower: bool) -> list[tuple[str, str, int]]:
+    """The images that are shown: (kind, place among all, which one).
+
+    Args:
+        of_methods: the score, (methods, images); NaN where an image has none.
+        k: of each kind, at most.
+        lower: it is better.
+    """
+    means = of_methods.mean(axis=0)
+    order = np.argsort(means if lower else -means, kind="stable")
+    order = order[~np.isnan(means[order])]
     n = len(order)
     ends = min(k, (n + 1) // 3)
     middle = min(k, n - 2 * ends)
     start = (n - middle) // 2
-    groups = {
-        "worst": [drawer.case(f"worst {i + 1} of {n}", order[n - 1 - i]) for i in range(ends)],
-        "typical": [drawer.case(f"typical, place {i + 1} of {n}", order[i]) for i in range(start, start + middle)],
-        "best": [drawer.case(f"best {i + 1} of {n}", order[i]) for i in range(ends)],
-    }
-    kinds = tuple((name, tuple(found)) for name, found in groups.items() if found)
-    return Gallery(lookup(score).heading, _COLOURS, kinds) if kinds else None
+    worst = [("worst", f"{i + 1} of {n}", int(order[n - 1 - i])) for i in range(ends)]
+    typical = [("typical,", f"place {i + 1} of {n}", int(order[i])) for i in range(start, start + middle)]
+    best = [("best", f"{i + 1} of {n}", int(order[i])) for i in range(ends)]
+    shown = {image for _, _, image in (*worst, *typical, *best)}
+    spread = np.ptp(of_methods, axis=0)
+    apart = [
+        ("methods differ,", f"place {i + 1} of {n}", int(image))
+        for i, image in enumerate(order[np.argsort(-spread[order], kind="stable")])
+        if int(image) not in shown and spread[image] > 0
+    ]
+    return [*worst, *apart[:k], *typical, *best]
+
+
+def _words(cohort: Cohort, score: str, found: Sequence[Case], several: bool, larger: float) -> tuple[str, ...]:
+    """What is shown, in sentences; `larger` by so much are images than what lies over them."""
+    shown, of, folded = len(found[0].panels), len(cohort.methods), sum(case.folded for case in found)
+    words = [
+        "A click on a picture opens it over the whole window, up to single pixels; there it can be changed for the "
+        "image, the truth, and the prediction and errors of every method."
+    ]
+    differing = ", and of the others those on which methods differ most" if of > 1 else ""
+    words.append(
+        f"They are the images with the worst, the middle and the best mean {lookup(score).heading} over all methods"
+        f"{differing}{f'; {folded} of {len(found)} are folded' if folded else ''}."
+    )
+    if shown < of:
+        words.append(f"Of {of} methods the best {shown - 1} and the last are shown.")
+    if any(len(method.runs) > 1 for method in cohort.methods):
+        words.append("Each method shows its run with the median Dice.")
+    if several:
+        words.append("Foreground of all classes has one colour here.")
+    words.append("Small as pictures are at first, thin errors look thicker than they are.")
+    if larger > 1:
+        words.append(
+            f"So that the page stays small, a pixel over an image is up to {larger:.3g} of its pixels wide; it shows any "
+            "wrong one of them."
+        )
+    return tuple(words)
+
+
+def _colours(found: Sequence[Case], several: bool) -> tuple[tuple[Colour, str], ...]:
+    known = (
+        (FOREGROUND, "foreground, in truth or prediction"),
+        (overlays.FALSE_POSITIVE, "foreground predicted, not there"),
+        (overlays.FALSE_NEGATIVE, "foreground missed or confused" if several else "foreground missed"),
+    )
+    ignored = any(case.truth and case.truth.alt.endswith("not counted") for case in found)
+    return (*known, (overlays.IGNORED, "not counted")) if ignored else known
 
 
 @dataclass(frozen=True)
@@ -127,111 +226,151 @@ class _Drawer:
     Attributes:
         cohort: whose images they are.
         methods: in the order of their panels.
-        score: written below each panel.
-        means: (images,) over methods and runs; of errors, their sizes.
+        score: written beside each panel.
+        of_methods: (methods of the cohort, images), mean over seeds; of errors, their sizes.
+        side: pixels of an overlay's longer side, at most.
+        several: there are several classes of foreground.
     """
 
     cohort: Cohort
     methods: Sequence[Method]
     score: str
-    means: Values
+    of_methods: Values
+    side: int
+    several: bool
 
-    def case(self, heading: str, image: int) -> Case:
+    def case(self, heading: str, image: int, *, folded: bool) -> Case:
         """One image of the cohort, by its place in `cohort.ids`."""
-        id_, seen = self.cohort.ids[image], self._picture(image)
-        if seen is None:
-            uri, alt = _blank(_SHAPE), f"{id_}: {_NOTHING}"
-        else:
-            uri, alt = _uri(_resized(seen, _fit(seen.shape)), quality=_QUALITY), f"{id_}: the image itself"
-        picture = Panel("image", uri, alt, f"mean {self._score(self.means[image])}")
-        return Case(heading, id_, (picture, *(self._panel(method, image, seen) for method in self.methods)))
+        id_ = self.cohort.ids[image]
+        scored = [method.median.of_image(image) for method in self.methods]
+        maps = [_of(*each, error_map_name, read_error_map) for each in scored]
+        codes = next((each for each in maps if each is not None), None)
+        # The same for every run: that of the first one that kept it.
+        kept = next((each for each in (_of(*one, picture_name, _picture) for one in scored) if each), None)
+        folds = sorted({run.fold for run, _ in scored})
+        notes = [f"fold {run.fold}, " if len(folds) > 1 else "" for run, _ in scored]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of it is compression, which lets others work
+            panels = pool.map(self._panel, self.methods, [image] * len(maps), maps, notes)
+        return Case(
+            heading=heading,
+            id=id_,
+            text=self._text(image) + (f"; scored by fold {folds[0]}" if len(folds) == 1 and folds[0] else ""),
+            size=_fit(codes.shape, max(codes.shape)) if codes is not None else kept[1] if kept else (3, 4),
+            image=Layer(kept[0], f"{id_}: the image itself") if kept else None,
+            truth=None if codes is None else self._truth(codes, id_),
+            panels=tuple(panels),
+            folded=folded,
+        )
 
-    def _picture(self, image: int) -> Bytes | None:
-        """The same for every run: of the first one that kept it."""
-        for method in self.methods:
-            with contextlib.suppress(StorageError):
-                return read_picture(_file(method.median, image, picture_name))
-        return None
+    def _text(self, image: int) -> str:
+        """The mean score of an image, and the methods furthest apart."""
+        values, labels = self.of_methods[:, image], [method.label for method in self.cohort.methods]
+        if len(values) == 1:
+            return self._score(values[0])
+        low, high = (f"{self._number(values[i])} ({labels[i]})" for i in (values.argmin(), values.argmax()))
+        return f"mean {self._score(values.mean())}" + (f", from {low} to {high}" if low != high else "")
 
-    def _panel(self, method: Method, image: int, seen: Bytes | None) -> Panel:
-        run, of = method.median, f"{self.cohort.ids[image]} by {method.label}"
-        text = self._score(float(run.scores[self.score].iloc[image]))
-        try:
-            codes = read_error_map(_file(run, image, error_map_name))
-        except StorageError:
-            blank = _blank(_SHAPE if seen is None else _fit(seen.shape))
-            return Panel(method.label, blank, f"{of}: {_NOTHING}", f"{text}, {_NOTHING}")
-        return Panel(method.label, _uri(overlay(seen, codes), lossless=True), f"{of}: {_shares(codes)}", text)
+    def _panel(self, method: Method, image: int, codes: Bytes | None, fold: str) -> Panel:
+        of = f"{self.cohort.ids[image]} by {method.label}"
+        text = fold + self._score(float(method.median.scores[self.score].iloc[image]))
+        if codes is None:
+            return Panel(method.label, f"{text}, no picture kept", None, None, None)
+        errors, small = wrong_pixels(codes, self.side, _SMALL)
+        found, alt = _mostly(codes, _PREDICTED, self.side), f"{of}: {_wrong_words(codes, self.several)}"
+        return Panel(
+            method.label,
+            text,
+            _layer(found, [FOREGROUND], f"{of}: {_share(codes, _PREDICTED)}"),
+            _layer(errors, _WRONG, alt),
+            _layer(small, _WRONG, alt),
+        )
+
+    def _truth(self, codes: Bytes, id_: str) -> Layer:
+        ignored = f", {np.mean(codes == NOT_COUNTED):.1%} not counted" if NOT_COUNTED in codes else ""
+        painted = np.where(_mostly(codes, [NOT_COUNTED], self.side), 2, _mostly(codes, _TRUE, self.side))
+        return _layer(painted, [FOREGROUND, overlays.IGNORED], f"{id_}: the truth, {_share(codes, _TRUE)}{ignored}")
 
     def _score(self, value: float) -> str:
-        return f"{lookup(self.score).heading} {score_text(value, self.score).removesuffix('.00')}"
+        return f"{lookup(self.score).heading} {self._number(value)}"
+
+    def _number(self, value: float) -> str:
+        return score_text(value, self.score).removesuffix(".00")
 
 
-def overlay(seen: Bytes | None, codes: Bytes) -> Bytes:
-    """Wrong pixels in colour over a pale grey picture, as `overlays.mistakes` has them, at the size of a panel.
+def wrong_pixels(codes: Bytes, *sides: int) -> list[Bytes]:
+    """The wrong pixels of an error map (H, W), made smaller and smaller: 0 for none, 1 false positive, 2 missed.
 
     Args:
-        seen: the picture (H', W', 3) of any size; None: plain ground.
-        codes: (H, W), see `lamella.evaluation.error_maps`.
+        codes: see `lamella.evaluation.error_maps`.
+        sides: pixels of the longer side, at most; the largest first.
 
     Returns:
-        (h, w, 3), the longer side at most 480. Where pixels meet in one, any wrong one is seen, and of two kinds the
-        more frequent.
+        (h, w) for each side. Where pixels meet in one, any wrong one is seen, and of two kinds the more frequent.
     """
-    shape = _fit(codes.shape)
-    ground = np.full(shape, 255.0)
-    if seen is not None:
-        smooth = Image.fromarray(_resized(seen, shape)).filter(ImageFilter.GaussianBlur(_SMOOTH))
-        ground = np.asarray(smooth).mean(axis=-1)
-    step = (ground * _GREYS / 256).astype(np.uint8)
-    out = np.repeat((128 + (step + 0.5) * 128 / _GREYS).astype(np.uint8)[..., None], 3, axis=-1)
-    extra, missed = (_gathered(np.isin(codes, some), shape) for some in _WRONG)
-    out[(extra > 0) & (extra >= missed)] = overlays.FALSE_POSITIVE
-    out[missed > extra] = overlays.FALSE_NEGATIVE
-    return out
+    found, counts = [], _COUNTED[codes]
+    for side in sides:
+        counts = _gathered(counts, _fit(codes.shape, side))
+        extra, missed = counts & _LOW, counts >> 16
+        found.append(np.where(missed > extra, 2, extra > 0).astype(np.uint8))
+    return found
 
 
-def _gathered(mask: npt.NDArray[np.bool_], shape: tuple[int, int]) -> npt.NDArray[np.int32]:
-    """How many pixels of a mask (H, W) fall into each pixel of a smaller grid (h, w)."""
-    rows, columns = (np.arange(small) * large // small for small, large in zip(shape, mask.shape, strict=True))
-    found: npt.NDArray[np.int32] = np.add.reduceat(mask, rows, axis=0, dtype=np.int32)
-    return np.add.reduceat(found, columns, axis=1)
+def _gathered(counts: _Counts, shape: tuple[int, int]) -> _Counts:
+    """The sums (h, w) of what falls into each pixel of a smaller grid."""
+    if counts.shape == shape:
+        return counts
+    rows, columns = (np.arange(small) * large // small for small, large in zip(shape, counts.shape, strict=True))
+    return np.add.reduceat(np.add.reduceat(counts, rows, axis=0), columns, axis=1)
 
 
-def _shares(codes: Bytes) -> str:
-    """The wrong pixels, in words."""
-    counted = max(int((codes != NOT_COUNTED).sum()), 1)
-    extra, missed = (np.isin(codes, some).sum() / counted for some in _WRONG)
-    confused = " or confused" if WRONG_CLASS in codes else ""
-    return f"{extra:.1%} of pixels false positive, {missed:.1%} missed{confused}"
+def _mostly(codes: Bytes, some: Sequence[int], side: int) -> _Mask:
+    """Which pixels (h, w) of a smaller grid are mostly of some codes."""
+    of = np.zeros(256, np.uint8)
+    of[list(some)] = 255
+    small = Image.fromarray(of[codes]).resize(_fit(codes.shape, side)[::-1], Image.Resampling.BOX)
+    return np.asarray(small) > 127
 
 
-def _file(run: SeedRun, image: int, name: Callable[[str], str]) -> Path:
-    if "case" not in run.scores:
-        raise StorageError(f"run {run.run_id} kept no pictures")
-    return run.fetch(name(str(run.scores["case"].iloc[image])))
+def _fit(shape: tuple[int, ...], side: int) -> tuple[int, int]:
+    return scaled_size((shape[0], shape[1]), min(1.0, side / max(shape[:2])))
 
 
-def _fit(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(H, W) of a panel."""
-    return scaled_size((shape[0], shape[1]), min(1.0, _SIDE / max(shape[:2])))
+def _share(codes: Bytes, some: tuple[int, ...]) -> str:
+    """How much of what is counted is foreground, in words."""
+    return f"{_part(codes, some)} of pixels foreground"
 
 
-def _resized(seen: Bytes, shape: tuple[int, int]) -> Bytes:
-    return np.asarray(Image.fromarray(seen).resize(shape[::-1], Image.Resampling.BOX))
+def _wrong_words(codes: Bytes, several: bool) -> str:
+    missed = "missed or confused" if several else "missed"
+    return f"{_part(codes, _EXTRA)} of pixels false positive, {_part(codes, _MISSED)} {missed}"
 
 
-def _uri(pixels: Bytes, **how: int) -> str:
+def _part(codes: Bytes, some: tuple[int, ...]) -> str:
+    counts = np.bincount(codes.ravel(), minlength=NOT_COUNTED + 1)
+    return f"{counts[list(some)].sum() / max(counts.sum() - counts[NOT_COUNTED], 1):.1%}"
+
+
+def _of(run: SeedRun, row: int, name: Callable[[str], str], read: Callable[[Path], _Read]) -> _Read | None:
+    """One of the files of an image of a run; None where the run did not keep it, or it is damaged."""
+    try:
+        return read(run.fetch(name(str(run.scores["case"].iloc[row])))) if "case" in run.scores else None
+    except StorageError:
+        return None
+
+
+def _picture(path: Path) -> tuple[str, tuple[int, int]]:
+    """The picture that a run kept, as its file has it, and its size. Raises StorageError."""
+    height, width = read_picture(path).shape[:2]
+    return _data("image/jpeg", path.read_bytes()), (height, width)
+
+
+def _layer(painted: npt.NDArray[Any], colours: Sequence[Colour], alt: str) -> Layer:
+    """Numbers (h, w) in their colours, 0 transparent. A WebP without loss that was made fast is smaller than a PNG."""
+    palette = np.array([(0, 0, 0, 0), *((*colour, 255) for colour in colours)], np.uint8)
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "WEBP", method=4, **how)
-    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+    Image.fromarray(palette[painted.astype(np.uint8)]).save(file, "WEBP", lossless=True, method=0, quality=0)
+    return Layer(_data("image/webp", file.getvalue()), alt)
 
 
-def _blank(shape: tuple[int, int]) -> str:
-    height, width = shape
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 480 360">'
-        '<rect x="-960" y="-960" width="2400" height="2400" fill="#eee"/><text x="240" y="190" font-size="28" '
-        f'font-family="sans-serif" text-anchor="middle" fill="#444">{_NOTHING}</text></svg>'
-    )
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+def _data(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -22,7 +22,8 @@ from lamella.reporting.gallery import gallery
 from lamella.reporting.learning import learning
 from lamella.reporting.numbers import UNKNOWN
 from lamella.reporting.overview import Overview, apart, overview
-from lamella.reporting.page import Section, headings, page
+from lamella.reporting.page import headings, page
+from lamella.reporting.parts.section import Section
 from lamella.reporting.summary import counted, drawn, pairs, sample, scores_in, summary
 from lamella.reporting.tables import (
     in_markdown,
@@ -113,8 +114,9 @@ class Report:
         columns = ["section", "method", "seeds", score, f"{score}_low", f"{score}_high"]
         table = self.summary[[name for name in columns if name in self.summary]]
         shown = table.map(lambda cell: printable(cell) if isinstance(cell, str) else cell)
+        markup = shown.to_html(index=False, border=0, float_format="{:.4f}".format)
         texts = "".join(f"<p>{escape(printable(sentence))}</p>" for sentence in self.verdict)
-        return f"{texts}{shown.to_html(index=False, border=0)}<p>{escape(printable(str(self.page)))}</p>"
+        return f"{texts}{markup}<p>{escape(printable(str(self.page)))}</p>"
 
     def _joined(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         if len(tables) == 1:
@@ -157,6 +159,7 @@ def section(
     applies = literature.get("dataset") == cohort.dataset
     table = summary(cohort, score, literature["scores"] if applies else {}, failure=failure)
     compared = pairs(cohort, score, margin=margin, leader=leader)
+    shown, more = _pictures(cohort, score, table["method"].tolist(), compared)
     return Section(
         cohort=cohort,
         score=score,
@@ -164,13 +167,14 @@ def section(
         comparisons=compared,
         verdict=verdict(cohort, table, compared, score, margin=margin, leader=leader),
         notes=[*notes, *given.remarks, *_dashes(cohort, table), *(literature["notes"] if applies else [])],
-        pictures=_pictures(cohort, score, table["method"].tolist(), compared),
+        pictures=shown,
         gallery=gallery(cohort, score, k),
         margin=margin,
         failure=failure,
         leader=leader,
         learning=learning(cohort, score),
         budgets=given.budgets,
+        more=more,
     )
 
 
@@ -188,23 +192,25 @@ def _dashes(cohort: Cohort, table: pd.DataFrame) -> list[str]:
     return said
 
 
-def _pictures(cohort: Cohort, score: str, best_first: Sequence[str], compared: Sequence[Comparison]) -> list[Picture]:
-    found = [plots.distributions(cohort, score)] if sample(cohort, score).images else []
+def _pictures(
+    cohort: Cohort, score: str, best_first: Sequence[str], compared: Sequence[Comparison]
+) -> tuple[list[Picture], list[Picture]]:
+    """The pictures that have something to say: those that every reader looks at, and those that are folded."""
+    found = [plots.ranking(cohort, compared, score)] if compared else []
+    if sample(cohort, score).images > 1:
+        found.append(plots.distributions(cohort, score))
     if compared:
-        found += [
-            plots.ranking(cohort, compared, score),
-            plots.differences(compared, score),
-            plots.paired_images(cohort, score, best_first[0], best_first[1]),
-        ]
+        found.append(plots.paired_images(cohort, score, best_first[0], best_first[1]))
     may_lack = [
+        plots.differences(compared, score) if len(compared) > 1 else None,
         plots.against(cohort, score, "model/parameters"),
         plots.against(cohort, score, "time/train_s"),
-        plots.curves(cohort),
         plots.bland_altman(cohort, "count"),
         plots.bland_altman(cohort, "watershed/count"),
         plots.reliability(cohort),
+        plots.curves(cohort),
     ]
-    return found + [picture for picture in may_lack if picture]
+    return found, [picture for picture in may_lack if picture]
 
 
 def heading(section: Section) -> str:
@@ -214,19 +220,20 @@ def heading(section: Section) -> str:
     of = "" if noun == "image" else f" of {counted(len(set(cohort.groups)), noun)}"
     intervals = f" (95 % over {noun}s, {how})" if how else ""
     phantom = "PHANTOM (generated images) · " if cohort.phantom else ""
+    if cohort.folds is not None:
+        each = "each judged in one of" if cohort.folds.kind == "parted" else "all judged in each of"
+        of += f", {each} {counted(len(cohort.folds.names), 'fold')}"
     return f"{phantom}{cohort.dataset}: {images}{of}, full resolution; mean{intervals}"
 
 
-def described(sections: Sequence[Section]) -> str:
+def described(sections: Sequence[Section], names: Sequence[str], above: Overview | None) -> str:
     """A report in short, as Markdown for MLflow's page of its run: of each section the verdict, and a row a method."""
-    parts = []
-    if len(sections) > 1:
-        parts.append(f"{len(sections)} sections: scores of one are not to be compared with those of another.")
+    parts = [" ".join(map(in_markdown, [*(above.sentences if above else []), *apart(sections, names)]))]
     for each in sections:  # the answer first: MLflow folds what follows
         said, further = each.verdict, [*each.verdict.why, *each.verdict.warnings]
         words = [in_markdown(said.phantom), f"**{in_markdown(said.headline)}**", *map(in_markdown, further)]
         parts += [" ".join(filter(None, words)), in_markdown(heading(each)), short(each.summary, each.score)]
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
 
 
 def write(folder: Path, title: str, sections: Sequence[Section]) -> Report:
@@ -256,7 +263,8 @@ def write(folder: Path, title: str, sections: Sequence[Section]) -> Report:
         write_csv(above.table, folder / "overview.csv")
         (folder / "overview.md").write_text(above.markdown(), encoding="utf-8")
     made = f"Lamella {__version__}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
-    (folder / "report.html").write_text(page(title, sections, made), encoding="utf-8")
+    text = page(title, sections, made, above, plots.ranks(sections, names))
+    (folder / "report.html").write_text(text, encoding="utf-8")
     return Report(title, sections, names, above, folder / "report.html")
 
 

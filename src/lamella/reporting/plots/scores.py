@@ -11,7 +11,7 @@ from lamella.plots.style import Picture, svg_of
 from lamella.reporting.cohorts import Cohort, Values
 from lamella.reporting.numbers import ranged
 from lamella.reporting.plots.words import axis_label, basis, images, interval_words
-from lamella.reporting.summary import interval_of_mean, per_image, per_seed, ranked
+from lamella.reporting.summary import drawn, interval_of_mean, per_image, per_seed, ranked
 from lamella.statistics import Comparison
 
 _BINS = 70  # of the score's axis: dots of one bin stand side by side
@@ -23,7 +23,7 @@ def ranking(cohort: Cohort, comparisons: Sequence[Comparison], score: str) -> Pi
     methods = ranked(cohort, score)
     labels = [method.label for method in methods]
     names = [style.wrap(label) for label in labels]
-    heights = style.row_heights(names, 0.38)
+    heights = style.row_heights(names, 0.38 if len(names) < 9 else 0.33)  # all in one screen, beside the verdict
     joined = cliques(labels, comparisons)
     figure = style.blank(0.95 + sum(heights))
     share = 0.12 + 0.04 * len(joined) if joined else 0
@@ -51,22 +51,19 @@ def ranking(cohort: Cohort, comparisons: Sequence[Comparison], score: str) -> Pi
     all_pairs = len(comparisons) == len(labels) * (len(labels) - 1) // 2
     apart = " All are told apart." if all_pairs else f" {labels[0]} is told apart from all others."
     told = f" Not told apart: {groups}." if joined else apart if comparisons else ""
-    caption = [f"Dot and bar: mean and {interval_words(cohort, intervals[0].method)}."]
+    bars = any(np.isfinite(each.low) for each in intervals)
+    dots = f"Dot and bar: mean and {interval_words(cohort, intervals[0].method)}."
+    caption = [dots if bars else f"Dot: mean; no interval over {drawn(cohort)}s is known."]
     if any(len(means) > 1 for means in single):
         caption.append("Short black strokes: single seeds.")
     if joined:
-        caption.append(
-            "Methods with dots on one line at the right are not told apart: no two of them differ by more than the "
-            "chance of images and seeds together explains."
-        )
+        caption.append("Joined at the right: not told apart, for images and seeds together explain their differences.")
     if any(unknown):
         caption.append("Dotted line: some of its pairs were not tested; the verdict says why.")
     if comparisons and not all_pairs:
         caption.append(f"Only {labels[0]} was compared with the others.")
-    if comparisons:
-        caption.append(
-            "Methods whose intervals overlap may still be told apart, for they are compared on the same images."
-        )
+    if bars and any(each.better for each in comparisons):
+        caption.append("Intervals of methods that are told apart may overlap: they are compared on the same images.")
     return Picture(
         title=f"Methods by mean {heading}",
         svg=svg_of(figure),
@@ -124,7 +121,7 @@ def distributions(cohort: Cohort, score: str) -> Picture:
     methods = ranked(cohort, score)
     values = [each[~np.isnan(each)] for each in (per_image(method, score) for method in methods)]
     names = [style.wrap(method.label) for method in methods]
-    heights = style.row_heights(names, 0.62)
+    heights = style.row_heights(names, 0.62 if len(names) < 9 else 0.56)
     figure = style.blank(0.65 + sum(heights))
     axes = figure.subplots()
     style.set_rows(axes, names, heights)
