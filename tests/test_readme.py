@@ -237,6 +237,9 @@ def test_the_python_it_shows(place: Path, trained: str, monkeypatch: pytest.Monk
         assert names["share"].shape == (1, *image.shape[:2])
     assert np.array_equal(names["stack"][0], names["share"])
     monkeypatch.chdir(place)
-    exec(comparing.replace("sqlite:///mlflow/lamella.db", trained), names)
-    assert names["page"] == Path("out/report.html")
-    assert (place / "out/report.html").stat().st_size > 10_000
+    exec(comparing.replace('report("blood")', f'report("blood", uri="{trained}", output="out")'), names)
+    assert names["page"].stat().st_size > 10_000
+    assert names["page"].parent.parent == Path("out")
+    assert {"method", "dice", "dice_low"} <= {*names["table"]}
+    assert "verdict" in names["pairs"]
+    assert "dice" in names["images"]

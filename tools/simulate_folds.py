@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from lamella.statistics.comparison import CERTAIN, holm
 from lamella.statistics.error import Error
-from lamella.statistics.folds import FoldsError
+from lamella.statistics.folds import LEAST, FoldsError
 from lamella.statistics.intervals import ROUNDING, Values, freedom_of
 
 Places = npt.NDArray[np.intp]
@@ -31,7 +31,8 @@ FOLDS, IMAGES = (3, 5, 10), (25, 60, 200)
 EFFECTS = (0.0, 0.5, 1.0, 2.0, 4.0)  # deviation of a training image's effect, in that of an image that judges
 LEADS = (1.0, 1.5, 2.0)  # times the lead that 8 of 10 paired t-tests over images show
 VARIANTS: dict[str, dict[str, Any]] = {
-    "2 methods": {}, "patients": {"grouped": True}, "3 seeds a fold": {"seeds": 3}, "4 methods": {"methods": 4},
+    "2 methods": {}, "patients": {"grouped": True}, "3 seeds a fold": {"seeds": 3}, "10 seeds a fold": {"seeds": 10},
+    "4 methods": {"methods": 4},
 }  # fmt: skip
 _BLOCK = 100  # comparisons that share their folds
 
@@ -216,7 +217,8 @@ def tests(scores: Values, of: Places, groups: Places) -> tuple[Values, Tests]:
     between = ((means - (means @ shares)[..., None]) ** 2) @ shares / (1 - same)
     error = Error(np.maximum(variance, 2 * ROUNDING**2), freedom_of(of_groups), np.asarray(np.nan), np.inf)
     used, naive = (
-        FoldsError(error, between, np.nan, 1 / same, freedom_of(sizes), ratio) for ratio in (ratio_of(of), 0.0)
+        FoldsError(error, between, np.nan, 1 / same, freedom_of(sizes), ratio)
+        for ratio in (max(ratio_of(of), LEAST), 0.0)
     )
     parts_ = (used, used.alone.folds, used.alone.images, naive.alone.folds)
     return difference, Tests(
@@ -261,6 +263,41 @@ def in_gauss(
     )  # fmt: skip
 
 
+def on_the_same_images(
+    rng: np.random.Generator, learner: Learner, draws: int, of: Places, images: int
+) -> tuple[Values, Error]:
+    """Differences (draws,) of two learners in folds that hold one part of the training images out, and their error.
+
+    Args:
+        of: the fold of each image that trains.
+        images: how many judge, the same in every fold.
+    """
+    trained, folds = len(of), int(of.max()) + 1
+    x = rng.normal(0, 1, (draws, trained + images, 2 * learner.features))
+    y = x.sum(axis=-1) / (2 * learner.features) ** 0.5 + learner.noise * rng.normal(0, 1, x.shape[:2])
+    lead = np.zeros((draws, folds, images))
+    for fold in range(folds):
+        places = (np.flatnonzero(of != fold), np.flatnonzero(of == fold), np.arange(trained, trained + images))
+        for sign, block in ((1, x[..., : learner.features]), (-1, x[..., learner.features :])):
+            some = [Images(block[:, each], y[:, each]) for each in places]
+            lead[:, fold] += sign * learner.scored(Given(some[0], some[1], some[2], rng))
+    ratio = float(np.mean([(of == fold).sum() / (of != fold).sum() for fold in range(folds)]))
+    over_images = np.maximum(lead.mean(axis=1).var(axis=-1, ddof=1) / images, 2 * ROUNDING**2)
+    between = lead.mean(axis=-1).var(axis=-1, ddof=1)
+    error = Error(over_images, images - 1.0, between * (1 / folds + max(ratio, LEAST)), folds - 1.0)
+    return lead.mean(axis=(1, 2)), error
+
+
+def wrong_on_the_same_images(draws: int, learner: Learner, trained: int, images: int, folds: int) -> float:
+    """The share of such comparisons with a false alarm."""
+    rng, found = np.random.default_rng([trained, images, folds]), 0
+    for start in range(0, draws, _BLOCK):
+        of = folds_of(rng, np.arange(trained), folds)
+        difference, error = on_the_same_images(rng, learner, min(_BLOCK, draws - start), of, images)
+        found += int((error.p(difference) < CERTAIN).sum())
+    return found / draws
+
+
 def _line(name: str, found: Sequence[Values] | Values) -> str:
     return f"{name:62}" + "".join(f"{100 * rate:10.2f}" for rate in found)
 
@@ -269,7 +306,7 @@ def main(arguments: list[str]) -> None:
     draws = int(dict(each.split("=") for each in arguments).get("draws", 4000))
     print(f"{draws:,} comparisons a setting; standard error of 5 %: {100 * (0.05 * 0.95 / draws) ** 0.5:.2f} %")
     head = f"{'':62}{'used':>10}{'folds':>10}{'images':>10}{'naive':>10}"
-    print("used: the larger p of the next two; folds: Nadeau and Bengio; images: alone; naive: t-test over folds")
+    print("used: the larger p of the next two; folds: by Nadeau and Bengio; images: alone; naive: t-test over folds")
     print(f"\nFALSE ALARMS in %, learners\n{head}")
     for title, how in VARIANTS.items():
         worst: dict[str, Values] = {}
@@ -282,6 +319,10 @@ def main(arguments: list[str]) -> None:
                 worst[key] = np.maximum(worst.get(key, 0.0), found)
         for key, most in worst.items():
             print(_line(f"HIGHEST {title}{key}", most), flush=True)
+    print("\nFALSE ALARMS in %, learners, 2 methods, all folds on the same test images")
+    for folds, trained, images, learner in product(FOLDS, IMAGES[1:], IMAGES, LEARNERS):
+        rate = wrong_on_the_same_images(draws, learner, trained, images, folds)
+        print(f"{f'{folds} folds of {trained}, {images} tested: {learner.name}':62}{100 * rate:10.2f}", flush=True)
     print(f"\nFALSE ALARMS in %, Gauss\n{head}")
     for folds, images in product(FOLDS, IMAGES):
         for effect in EFFECTS:

@@ -195,6 +195,9 @@ def test_a_sweep_gives_one_run_a_job_and_they_share_a_tag(tmp_path):
     *runs, comparison = sorted(place.runs(), key=lambda run: run.info.start_time)
     assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
     assert [run.data.params["seed"] for run in runs] == ["1", "2"]
+    typed = json.loads(runs[1].data.tags["lamella.typed"])
+    assert {"data.steps=2", "model=unet", "model.decoder_channels=[16,8]"} <= {*typed}
+    assert not [each for each in typed if each.startswith(("seed", "paths", "tracking"))]
     assert comparison.data.tags["lamella.kind"] == "comparison"  # made without being asked
     assert comparison.info.status == "FINISHED"
     assert f"/runs/{comparison.info.run_id}/artifacts/report.html)" in comparison.data.tags["mlflow.note.content"]

@@ -51,6 +51,11 @@ def test_two_methods_three_folds_and_two_seeds_by_hand(runs):
     assert table.seeds.tolist() == [2, 2]
     assert table.dice_seed_sd[0] == pytest.approx(0.01 / np.sqrt(2))
     assert table.folds.tolist() == [3, 3]
+    (pair,) = report.pairs(cohort, "dice")
+    assert pair.p_folds is not None  # the test is that of folds
+    section = report.section(cohort, "dice", {}, notes=notes, k=1)
+    assert report.heading(section).startswith("blood: 6 test images of 3 groups, each judged in one of 3 folds, full")
+    assert "What is compared is a recipe, not one network" in " ".join(section.verdict.sentences)
 
 
 def test_each_image_leads_to_the_run_that_scored_it(runs):
@@ -179,6 +184,50 @@ def test_one_fold_that_is_shared_is_a_plain_split_too(runs):
     assert "Of 3 folds 2 were run: fold 2 by no method" in notes[1]
 
 
+def test_methods_of_one_fold_each_are_plain_splits_side_by_side(runs):
+    runs.plan("unet", folds=[2])
+    runs.plan("otsu", folds=[0])
+    cohorts, notes = report.cohorts(runs.found)
+    assert notes == []
+    assert [(each.methods[0].label, each.ids, each.folds) for each in cohorts] == [
+        ("otsu", ("a", "b"), None),
+        ("unet", ("e", "f"), None),
+    ]
+
+
+def test_shares_of_the_training_images_are_a_curve_over_folds(runs):
+    for share, less, count in (("1.0", 0.0, 4), ("0.5", 0.1, 2)):
+        tags, params = {"lamella.labelled": str(count)}, {"dataset.take": share}
+        runs.plan("unet", less=less, params=params, tags=tags)
+        runs.plan("fpn", less=less + 0.2, params=params, tags=tags)
+    cohort, notes = one(runs)
+    assert notes == []
+    assert [method.label for method in cohort.methods] == ["unet", "fpn"]
+    half, whole = cohort.learning["unet"]
+    assert [method.labelled for method in (half, whole)] == [2, 4]
+    np.testing.assert_allclose(whole.score("dice") - half.score("dice"), 0.1)
+    assert len(half.runs[0].each) == 3
+
+
+def test_folds_on_unlike_devices_stay_apart_and_say_which_they_are(runs):
+    runs.plan("unet", folds=[0, 1])
+    runs.plan("unet", folds=[2], protocol={"device": "cuda"})
+    runs.plan("unet", folds=[0, 2], less=0.1, protocol={"device": "cuda"}, seed=2)
+    cohorts, notes = report.cohorts(runs.found)
+    assert sorted(each.folds.names for each in cohorts) == [("0", "1"), ("0", "2")]
+    assert set(differences(cohorts)) == {"device", "fold plan"}
+    assert [note.startswith("Of 3 folds 2 were run") for note in notes if "Of 3" in note] == [True, True]
+
+
+def test_a_seed_of_its_own_for_each_fold_is_one_repetition(runs):
+    for fold in range(3):
+        runs.plan("unet", seed=10 + fold, folds=[fold])
+    cohort, notes = one(runs)
+    assert notes == []
+    (run,) = cohort.methods[0].runs
+    assert [part.seed for part in run.each] == [10, 11, 12]
+
+
 def test_seeds_that_some_folds_have_more_of(runs):
     runs.plan("unet", 1)
     runs.plan("unet", 2, less=0.1)
@@ -248,13 +297,23 @@ def test_files_with_the_same_test_and_other_training_images_are_experiments_of_t
 
 
 def test_folds_of_the_published_train_part_are_runs_side_by_side(runs):
+    alone = {image: image for image in GROUP_OF}
     for fold, held in enumerate(("cd", "ef")):
         parts = {"train": [i for i in "cdef" if i not in held], "val": [*held], "test": ["a", "b"]}
         for seed in (1, 2, 3):
             dice = {"a": 0.5 + fold / 10 + seed / 100, "b": 0.9}
-            runs.add("unet", fold, dice, seed=seed, parts=parts, split=PUBLISHED, metrics={"time/train_s": seed})
-        runs.add("otsu", fold, {"a": 0.4, "b": 0.4}, parts=parts, split=PUBLISHED)
-    runs.add("cellpose", 1, {"a": 0.7, "b": 0.7}, parts=parts, split=PUBLISHED, tags=MASKS, seed=0,
+            runs.add(
+                "unet",
+                fold,
+                dice,
+                seed=seed,
+                parts=parts,
+                split=PUBLISHED,
+                groups=alone,
+                metrics={"time/train_s": seed},
+            )
+        runs.add("otsu", fold, {"a": 0.4, "b": 0.4}, parts=parts, split=PUBLISHED, groups=alone)
+    runs.add("cellpose", 1, {"a": 0.7, "b": 0.7}, parts=parts, split=PUBLISHED, groups=alone, tags=MASKS, seed=0,
              protocol={"device": None, "threshold": None})  # fmt: skip
     cohort, notes = one(runs)
     assert notes == []
@@ -269,6 +328,9 @@ def test_folds_of_the_published_train_part_are_runs_side_by_side(runs):
     assert unet.metric("time/train_s") == 2
     assert len(otsu.runs) == 2
     assert "every fold scores the same images" in cohort.protocol["fold plan"]
+    pairs = {(pair.first, pair.second): pair for pair in report.pairs(cohort, "dice")}
+    assert pairs["unet", "otsu"].p is not None
+    assert pairs["otsu", "cellpose"].p is None  # their differences on all images are the same
     table = report.summary(cohort, "dice", {})
     assert table.set_index("method").seeds.to_dict() == {"unet": 3, "cellpose": 1, "otsu": 1}
 

@@ -204,14 +204,16 @@ def test_several_sections_are_kept_apart():
     second = changed(first, protocol={"test images": "9", "threshold": "0.5", "tiles": "256"})
     html = Html(page("Comparison", (first, second, changed(first, dataset="em")), "lamella 1"))
     assert "not to be compared with each other" in html.text
-    assert "They differ in: data set, test images, tiles." in html.text
+    assert "are other images: a score on one says nothing about a score on another" in html.text
+    assert "are the same images by other protocols" in html.text
+    assert "they differ in test images and tiles." in html.text
     assert html.row("tiles") == ["tiles", "–", "256", "–"]
     assert html.row("test images") == ["test images", "4, of 2 groups", "9", "4, of 2 groups"]
     assert "blood, 1 of 2" in html.text
     assert "blood, 2 of 2" in html.text
     assert "not to be compared" not in Html(page("Comparison", (first,), "lamella 1")).text
     same = Html(page("Comparison", (first, first), "lamella 1")).text
-    assert "scored on different test images" in same
+    assert "they differ in how images were split" in same
 
 
 def test_names_are_no_markup():

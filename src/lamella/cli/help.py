@@ -33,6 +33,7 @@ _USAGE = {
 
   {typed} experiment=blood
   {typed} experiment=blood metric=boundary/surface_dice
+  {typed} experiment=[blood,em]             several data sets, and where each method holds
   {typed} experiment=blood 'filter="params.`model.name` = \\"unet\\""'
   {typed} runs=[ID,ID]""",
     "review": """Lamella: find labels to look at again, by networks that never saw the image: all folds of a sweep.

@@ -59,7 +59,7 @@ def report(
     found = _found(store, experiment, runs, filter)
     place = home() / "outputs" / "reports" if output is None else Path(output).expanduser()
     asked: dict[str, Any] = {"margin": margin, "leader": leader, "failure": failure}
-    made = _compared(found, score=metric, k=cases, output=place, name=_now(), **asked)
+    made = _compared(found, store, score=metric, k=cases, output=place, name=_now(), **asked)
     if keep:
         _keep(made, found, store, place, asked)
     return made
@@ -121,7 +121,7 @@ def make(
     out = console()
     asked: dict[str, Any] = {"margin": margin, "leader": leader, "failure": failure}
     with out.status("comparing"):
-        made = _compared(found, score=score, k=k, output=output, name=name, **asked)
+        made = _compared(found, uri, score=score, k=k, output=output, name=name, **asked)
     made.show(out)
     _keep(made, found, uri, output, asked, job)
     out.print(f"report {made.page}", soft_wrap=True)
@@ -170,6 +170,7 @@ def _now() -> str:
 
 def _compared(
     found: Sequence[tracking.FinishedRun],
+    uri: str,
     *,
     score: str,
     k: int,
@@ -188,10 +189,11 @@ def _compared(
     limits = (float(run.params["score.failure"]) for run in found if "score.failure" in run.params)
     below = next(limits, FAILED) if failure is None else failure
     asked: dict[str, Any] = {"notes": notes, "k": k, "margin": margin, "leader": leader, "failure": below}
+    asked["listed"] = tracking.listed(uri, experiments)
     sections = [reporting.section(each, score, published.get(each.dataset, {}), **asked) for each in cohorts]
     named = [*experiments[:_MOST_NAMES], *(["more"] if len(experiments) > _MOST_NAMES else [])]
     folder = output / ("-".join(re.sub(r"[^\w.-]", "_", each) for each in named) + f"-{name}")
-    title = f"{listed(experiments)}: {counted(sum(len(each.methods) for each in cohorts), 'method')}"
+    title = f"{listed(experiments)}: {counted(len(reporting.matched(sections)), 'method')}"
     return reporting.write(folder, title, sections)
 
 
@@ -218,11 +220,12 @@ def _keep(
 ) -> None:
     """Keeps a comparison in the store, as a run of the first experiment whose runs it compares; a job's only once."""
     experiment = found[0].experiment
+    ids = " ".join(run.run_id for run in found)
     params = {
         "metric": made.sections[0].score,
         **asked,
         "failure": made.sections[0].failure,
-        "runs": " ".join(run.run_id for run in found),
+        "runs": ids if len(ids) <= tracking.PARAM_LIMIT else f"{len(found)}, by their ids on the page",
     }
     tags = {"lamella.kind": "comparison"}
     before = None
@@ -248,5 +251,5 @@ def _keep(
         before=before,
     ) as kept:
         tracking.let_go()
-        kept.describe(reporting.described(made.sections), made.page.name)
+        kept.describe(reporting.described(made.sections, made.headings, made.overview), made.page.name)
         kept.log_folder(made.page.parent)

@@ -33,7 +33,7 @@ from lamella.models.classical.base import Classical
 from lamella.novelty.reference import learn
 from lamella.plaintext import printable
 from lamella.plots import run as figures
-from lamella.tracking.provenance import describe
+from lamella.tracking.provenance import as_typed, describe
 from lamella.training.budget import measure
 from lamella.training.fit import FitSettings, fit, fit_classical
 from lamella.training.keeping import Earlier
@@ -121,7 +121,7 @@ def _run(
         before = found
         cfg = resuming.counted(before, cfg) if before is not None else cfg
     said.tell()
-    own = {"lamella.job": job}
+    own = {"lamella.job": job} | ({} if before is not None else as_typed(typed))
     return experiment(cfg, data, machine, out, sweep=sweep, before=before, tags=own, opened=opened)
 
 

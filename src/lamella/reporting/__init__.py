@@ -11,6 +11,7 @@ reporting.write(Path("out"), "My comparison", parts)      # report.html, CSV, Ma
 """
 
 from lamella.reporting.cohorts import Cohort, Method, SeedRun, cohorts
+from lamella.reporting.overview import matched
 from lamella.reporting.parts.section import Section
 from lamella.reporting.report import Report, described, heading, section, write
 from lamella.reporting.summary import pairs, scores_of, summary
@@ -26,6 +27,7 @@ __all__ = [
     "cohorts",
     "described",
     "heading",
+    "matched",
     "pairs",
     "scores_of",
     "section",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,11 +15,10 @@ from lamella.metrics.catalogue import lookup
 from lamella.pages.render import Cell, Table
 from lamella.reporting.cohorts import Method, data_differences, differences
 from lamella.reporting.numbers import score_text, span
+from lamella.reporting.parts.section import Section
 from lamella.reporting.summary import listed
+from lamella.reporting.tables import in_markdown
 from lamella.statistics import best, in_order
-
-if TYPE_CHECKING:
-    from lamella.reporting.parts.section import Section
 
 _PARTS = ("", "_low", "_high", "_rank", "_of", "_became")
 
@@ -33,6 +32,7 @@ _SAME = (
     "A method is the same in two sections where its model is, and whatever is varied of that model in either; each "
     "data set's recipe may differ"
 )
+_COLUMN = 19  # characters of a terminal that an interval needs, and the rules beside it
 _MOST_KEYS = 4  # of recipes that are named
 
 
@@ -70,8 +70,6 @@ class Overview(NamedTuple):
 
     def markdown(self) -> str:
         """The sentences and the table as Markdown."""
-        from lamella.reporting.tables import in_markdown
-
         head = ["method", *self.headings]
         rows = [
             [row["method"], *(self._text(row, name) for name in self.headings)] for row in self.table.to_dict("records")
@@ -81,14 +79,14 @@ class Overview(NamedTuple):
 
     def show(self, out: Console) -> None:
         """Prints the table, a block of as many sections as the screen holds, and the sentences."""
-        across = max(1, (out.width - out.width // 4) // 26)
+        across = max(1, (out.width - out.width // 4 - 4) // _COLUMN)
         out.print(Text(f"Where each method holds: mean {lookup(self.score).heading}", "bold"))
         for start in range(0, len(self.headings), across):
             names = self.headings[start : start + across]
             grid = Grid()
             grid.add_column("method", max_width=out.width // 4, overflow="fold")
             for name in names:
-                grid.add_column(Text(name), overflow="fold")
+                grid.add_column(Text(name), overflow="fold", max_width=_COLUMN - 3)
             for row in self.table.to_dict("records"):
                 grid.add_row(*map(Text, (row["method"], *("\n".join(self._lines(row, name)) for name in names))))
             out.print(grid)
@@ -100,15 +98,15 @@ class Overview(NamedTuple):
         if np.isnan(mean):
             return [str(became)]
         place = f"{rank:.0f} of {of:.0f}, {became}" if of > 1 else str(became)
-        return [f"{score_text(mean, self.score)} ({span(low, high, self.score)})", place]
+        return [score_text(mean, self.score), span(low, high, self.score), place]
 
     def _text(self, row: Mapping[Any, Any], name: str) -> str:
-        return "; ".join(self._lines(row, name))
+        first, *more = self._lines(row, name)
+        return f"{first} ({more[0]}); {more[1]}" if more else first
 
     def _cell(self, row: Mapping[Any, Any], name: str) -> Cell:
         first, *below = self._lines(row, name)
-        mean, _, interval = first.partition(" (")
-        return Cell(mean, [*([interval.removesuffix(")")] if interval else []), *below], left=True)
+        return Cell(first, below, left=True)
 
 
 class Row(NamedTuple):
@@ -118,9 +116,9 @@ class Row(NamedTuple):
     labels: tuple[str, ...]
 
 
-def overview(sections: "Sequence[Section]", headings: Sequence[str]) -> Overview | None:
+def overview(sections: Sequence[Section], headings: Sequence[str]) -> Overview | None:
     """The overview of sections of several test sets; None of one, and where no method stands in two of them."""
-    sets = {(each.cohort.protocol.get("data"), each.cohort.ids) for each in sections}
+    sets = {_images(each) for each in sections}
     rows = matched(sections)
     if len(sets) < 2 or not any(sum(map(bool, row.labels)) > 1 for row in rows):
         return None
@@ -138,7 +136,7 @@ def overview(sections: "Sequence[Section]", headings: Sequence[str]) -> Overview
     return Overview(sentences, pd.DataFrame(records), headings, score)
 
 
-def matched(sections: "Sequence[Section]") -> list[Row]:
+def matched(sections: Sequence[Section]) -> list[Row]:
     """The methods of all sections, those of most sections first, then in the order of the first section they stand in.
 
     A method is the same in two sections where its model's name is, and all settings that are varied among methods of
@@ -174,7 +172,7 @@ def matched(sections: "Sequence[Section]") -> list[Row]:
     return sorted(rows, key=lambda row: -sum(map(bool, row.labels)))
 
 
-def apart(sections: "Sequence[Section]", headings: Sequence[str]) -> list[str]:
+def apart(sections: Sequence[Section], headings: Sequence[str]) -> list[str]:
     """Why the scores of several sections are not to be compared with each other, in sentences; none of one section.
 
     Sections of other images are told from those of the same images by another protocol.
@@ -183,7 +181,7 @@ def apart(sections: "Sequence[Section]", headings: Sequence[str]) -> list[str]:
         return []
     by_set: dict[object, list[int]] = {}
     for place, each in enumerate(sections):
-        by_set.setdefault((each.cohort.protocol.get("data"), each.cohort.ids), []).append(place)
+        by_set.setdefault(_images(each), []).append(place)
     said = []
     if len(by_set) > 1:
         sets = [" and ".join(headings[place] for place in places) for places in by_set.values()]
@@ -207,11 +205,17 @@ def apart(sections: "Sequence[Section]", headings: Sequence[str]) -> list[str]:
     return [*said, *data_differences([each.cohort for each in sections])]
 
 
+def _images(section: Section) -> tuple[str, tuple[str, ...]]:
+    """Which images of which data a section is of."""
+    cohort = section.cohort
+    return cohort.protocol.get("data", cohort.dataset), cohort.ids
+
+
 def _model(method: Method) -> str:
     return method.runs[0].params.get("model.name", method.label)
 
 
-def _entry(section: "Section", label: str) -> tuple[float, float, float, float, float, str]:
+def _entry(section: Section, label: str) -> tuple[float, float, float, float, float, str]:
     """Of a method in a section: mean, both ends of its interval, rank, of how many, and what became of it."""
     nothing = (np.nan,) * 5
     if not label:
@@ -225,7 +229,7 @@ def _entry(section: "Section", label: str) -> tuple[float, float, float, float, 
     return float(row[score]), float(row[f"{score}_low"]), float(row[f"{score}_high"]), rank, of, became(section, label)
 
 
-def ranks_of(section: "Section", score: str) -> dict[str, int]:
+def ranks_of(section: Section, score: str) -> dict[str, int]:
     """The rank of each method that has the score, by its mean: equal means share the better rank."""
     table = section.summary[section.summary[score].notna()]
     means = table[score].round(12)
@@ -233,7 +237,7 @@ def ranks_of(section: "Section", score: str) -> dict[str, int]:
     return dict(zip(table["method"], map(int, ranks), strict=True))
 
 
-def became(section: "Section", label: str) -> str:
+def became(section: Section, label: str) -> str:
     """What became of a method in a section, compared with the one that has the best mean there."""
     first = str(section.summary["method"][0])
     pairs = in_order(section.comparisons, section.summary["method"].tolist())
@@ -253,7 +257,7 @@ def became(section: "Section", label: str) -> str:
 
 def _sentences(
     rows: Sequence[Row],
-    sections: "Sequence[Section]",
+    sections: Sequence[Section],
     headings: Sequence[str],
     records: Sequence[Mapping[str, Any]],
 ) -> list[str]:
@@ -268,8 +272,8 @@ def _sentences(
     said = [_of_leader(method, fates[method], leads) for method in first]
     holding = [row.name for row in rows if all(fate in _HOLDS for fate in fates[row.name].values())]
     asked = [name for name in headings if any(fates[row.name][name] not in (ALONE, UNSCORED, ABSENT) for row in rows)]
-    if len(asked) > 1 and holding:
-        said.append(f"Nothing is shown to be better on any of them than {listed(holding)}.")
+    if len(asked) > 1 and holding and {*fates[holding[0]].values()} != {BEST}:
+        said.append(f"On none of them is any method shown to be better than {listed(holding)}.")
     elif len(asked) > 1 and not any(fate == OPEN for its in fates.values() for fate in its.values()):
         said.append("No method holds on all of them: each was not run somewhere, or is worse than the best there.")
     others = [row for row in rows if row.name not in first]
@@ -278,13 +282,6 @@ def _sentences(
         by_fate.setdefault(_of_other(fates[row.name]), []).append(row.name)
     for fate, names in by_fate.items():
         said.append(f"{listed(names)} {'is' if len(names) == 1 else 'are'} {fate}.")
-    absent: dict[tuple[str, ...], list[str]] = {}
-    for method, its in fates.items():
-        where = tuple(name for name, fate in its.items() if fate == ABSENT)
-        if where and method not in first:
-            absent.setdefault(where, []).append(method)
-    for where, names in absent.items():
-        said.append(f"{listed(names)} {'was' if len(names) == 1 else 'were'} not run on {listed(where)}.")
     return said
 
 
@@ -320,14 +317,14 @@ def _of_other(fates: Mapping[str, str]) -> str:
     for fate, words in (
         (EQUAL, "equal to the best on {}"), (ALIKE, "not told apart from the best on {}"),
         (OPEN, "not to be told from the best on {}"), (WORSE, "worse than the best on {}"),
-        (ALONE, "alone on {}"), (UNSCORED, "without a score on {}"),
+        (ALONE, "alone on {}"), (UNSCORED, "without a score on {}"), (ABSENT, "not run on {}"),
     ):  # fmt: skip
         if where := [name for name, its in fates.items() if its == fate]:
             parts.append(words.format(listed(where)))
     return listed(parts)
 
 
-def _matching(rows: Sequence[Row], sections: "Sequence[Section]") -> str:
+def _matching(rows: Sequence[Row], sections: Sequence[Section]) -> str:
     """What makes a method the same in two sections, and in which settings its recipes differ."""
     mixed = any(len({method.origin for method in each.cohort.methods if method.origin.name}) > 1 for each in sections)
     keys: dict[str, None] = {}

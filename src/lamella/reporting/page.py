@@ -11,7 +11,7 @@ from lamella.plots.style import Picture
 from lamella.reporting.cohorts import differences
 from lamella.reporting.learning import Learning
 from lamella.reporting.numbers import UNKNOWN, percent, score_text, span
-from lamella.reporting.overview import Overview
+from lamella.reporting.overview import Overview, apart
 from lamella.reporting.parts import given, pairs, scores
 from lamella.reporting.parts import words as rules
 from lamella.reporting.parts.cells import told, words
@@ -66,15 +66,16 @@ def _apart(sections: Sequence[Section], headings: Sequence[str]) -> dict[str, An
     """In what sections differ, as they are not to be compared with each other; None for one."""
     if len(sections) == 1:
         return None
+    within = " ".join(apart(sections, headings))
     entries = [{"data set": each.cohort.dataset, **each.cohort.protocol} for each in sections]
     differing = differences([each.cohort for each in sections])
     if not differing:
-        return {"within": "They are scored on different test images.", "table": None}
+        return {"within": within, "table": None}
     rows = [[Cell(label), *words(*(each.get(label, UNKNOWN) for each in entries))] for label in differing]
     head = [Cell("entry of the protocol"), *words(*headings)]
     explanation = "A row an entry of the protocol, a column a section."
     table = Table("apart-table", "What differs", explanation, head, rows)
-    return {"within": f"They differ in: {', '.join(differing)}.", "table": table}
+    return {"within": within, "table": table}
 
 
 def _shown(id_: str, heading: str, section: Section) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from lamella.plaintext import printable, write_csv
 from lamella.plots.style import Picture
 from lamella.reporting import plots
 from lamella.reporting.cohorts import Cohort
+from lamella.reporting.cohorts.budget import tried
 from lamella.reporting.failures import FAILED
 from lamella.reporting.gallery import gallery
 from lamella.reporting.learning import learning
@@ -37,6 +38,7 @@ from lamella.reporting.tables import (
 )
 from lamella.reporting.verdict import verdict
 from lamella.statistics import Comparison
+from lamella.tracking import Listed
 from lamella.version import __version__
 
 _MOST_PAIRS = 10  # on the terminal; the files have all
@@ -112,8 +114,9 @@ class Report:
         columns = ["section", "method", "seeds", score, f"{score}_low", f"{score}_high"]
         table = self.summary[[name for name in columns if name in self.summary]]
         shown = table.map(lambda cell: printable(cell) if isinstance(cell, str) else cell)
+        markup = shown.to_html(index=False, border=0, float_format="{:.4f}".format)
         texts = "".join(f"<p>{escape(printable(sentence))}</p>" for sentence in self.verdict)
-        return f"{texts}{shown.to_html(index=False, border=0)}<p>{escape(printable(str(self.page)))}</p>"
+        return f"{texts}{markup}<p>{escape(printable(str(self.page)))}</p>"
 
     def _joined(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         if len(tables) == 1:
@@ -133,6 +136,7 @@ def section(
     margin: float | None = None,
     leader: bool = False,
     failure: float = FAILED,
+    listed: Sequence[Listed] = (),
 ) -> Section:
     """All that a report shows of one cohort: its methods compared, in tables, words and pictures.
 
@@ -145,11 +149,13 @@ def section(
         margin: a difference up to it counts as equality; None: equality is not tested.
         leader: only whether the best mean is better than all others is tested.
         failure: the Dice below which an image failed.
+        listed: all runs of the experiment, whatever became of them, which tell what each method was given.
 
     Raises:
         ConfigError: there is no such score.
         StorageError: a run's files cannot be read.
     """
+    given = tried(cohort, listed)
     applies = literature.get("dataset") == cohort.dataset
     table = summary(cohort, score, literature["scores"] if applies else {}, failure=failure)
     compared = pairs(cohort, score, margin=margin, leader=leader)
@@ -160,13 +166,14 @@ def section(
         summary=table,
         comparisons=compared,
         verdict=verdict(cohort, table, compared, score, margin=margin, leader=leader),
-        notes=[*notes, *_dashes(cohort, table), *(literature["notes"] if applies else [])],
+        notes=[*notes, *given.remarks, *_dashes(cohort, table), *(literature["notes"] if applies else [])],
         pictures=shown,
         gallery=gallery(cohort, score, k),
         margin=margin,
         failure=failure,
         leader=leader,
         learning=learning(cohort, score),
+        budgets=given.budgets,
         more=more,
     )
 
@@ -213,19 +220,20 @@ def heading(section: Section) -> str:
     of = "" if noun == "image" else f" of {counted(len(set(cohort.groups)), noun)}"
     intervals = f" (95 % over {noun}s, {how})" if how else ""
     phantom = "PHANTOM (generated images) · " if cohort.phantom else ""
+    if cohort.folds is not None:
+        each = "each judged in one of" if cohort.folds.kind == "parted" else "all judged in each of"
+        of += f", {each} {counted(len(cohort.folds.names), 'fold')}"
     return f"{phantom}{cohort.dataset}: {images}{of}, full resolution; mean{intervals}"
 
 
-def described(sections: Sequence[Section]) -> str:
+def described(sections: Sequence[Section], names: Sequence[str], above: Overview | None) -> str:
     """A report in short, as Markdown for MLflow's page of its run: of each section the verdict, and a row a method."""
-    parts = []
-    if len(sections) > 1:
-        parts.append(f"{len(sections)} protocols: scores of one are not to be compared with those of another.")
+    parts = [" ".join(map(in_markdown, [*(above.sentences if above else []), *apart(sections, names)]))]
     for each in sections:  # the answer first: MLflow folds what follows
         said, further = each.verdict, [*each.verdict.why, *each.verdict.warnings]
         words = [in_markdown(said.phantom), f"**{in_markdown(said.headline)}**", *map(in_markdown, further)]
         parts += [" ".join(filter(None, words)), in_markdown(heading(each)), short(each.summary, each.score)]
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
 
 
 def write(folder: Path, title: str, sections: Sequence[Section]) -> Report:

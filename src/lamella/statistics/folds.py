@@ -3,8 +3,9 @@
 The folds of a plan train on images that they have in common, so their results depend on each other, and a t-test over
 folds is too sure of itself. C. Nadeau and Y. Bengio (2003, Machine Learning 52:239) take the variance of the mean of k
 such results as S2 (1/k + n2/n1): S2 is their variance, n1 images train and n2 judge. For the folds of a
-cross-validation: R. R. Bouckaert, E. Frank 2004, PAKDD, LNAI 3056:3. `tools/simulate_folds.py` measures how often the
-tests are wrong.
+cross-validation: R. R. Bouckaert, E. Frank 2004, PAKDD, LNAI 3056:3. Here n2/n1 counts as `LEAST` or more: of ten
+folds it is 1/8, and where seeds are averaged so that little but the common training images is left, the test was then
+wrong in up to 10 of 100 cases. `tools/simulate_folds.py` measures how often tests are wrong.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ import numpy.typing as npt
 
 from lamella.statistics.error import Alone, Chance, Error, Part
 from lamella.statistics.intervals import ROUNDING, Values, freedom_of
+
+LEAST = 1 / 4
+"""What n2/n1 counts as at least; chosen by simulation."""
 
 
 class Folds(NamedTuple):
@@ -65,7 +69,7 @@ class Folds(NamedTuple):
             over_images = first.mean(axis=1) - second.mean(axis=1)
             of_fold = np.bincount(place, over_images) / np.bincount(place)
             count = len(names)
-            variance = float(of_fold.var(ddof=1)) * (1 / count + self.ratio)
+            variance = float(of_fold.var(ddof=1)) * (1 / count + max(self.ratio, LEAST))
             freedom = count - 1 if variance > ROUNDING**2 else np.inf
             return replace(without, seeds=np.asarray(variance), seeds_freedom=freedom)
         sizes = np.bincount(place).astype(np.float64)
@@ -78,7 +82,8 @@ class Folds(NamedTuple):
         seeds = np.nan
         if not np.isnan(without.seeds):
             seeds = sum(float(shares @ each.var(axis=0, ddof=1)) / len(each) for each in means if len(each) > 1)
-        return FoldsError(without, np.asarray(between), float(seeds), float(1 / same), freedom_of(sizes), self.ratio)
+        ratio = max(self.ratio, LEAST)
+        return FoldsError(without, np.asarray(between), float(seeds), float(1 / same), freedom_of(sizes), ratio)
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ class FoldsError:
         seeds: the part of it that other seeds draw anew; NaN where it is not known.
         count: how many folds, or as many equal ones as say as much: 1 / sum of squared shares of images.
         freedom: of `between`.
-        ratio: images of a fold that judge, over those that train.
+        ratio: what is added to 1 / `count`.
     """
 
     without: Error
@@ -140,7 +145,7 @@ class FoldsError:
 
     def more_folds(self) -> "FoldsError":
         """The same of the same images in twice as many folds: half as large, so that as much more trains."""
-        ratio = self.ratio / (1 + self.count * self.ratio)
+        ratio = max(self.ratio / (1 + self.count * self.ratio), LEAST)
         between = self.between + self._images
         return replace(self, between=between, count=2 * self.count, freedom=2 * self.freedom + 1, ratio=ratio)
 

@@ -16,10 +16,11 @@ from lamella.tracking.query import (
     unfinished,
 )
 from lamella.tracking.registry import Version, register, registered, require_name
-from lamella.tracking.runs import Run, refused_request, save_model, start
+from lamella.tracking.runs import PARAM_LIMIT, Run, refused_request, save_model, start
 from lamella.tracking.waiting import AwayError, Delivered, deliver, waiting
 
 __all__ = [
+    "PARAM_LIMIT",
     "Attempt",
     "AwayError",
     "Delivered",

@@ -28,6 +28,9 @@ _DECISIVE = (
     *("scipy", "scikit-image", "scikit-learn", "pandas", "pillow", "tifffile", "imagecodecs", "safetensors"),
 )
 _LISTED = 5  # other packages by name
+_TAG_LIMIT = 5000  # characters that every MLflow takes
+# Of what is typed: where things lie and are kept, which of a method's runs it is, how a sweep goes on.
+_NOT_SAID = ("paths.", "tracking", "hydra", "seed=", "fresh=", "retry_failed=", "fail_fast=", "plugins=", "debug=")
 
 LABELLED = "lamella.labelled"
 """The tag of a run that says on how many images its network was trained."""
@@ -84,6 +87,13 @@ def identity(
     if code_ := plugins.fingerprints(modules):
         tags["lamella.code"] = json.dumps(code_)
     return tags | ({"lamella.sweep": sweep} if sweep else {})
+
+
+def as_typed(overrides: Iterable[str]) -> dict[str, str]:
+    """The tag that says what somebody typed, as JSON; without what changes no score, and none where it is too long."""
+    said = [each for each in overrides if not each.lstrip("+~").startswith(_NOT_SAID)]
+    text = json.dumps(said, ensure_ascii=False)
+    return {"lamella.typed": text} if len(text) <= _TAG_LIMIT else {}
 
 
 def describe(folder: Path, config: str, data: PreparedData, modules: Iterable[str] = ()) -> None:

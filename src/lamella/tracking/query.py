@@ -231,6 +231,22 @@ def listed(uri: str, experiment: str | Sequence[str]) -> list[Listed]:
     return [Listed(run.info.run_id, run.info.status, run.data.params, run.data.metrics, run.data.tags) for run in runs]
 
 
+def _of_experiments(names: Mapping[str, str], experiment: str | Sequence[str] | None, uri: str) -> list[str]:
+    """The ids of one experiment or several, of None of all. Raises StorageError: there is no such experiment."""
+    if experiment is None:
+        return list(names)
+    wanted = [experiment] if isinstance(experiment, str) else list(experiment)
+    for name in wanted:
+        if name not in names.values():
+            parts = [part.strip() for part in name.split(",")]
+            several = {*parts} & {*names.values()}
+            remedy = f"There are: {', '.join(sorted(names.values()))}."
+            if several:
+                remedy = f"Several are written in brackets: 'experiment=[{','.join(parts)}]'. {remedy}"
+            raise StorageError(f"there is no experiment {name!r} in {uri}", remedy)
+    return [id_ for id_, name in names.items() if name in wanted]
+
+
 def _search(
     uri: str, experiment: str | Sequence[str] | None, matching: str, where: str
 ) -> tuple[MlflowClient, list[Any], Any]:
@@ -239,18 +255,7 @@ def _search(
         client = connect(uri)
         alive.tell(uri, client)
         names = {each.experiment_id: each.name for each in client.search_experiments()}
-        wanted = (
-            [experiment] if isinstance(experiment, str) else list(names.values() if experiment is None else experiment)
-        )
-        for name in wanted:
-            if name not in names.values():
-                parted = [part.strip() for part in name.split(",")]
-                several = (
-                    f"Several are written experiment=[{','.join(parted)}]. " if {*parted} & {*names.values()} else ""
-                )
-                there = f"There are: {', '.join(sorted(names.values()))}."
-                raise StorageError(f"there is no experiment {name!r} in {uri}", several + there)
-        chosen = [id_ for id_, name in names.items() if name in wanted]
+        chosen = _of_experiments(names, experiment, uri)
         runs: list[Any] = []
         token: str | None = ""
         try:

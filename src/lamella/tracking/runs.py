@@ -41,7 +41,10 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE  # isort: skip
 from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec  # isort: skip
 from mlflow.utils.validation import _validate_metric_name, _validate_param, _validate_tag  # isort: skip
 
-_PARAM_LIMIT, _TAG_LIMIT = 6000, 5000  # characters that MLflow takes
+PARAM_LIMIT = 6000
+"""Characters of a parameter that MLflow takes; what is longer is cut."""
+
+_TAG_LIMIT = 5000
 _LAST, _BEST = RESUMED_FROM
 _OFTEN_S = 600  # between two checkpoints that go to a server
 _PATIENCE_S = {"FINISHED": 120.0, "FAILED": 10.0, "KILLED": 1.5}  # for a store that takes nothing, at the end
@@ -264,7 +267,7 @@ class Run:
 
 def as_params(values: Mapping[str, Any]) -> dict[str, str]:
     """Parameters as MLflow keeps them. Raises MlflowException for a name that it does not take."""
-    params = {name: str(value)[:_PARAM_LIMIT] for name, value in values.items()}
+    params = {name: str(value)[:PARAM_LIMIT] for name, value in values.items()}
     for name, value in params.items():
         _validate_param(name, value)
     return params

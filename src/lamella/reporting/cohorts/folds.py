@@ -16,7 +16,7 @@ from lamella.evaluation.pooled import pooled_scores
 from lamella.metrics.pixels import ImageTable
 from lamella.reporting.cohorts.shares import TAKE
 from lamella.reporting.cohorts.types import Folding, SeedRun, over_images
-from lamella.tracking import FinishedRun
+from lamella.tracking import FinishedRun, bring
 
 MASKS = "masks"
 """The kind of a run that scores masks which were made elsewhere: no network, so no device, precision or threshold."""
@@ -114,7 +114,9 @@ class Plan:
         return f"{typed('train')}{swept} dataset={name}{choice} {model} {_SPLIT}{key}={values}"
 
 
-def plans(found: Sequence[FinishedRun], notes: list[str]) -> tuple[list[Plan], list[FinishedRun]]:
+def plans(
+    found: Sequence[FinishedRun], parents: Mapping[str, FinishedRun], notes: list[str]
+) -> tuple[list[Plan], list[FinishedRun]]:
     """The plans of which at least two folds were run, and the runs that are no fold of one.
 
     Masks that were made elsewhere are in each plan that agrees with their protocol, and among the other runs where they
@@ -122,6 +124,7 @@ def plans(found: Sequence[FinishedRun], notes: list[str]) -> tuple[list[Plan], l
 
     Args:
         found: in the order in which they began.
+        parents: the runs whose networks some of them evaluate, by their ids.
         notes: takes what a reader must know.
 
     Raises:
@@ -129,11 +132,11 @@ def plans(found: Sequence[FinishedRun], notes: list[str]) -> tuple[list[Plan], l
     """
     by_id = {run.run_id: run for run in found}
     networks, masks = ([run for run in found if _of_masks(run) == wanted] for wanted in (False, True))
-    made = _made(networks, by_id, notes)
+    made = _made(networks, parents, notes)
     fitting = {
         run.run_id: [(plan, fold) for plan in made if (fold := _fold_of(run, plan)) is not None] for run in masks
     }
-    own = _made([run for run in masks if not fitting[run.run_id]], by_id, notes)
+    own = _made([run for run in masks if not fitting[run.run_id]], parents, notes)
     taken = {run.run_id for plan in [*made, *own] for run, _ in plan.runs}
     left = [json.loads(run.tags["lamella.protocol"]) for run in networks if run.run_id not in taken]
     for run in masks:
@@ -239,15 +242,15 @@ def _fold_of(masks: FinishedRun, plan: Plan) -> str | None:
     return next((fold for fold, hash_ in plan.splits.items() if fits and hash_ == split), None)
 
 
-def _place(run: FinishedRun, by_id: Mapping[str, FinishedRun]) -> _Place | None:
+def _place(run: FinishedRun, parents: Mapping[str, FinishedRun]) -> _Place | None:
     """Which fold of which plan a run is; None: of none.
 
     An evaluation on other data is of the fold that its network was trained in, however that data is split.
     """
     protocol = json.loads(run.tags["lamella.protocol"])
-    parent = by_id.get(run.tags.get("lamella.evaluates", ""))
+    parent = parents.get(run.tags.get("lamella.evaluates", ""))
     if parent is not None and json.loads(parent.tags["lamella.protocol"]).get("data") != protocol.get("data"):
-        trained = _place(parent, by_id)
+        trained = _place(parent, parents)
         if trained is None:
             return None
         where = f"{parent.params['dataset.name']}, data {trained.protocol['data'][:8]}"
@@ -264,17 +267,17 @@ def _place(run: FinishedRun, by_id: Mapping[str, FinishedRun]) -> _Place | None:
     return _Place(protocol, {**keys, "_target_": target, **grouping, **own}, fold, split)
 
 
-def _made(found: Sequence[FinishedRun], by_id: Mapping[str, FinishedRun], notes: list[str]) -> list[Plan]:
+def _made(found: Sequence[FinishedRun], parents: Mapping[str, FinishedRun], notes: list[str]) -> list[Plan]:
     """The plans that these runs follow."""
     by_plan: dict[str, list[tuple[FinishedRun, _Place]]] = {}
     for run in found:
-        if place := _place(run, by_id):
+        if place := _place(run, parents):
             by_plan.setdefault(json.dumps([place.protocol, place.keys], sort_keys=True), []).append((run, place))
-    return [plan for some in by_plan.values() if (plan := _plan(some, by_id, notes)) is not None]
+    return [plan for some in by_plan.values() if (plan := _plan(some, parents, notes)) is not None]
 
 
 def _plan(
-    some: Sequence[tuple[FinishedRun, _Place]], by_id: Mapping[str, FinishedRun], notes: list[str]
+    some: Sequence[tuple[FinishedRun, _Place]], parents: Mapping[str, FinishedRun], notes: list[str]
 ) -> Plan | None:
     """The plan of runs that share one, with as many of its folds as judge no image twice; None where those are one."""
     protocol, keys = some[0][1][:2]
@@ -286,7 +289,8 @@ def _plan(
     fold_of = {place.split: place.fold for _, place in some}
     elsewhere = "split" in protocol
     whole = {split: max(runs, key=lambda run: float(run.params.get(TAKE, "1"))) for split, runs in by_split.items()}
-    trained = {split: by_id[run.tags["lamella.evaluates"]] if elsewhere else run for split, run in whole.items()}
+    trained = {split: parents[run.tags["lamella.evaluates"]] if elsewhere else run for split, run in whole.items()}
+    bring([*trained.values()], ["data/split.json"])
     ids = {split: json.loads(run.fetch("data/split.json").read_text()) for split, run in trained.items()}
     repeated = elsewhere or len({frozenset(each["test"]) for each in ids.values()}) == 1
     if repeated and not elsewhere and keys["_target_"] == _FILE:

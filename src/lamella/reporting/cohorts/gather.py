@@ -12,7 +12,7 @@ from lamella.reporting.cohorts.folds import MASKS, Plan, plans, repetitions, sha
 from lamella.reporting.cohorts.origin import Origin, evaluated, origin
 from lamella.reporting.cohorts.shares import TAKE, by_share, named
 from lamella.reporting.cohorts.types import Cohort, Method, SeedRun
-from lamella.tracking import FinishedRun, bring
+from lamella.tracking import FinishedRun, Listed, bring
 
 # What may differ between runs of one method: it changes no score, or is what its runs are there for.
 _SAME = {
@@ -78,8 +78,8 @@ def cohorts(found: Sequence[FinishedRun]) -> tuple[list[Cohort], list[str]]:
     compared = [run for run in found if run.tags.get("lamella.kind") not in APART]
     bring(compared, ["scores/test.csv"])
     parents = evaluated(found)
-    folded, rest = plans(compared, notes)
-    result = [cohort for plan in folded if (cohort := _over_folds(plan, parents, notes)) is not None]
+    folded, rest = plans(compared, parents, notes)
+    result = [cohort for plan in folded for cohort in _over_folds(plan, parents, notes)]
     for protocol, some in _by_protocol(rest).items():
         by_id = {run.run_id: run for run in some}
         methods = [
@@ -98,8 +98,8 @@ def _own(found: Sequence[FinishedRun]) -> list[FinishedRun]:
     return [run for run in found if run.tags.get("lamella.evaluates") not in ids]
 
 
-def _over_folds(plan: Plan, parents: Mapping[str, FinishedRun], notes: list[str]) -> Cohort | None:
-    """The cohort of a plan, over the folds that its methods share; one shared fold is a plain split."""
+def _over_folds(plan: Plan, parents: Mapping[str, FinishedRun], notes: list[str]) -> list[Cohort]:
+    """The cohort of a plan, over the folds that its methods share; where each has one alone, those are plain splits."""
     fold_of = {run.run_id: fold for run, fold in plan.runs}
     by_id = {run.run_id: run for run, _ in plan.runs}
     runs, masks = dict[str, list[SeedRun]](), list[str]()
@@ -110,19 +110,22 @@ def _over_folds(plan: Plan, parents: Mapping[str, FinishedRun], notes: list[str]
                 masks.append(label)
                 if plan.kind == "repeated":  # the same images in every fold: the same masks
                     runs[label] = [replace(its[-1], fold=fold) for fold in plan.ids]
-    if not runs:
-        return None
-    labels, folds = shared(plan, runs, notes, masks=masks)
-    if len(folds) == 1:
-        here = {label: [run for run in runs[label] if run.fold in folds] for label in labels}
-        methods = [_method(label, some, by_id, parents) for label, some in here.items()]
-        return _cohort({"split": plan.splits[folds[0]], **plan.protocol}, methods, by_id, notes)
-    methods = [
-        _method(label, repetitions(plan.kind, label, runs[label], folds, notes), by_id, parents, first=runs[label][0])
-        for label in labels
-    ]
-    cohort = _cohort({**plan.protocol, "fold plan": plan.words(folds)}, methods, by_id, notes)
-    return replace(cohort, folds=plan.folding(folds, cohort.ids), card=_card(plan, folds, cohort))
+    of = {label: {run.fold for run in its} for label, its in runs.items()}
+    alone = [fold for fold in plan.ids if any(fold in folds for folds in of.values())]
+    if any(len(folds) > 1 for folds in of.values()):
+        labels, folds = shared(plan, runs, notes, masks=masks)
+        if len(folds) > 1:
+            repeated = {label: repetitions(plan.kind, label, runs[label], folds, notes) for label in labels}
+            methods = [_method(label, some, by_id, parents, first=runs[label][0]) for label, some in repeated.items()]
+            cohort = _cohort({**plan.protocol, "fold plan": plan.words(folds)}, methods, by_id, notes)
+            return [replace(cohort, folds=plan.folding(folds, cohort.ids), card=_card(plan, folds, cohort))]
+        runs, alone = {label: runs[label] for label in labels}, folds
+    result = []
+    for fold in alone:
+        here = {label: [run for run in some if run.fold == fold] for label, some in runs.items()}
+        methods = [_method(label, some, by_id, parents) for label, some in here.items() if some]
+        result.append(_cohort({"split": plan.splits[fold], **plan.protocol}, methods, by_id, notes))
+    return result
 
 
 def _card(plan: Plan, folds: Sequence[str], cohort: Cohort) -> dict[str, str]:
@@ -161,14 +164,14 @@ def by_method(
     """
     by_model: dict[tuple[str, Origin], list[tuple[FinishedRun, dict[str, str], str]]] = {}
     for run in runs:
-        settings = _settings(run)
+        settings = settings_of(run)
         family = settings["model.name"], origin(run, parents or {})
         by_model.setdefault(family, []).append((run, settings, named(settings.pop(TAKE, "1"))))
     origins = {where for _, where in by_model if where.name}
     names = [where.name for where in origins]
     result: dict[str, list[FinishedRun]] = {}
     for (model, where), some in by_model.items():
-        keys = sorted({key for _, settings, _ in some for key in settings} - _SAME)
+        keys = sorted({key for _, settings, _ in some for key in settings})
         varied = [key for key in keys if len({settings.get(key) for _, settings, _ in some}) > 1]
         labels = [tuple(f"{key}={settings.get(key, '')}" for key in varied) for _, settings, _ in some]
         numbers = {each: number for number, each in enumerate(dict.fromkeys(labels), 1)}
@@ -180,9 +183,11 @@ def by_method(
     return result
 
 
-def _settings(run: FinishedRun) -> dict[str, str]:
+def settings_of(run: FinishedRun | Listed) -> dict[str, str]:
     """All settings of a run that may make it another method."""
-    settings = {key: value for key, value in run.params.items() if not key.startswith(_SAME_GROUPS)}
+    settings = {
+        key: value for key, value in run.params.items() if not key.startswith(_SAME_GROUPS) and key not in _SAME
+    }
     for module, fingerprint in json.loads(run.tags.get("lamella.code", "{}")).items():
         settings[f"code of {module}"] = fingerprint.removeprefix("sha256:")[:8]
     settings["corrected"] = run.tags.get("lamella.corrected", "none")
@@ -257,7 +262,7 @@ def _method(
     kept = first or runs[0]
     nothing_drawn = kept.metrics.get("model/parameters") == 0 and "model.seed" not in kept.params
     masks = all(by_id[each.run_id].tags.get("lamella.kind") == MASKS for run in runs for each in run.each)
-    settings = {key: value for key, value in _settings(by_id[kept.run_id]).items() if key not in {*_SAME, TAKE}}
+    settings = {key: value for key, value in settings_of(by_id[kept.run_id]).items() if key != TAKE}
     where = origin(by_id[kept.run_id], parents)
     return Method(label, tuple(runs), nothing_drawn or masks, settings=settings, origin=where)
 

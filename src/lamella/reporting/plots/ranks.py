@@ -1,7 +1,6 @@
 """The rank of every method by every score on one small figure."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,10 +8,8 @@ from lamella.metrics.catalogue import lookup
 from lamella.plots import style
 from lamella.plots.style import Picture, svg_of
 from lamella.reporting.overview import matched, ranks_of
+from lamella.reporting.parts.section import Section
 from lamella.reporting.summary import counted, listed, scores_of
-
-if TYPE_CHECKING:
-    from lamella.reporting.parts.section import Section
 
 _MOST = 12  # columns, which a telephone can show
 _MIRRORED = {"accuracy": "pixel_error"}  # the same order, told backwards
@@ -20,7 +17,7 @@ _ROW, _HEAD = 0.27, 1.35  # inches
 
 
 @style.applied
-def ranks(sections: "Sequence[Section]", headings: Sequence[str]) -> Picture | None:
+def ranks(sections: Sequence[Section], headings: Sequence[str]) -> Picture | None:
     """The rank of every method by every score: a row a method, a block of columns a section; None: nothing to rank.
 
     Args:
@@ -41,7 +38,7 @@ def ranks(sections: "Sequence[Section]", headings: Sequence[str]) -> Picture | N
     grid = figure.subplots(1, len(blocks), squeeze=False, sharey=True, width_ratios=widths)[0]
     told = []
     for place, (axes, (name, each, found)) in enumerate(zip(grid, blocks, strict=True)):
-        shown = list(found)[:most]
+        shown = _varied(list(found), most)
         middles = style.places(heights)
         for column, score in enumerate(shown):
             count = len(found[score])
@@ -53,7 +50,7 @@ def ranks(sections: "Sequence[Section]", headings: Sequence[str]) -> Picture | N
                 share = 1 - (rank - 1) / max(1, count - 1)
                 axes.barh(middle, 0.94, left=column - 0.47, height=height - 0.03, color=_shade(share), linewidth=0)
                 axes.text(column, middle, f"{rank}{'=' if held.count(rank) > 1 else ''}", ha="center", va="center",
-                          fontsize=9.5, color=style.ON_DARK if share > 0.6 else style.ON_LIGHT)  # fmt: skip
+                          fontsize=9.5, color=style.ON_DARK if share > 0.85 else style.ON_LIGHT)  # fmt: skip
         style.set_rows(axes, names, heights)
         axes.grid(visible=False)
         axes.set_xlim(-0.5, len(shown) - 0.5)
@@ -79,7 +76,7 @@ def ranks(sections: "Sequence[Section]", headings: Sequence[str]) -> Picture | N
     return Picture("Ranks by every score", svg_of(figure), f"Ranks. {'. '.join(told)}.", caption)
 
 
-def _ranked(section: "Section") -> dict[str, dict[str, int]]:
+def _ranked(section: Section) -> dict[str, dict[str, int]]:
     """Score -> method -> rank, of scores that images have and that have a direction; the deciding one first."""
     if len(section.summary) < 2:
         return {}
@@ -91,6 +88,13 @@ def _ranked(section: "Section") -> dict[str, dict[str, int]]:
         if name in section.summary and section.summary[name].notna().sum() > 1:
             found[name] = ranks_of(section, name)
     return found
+
+
+def _varied(names: Sequence[str], most: int) -> list[str]:
+    """So many scores, in their order: of each family (pixels, outlines, cells, ...) one, then of each a second."""
+    families = [name.partition("/")[0] if "/" in name else "" for name in names]
+    nth = [families[:place].count(family) for place, family in enumerate(families)]
+    return [names[place] for place in sorted(sorted(range(len(names)), key=nth.__getitem__)[:most])]
 
 
 def _shade(share: float) -> tuple[float, float, float]:
