@@ -122,9 +122,10 @@ def test_a_table_scrolls_by_keyboard_and_its_first_column_stays(place: str) -> N
         assert near["x"] + near["width"] <= 361
 
 
-# What is enlarged, and which of its layers are seen: the text of each as its `use` names it.
+# What is enlarged, and which of its layers are seen, by the ends of their names.
 OPEN = "[...document.querySelectorAll('.zoom:popover-open')].map(each => each.id)"
-LAYERS = """[...document.querySelectorAll('.zoom:popover-open .stage use')].filter(each => each.checkVisibility())
+LAYERS = """[...document.querySelectorAll('.zoom:popover-open .stage use')]
+    .filter(each => [each, each.parentNode].every(one => getComputedStyle(one).display !== 'none'))
     .map(each => each.getAttribute('href').split('-').pop())"""
 STAGE = """[...document.querySelectorAll('.zoom:popover-open .stage')].map(each => [
     each.querySelector('svg').getBoundingClientRect().width, each.scrollWidth > each.clientWidth])[0]"""

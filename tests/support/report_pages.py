@@ -78,7 +78,7 @@ def layer(alt):
     """A picture of a gallery, of one grey."""
     file = io.BytesIO()
     Image.fromarray(np.full((48, 64, 3), 200, np.uint8)).save(file, "PNG")
-    return Layer(f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}", alt)
+    return Layer(f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}", alt, (48, 64))
 
 
 def panel(label, text="Dice 0.9123"):
