@@ -210,7 +210,7 @@ MEASURED = """() => {
   const open = [...document.querySelectorAll('.scroll')].filter(each => each.checkVisibility());
   const wide = open.filter(each => each.scrollWidth > each.clientWidth);
   const box = each => document.querySelector(each).getBoundingClientRect();
-  const [headline, figure] = [box('.headline'), box('.answer svg')];
+  const [headline, figure] = ['.headline', '.answer svg'].map(box);
   return {
     page: document.documentElement.scrollWidth, height: document.documentElement.scrollHeight,
     tables: open.length, wide: wide.map(each => each.getAttribute('aria-labelledby')),
