@@ -23,6 +23,7 @@ def places(root):
             f"tracking.artifacts={root}/artifacts"]  # fmt: skip
 
 
+@pytest.mark.slow  # seven processes' work, half a minute
 def test_all_folds_of_two_methods_are_one_table(tmp_path):
     keys = [*SMALL, *places(tmp_path)]
     result = processes.run(TRAIN, "-m", *keys, "dataset.split.fold=0,1,2", "model=otsu,kmeans", cwd=tmp_path)
