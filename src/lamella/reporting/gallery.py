@@ -203,8 +203,8 @@ def _words(cohort: Cohort, score: str, found: Sequence[Case], several: bool, lar
     words.append("Small as pictures are at first, thin errors look thicker than they are.")
     if larger > 1:
         words.append(
-            f"So that the page stays small, a pixel over an image is up to {larger:.3g} of its pixels wide; it shows any "
-            "wrong one of them."
+            f"So that the page stays small, a pixel over an image is up to {larger:.3g} of its pixels wide; it shows "
+            "any wrong one of them."
         )
     return tuple(words)
 
