@@ -1,4 +1,7 @@
-"""The pictures of a report: drawn from a cohort's tables, readable on a phone, and explained in words."""
+"""The pictures of a report: drawn from a cohort's tables, readable on a phone, and explained in words.
+
+The one of whole sections is in `ranks`.
+"""
 
 from lamella.reporting.plots.checks import bland_altman, curves, reliability
 from lamella.reporting.plots.costs import against
