@@ -24,6 +24,7 @@ from lamella.reporting.numbers import UNKNOWN
 from lamella.reporting.overview import Overview, apart, overview
 from lamella.reporting.page import headings, page
 from lamella.reporting.parts.section import Section
+from lamella.reporting.plots.ranks import ranks
 from lamella.reporting.summary import counted, drawn, pairs, sample, scores_in, summary
 from lamella.reporting.tables import (
     in_markdown,
@@ -264,7 +265,7 @@ def write(folder: Path, title: str, sections: Sequence[Section]) -> Report:
         write_csv(above.table, folder / "overview.csv")
         (folder / "overview.md").write_text(above.markdown(), encoding="utf-8")
     made = f"Lamella {__version__}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
-    text = page(title, sections, made, above, plots.ranks(sections, names))
+    text = page(title, sections, made, above, ranks(sections, names))
     (folder / "report.html").write_text(text, encoding="utf-8")
     return Report(title, sections, names, above, folder / "report.html")
 

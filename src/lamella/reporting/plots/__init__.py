@@ -1,9 +1,11 @@
-"""The pictures of a report: drawn from a cohort's tables, readable on a phone, and explained in words."""
+"""The pictures of a report: drawn from a cohort's tables, readable on a phone, and explained in words.
+
+The one of whole sections is in `ranks`.
+"""
 
 from lamella.reporting.plots.checks import bland_altman, curves, reliability
 from lamella.reporting.plots.costs import against
 from lamella.reporting.plots.pairs import differences, paired_images
-from lamella.reporting.plots.ranks import ranks
 from lamella.reporting.plots.scores import distributions, ranking
 
 __all__ = [
@@ -14,6 +16,5 @@ __all__ = [
     "distributions",
     "paired_images",
     "ranking",
-    "ranks",
     "reliability",
 ]
