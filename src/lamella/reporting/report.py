@@ -24,6 +24,7 @@ from lamella.reporting.numbers import UNKNOWN
 from lamella.reporting.overview import Overview, apart, overview
 from lamella.reporting.page import headings, page
 from lamella.reporting.parts.section import Section
+from lamella.reporting.plots.ranks import ranks
 from lamella.reporting.summary import counted, drawn, pairs, sample, scores_in, summary
 from lamella.reporting.tables import (
     in_markdown,
@@ -97,7 +98,7 @@ class Report:
             if 0 < len(each.comparisons) <= _MOST_PAIRS:
                 show_pairs(each.comparisons, [each.on(pair) for pair in each.comparisons], each.score, out)
             show_beside(each.summary, out)
-            for sentence in each.verdict.sentences:
+            for sentence in [*each.verdict.sentences, *(each.learning.sentences if each.learning else ())]:
                 out.print(sentence)
         if len(self.sections) > 1:
             if self.overview:
@@ -232,6 +233,7 @@ def described(sections: Sequence[Section], names: Sequence[str], above: Overview
     for each in sections:  # the answer first: MLflow folds what follows
         said, further = each.verdict, [*each.verdict.why, *each.verdict.warnings]
         words = [in_markdown(said.phantom), f"**{in_markdown(said.headline)}**", *map(in_markdown, further)]
+        words += map(in_markdown, each.learning.sentences if each.learning else ())
         parts += [" ".join(filter(None, words)), in_markdown(heading(each)), short(each.summary, each.score)]
     return "\n\n".join(filter(None, parts))
 
@@ -263,7 +265,7 @@ def write(folder: Path, title: str, sections: Sequence[Section]) -> Report:
         write_csv(above.table, folder / "overview.csv")
         (folder / "overview.md").write_text(above.markdown(), encoding="utf-8")
     made = f"Lamella {__version__}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
-    text = page(title, sections, made, above, plots.ranks(sections, names))
+    text = page(title, sections, made, above, ranks(sections, names))
     (folder / "report.html").write_text(text, encoding="utf-8")
     return Report(title, sections, names, above, folder / "report.html")
 

@@ -115,8 +115,8 @@ def _over_folds(plan: Plan, parents: Mapping[str, FinishedRun], notes: list[str]
     if any(len(folds) > 1 for folds in of.values()):
         labels, folds = shared(plan, runs, notes, masks=masks)
         if len(folds) > 1:
-            repeated = {label: repetitions(plan.kind, label, runs[label], folds, notes) for label in labels}
-            methods = [_method(label, some, by_id, parents, first=runs[label][0]) for label, some in repeated.items()]
+            over = {label: repetitions(plan.kind, label, runs[label], folds, notes) for label in labels}
+            methods = [_method(label, some, by_id, parents, first=runs[label][0]) for label, some in over.items()]
             cohort = _cohort({**plan.protocol, "fold plan": plan.words(folds)}, methods, by_id, notes)
             return [replace(cohort, folds=plan.folding(folds, cohort.ids), card=_card(plan, folds, cohort))]
         runs, alone = {label: runs[label] for label in labels}, folds

@@ -3,7 +3,6 @@
 from lamella.reporting.plots.checks import bland_altman, curves, reliability
 from lamella.reporting.plots.costs import against
 from lamella.reporting.plots.pairs import differences, paired_images
-from lamella.reporting.plots.ranks import ranks
 from lamella.reporting.plots.scores import distributions, ranking
 
 __all__ = [
@@ -14,6 +13,5 @@ __all__ = [
     "distributions",
     "paired_images",
     "ranking",
-    "ranks",
     "reliability",
 ]
