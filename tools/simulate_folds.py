@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from lamella.statistics.comparison import CERTAIN, holm
 from lamella.statistics.error import Error
-from lamella.statistics.folds import LEAST, FoldsError
+from lamella.statistics.folds import REPEATED, FoldsError, held_out
 from lamella.statistics.intervals import ROUNDING, Values, freedom_of
 
 Places = npt.NDArray[np.intp]
@@ -218,7 +218,7 @@ def tests(scores: Values, of: Places, groups: Places) -> tuple[Values, Tests]:
     error = Error(np.maximum(variance, 2 * ROUNDING**2), freedom_of(of_groups), np.asarray(np.nan), np.inf)
     used, naive = (
         FoldsError(error, between, np.nan, 1 / same, freedom_of(sizes), ratio)
-        for ratio in (max(ratio_of(of), LEAST), 0.0)
+        for ratio in (held_out(ratio_of(of), 1 / same), 0.0)
     )
     parts_ = (used, used.alone.folds, used.alone.images, naive.alone.folds)
     return difference, Tests(
@@ -284,7 +284,7 @@ def on_the_same_images(
     ratio = float(np.mean([(of == fold).sum() / (of != fold).sum() for fold in range(folds)]))
     over_images = np.maximum(lead.mean(axis=1).var(axis=-1, ddof=1) / images, 2 * ROUNDING**2)
     between = lead.mean(axis=-1).var(axis=-1, ddof=1)
-    error = Error(over_images, images - 1.0, between * (1 / folds + max(ratio, LEAST)), folds - 1.0)
+    error = Error(over_images, images - 1.0, between * (1 / folds + max(ratio, REPEATED)), folds - 1.0)
     return lead.mean(axis=(1, 2)), error
 
 

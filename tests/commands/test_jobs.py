@@ -49,6 +49,7 @@ def usual(identity):
         ("tracking.experiment=other", "tracking.run_name=x", "tracking.figures=3", "tracking.keep_last=true"),
         ("fresh=true", "retry_failed=true", "fail_fast=true"),
         ("trainer.accelerator=auto", "dataset.allow=[leak]"),
+        ("dataset.take=1",),  # as before there were shares
     ],
 )
 def test_what_changes_no_score_makes_no_other_job(identity, usual, more):
@@ -59,7 +60,8 @@ def test_what_changes_no_score_makes_no_other_job(identity, usual, more):
 
 @pytest.mark.parametrize(
     "more", ["seed=1", "optimizer.lr=0.01", "model.decoder_channels=[32,8]", "inference.threshold=0.4",
-             "trainer.max_epochs=3", "trainer.precision=bf16-mixed", "score.tolerance=3", "augment=phantom_blood"]
+             "trainer.max_epochs=3", "trainer.precision=bf16-mixed", "score.tolerance=3", "augment=phantom_blood",
+             "dataset.take=0.5"]
 )  # fmt: skip
 def test_what_changes_a_score_does(identity, usual, more):
     rest = [each for each in (*TINY, *UNET) if each.partition("=")[0] != more.partition("=")[0]]

@@ -122,9 +122,10 @@ def test_a_table_scrolls_by_keyboard_and_its_first_column_stays(place: str) -> N
         assert near["x"] + near["width"] <= 361
 
 
-# What is enlarged, and which of its layers are seen: the text of each as its `use` names it.
+# What is enlarged, and which of its layers are seen, by the ends of their names.
 OPEN = "[...document.querySelectorAll('.zoom:popover-open')].map(each => each.id)"
-LAYERS = """[...document.querySelectorAll('.zoom:popover-open .stage use')].filter(each => each.checkVisibility())
+LAYERS = """[...document.querySelectorAll('.zoom:popover-open .stage use')]
+    .filter(each => [each, each.parentNode].every(one => getComputedStyle(one).display !== 'none'))
     .map(each => each.getAttribute('href').split('-').pop())"""
 STAGE = """[...document.querySelectorAll('.zoom:popover-open .stage')].map(each => [
     each.querySelector('svg').getBoundingClientRect().width, each.scrollWidth > each.clientWidth])[0]"""
@@ -163,6 +164,8 @@ def test_on_a_phone_a_touch_enlarges_and_a_button_closes(place: str) -> None:
         opened.click("#s1-case1-zoom0 [value='8']")
         assert opened.evaluate(STAGE) == [8 * 64, True]
         assert opened.evaluate("document.documentElement.scrollWidth") == 400
+        reach = "[...document.querySelectorAll('.bar > *')].map(each => each.getBoundingClientRect().right)"
+        assert max(opened.evaluate(reach)) <= 400
         opened.click("#s1-case1-zoom0 .bar > button")
         assert opened.evaluate(OPEN) == []
 
@@ -207,7 +210,7 @@ MEASURED = """() => {
   const open = [...document.querySelectorAll('.scroll')].filter(each => each.checkVisibility());
   const wide = open.filter(each => each.scrollWidth > each.clientWidth);
   const box = each => document.querySelector(each).getBoundingClientRect();
-  const [headline, figure] = [box('.headline'), box('.answer svg')];
+  const [headline, figure] = ['.headline', '.answer svg'].map(box);
   return {
     page: document.documentElement.scrollWidth, height: document.documentElement.scrollHeight,
     tables: open.length, wide: wide.map(each => each.getAttribute('aria-labelledby')),

@@ -140,7 +140,8 @@ def test_pooled_scores_of_several_classes_are_those_that_a_run_logs(runs):
 
 def test_folds_that_a_method_lacks_are_left_out_for_all_and_said(runs):
     runs.plan("unet")
-    last = runs.plan("fpn", folds=[0, 2])[-1]
+    runs.plan("fpn", folds=[0, 2], seed=2)
+    runs.plan("fpn", folds=[0, 2])
     cohort, notes = one(runs)
     assert cohort.ids == tuple("abef")
     assert cohort.folds.names == ("0", "2")
@@ -148,8 +149,20 @@ def test_folds_that_a_method_lacks_are_left_out_for_all_and_said(runs):
     assert "folds 0 and 2 of it" in cohort.protocol["fold plan"]
     (note,) = notes
     assert note.startswith("fpn: fold 1 of 3 was not run: all methods are compared over folds 0 and 2 alone.")
-    assert "dataset=blood dataset/split=hashed_folds model=fpn dataset.split.fold=1`" in note
-    assert last in note
+    assert "-m dataset=blood dataset/split=hashed_folds model=fpn dataset.split.fold=1 seed=1,2`" in note
+    assert "with all else as in run 0" in note
+
+
+def test_what_is_missing_is_named_as_it_was_typed(runs):
+    said = ["dataset=blood", "dataset/split=hashed_folds", "dataset.split.folds=3", "model=fpn", "model.name=a b"]
+    runs.plan("unet")
+    for fold in (0, 2):
+        typed = json.dumps([*said, f"dataset.split.fold={fold}"])
+        runs.plan("fpn", folds=[fold], tags={"lamella.typed": typed})
+    _, (note,) = one(runs)
+    command = note.partition("To complete it: ")[2]
+    assert command.startswith("`python train.py dataset=blood") or command.startswith("`lamella train dataset=blood")
+    assert command.endswith("model=fpn 'model.name=a b' dataset.split.fold=1 seed=1`.")
 
 
 def test_a_trial_on_one_fold_does_not_take_the_others_away(runs):
@@ -338,7 +351,9 @@ def test_folds_of_the_published_train_part_are_runs_side_by_side(runs):
 def test_masks_of_each_fold_stand_beside_the_methods_of_the_plan(runs):
     runs.plan("unet")
     runs.plan("otsu", protocol={"device": "cuda"})  # a plan of its own: another device
-    runs.plan("cellpose", 0, tags=MASKS, protocol={"device": None, "threshold": None})
+    for fold in range(3):
+        params = {"run": f"the one of fold {fold}"}
+        runs.plan("cellpose", 0, folds=[fold], tags=MASKS, protocol={"device": None, "threshold": None}, params=params)
     cohorts, notes = report.cohorts(runs.found)
     assert notes == []
     assert [[method.label for method in each.methods] for each in cohorts] == [

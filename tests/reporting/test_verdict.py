@@ -195,6 +195,9 @@ def test_equal_scores_have_no_test():
     text = " ".join(said([same], margin=0.01))
     assert "No winner: a and b have the best mean Dice 0.8989" in text
     assert "Whether a is equal to b within 0.01 cannot be tested, either." in text
+    tested = said([AB._replace(difference=0.0, p=1.0), AC._replace(better="a")])
+    assert tested[0].endswith("; it is better than c.")
+    assert "Not told apart from b (p 1.000): their means are the same." in tested
     text = " ".join(said([AB._replace(**UNKNOWN, p_images=None)]))
     assert "a has the best mean Dice 0.8989" in text
     assert "nobody can tell: the difference is the same on every image, so there is no test." in text

@@ -341,7 +341,7 @@ class Compare:
     failure: Annotated[
         float | None, Key("Dice below which an image failed; null: the runs' score.failure", least=0, most=1)
     ]
-    cases: Annotated[int, Key("worst, typical and best images shown, each", least=0)]
+    cases: Annotated[int, Key("worst, typical, best and most disputed images shown, each", least=0)]
     output: Annotated[str, Key("folder of the reports", path=True)]
     tracking: StoreKeys
     paths: PathsKeys

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from lamella.data.audit.pictures import FOREGROUND
-from lamella.data.io.read import Bytes, scaled_size
+from lamella.data.io.read import Bytes
 from lamella.errors import StorageError
 from lamella.evaluation.error_maps import (
     FALSE_NEGATIVE,
@@ -35,7 +35,7 @@ from lamella.reporting.numbers import score_text
 from lamella.reporting.summary import per_image, ranked
 
 _PIXELS = 60e6  # of the predictions of a gallery together, so that many methods make no huge page
-_SIDES = 640, 1600  # pixels of an overlay's longer side, at most: of many methods and images, of few
+_SIDES = 640, 1600  # pixels of an overlay's longer side, about: of many methods and images, of few
 _SMALL = 400  # of wrong pixels as they are seen at first
 _METHODS = 11  # of an image, at most: with the image itself they fill four rows of three
 _FEW = 5  # methods; of so many one image of each kind is open at first
@@ -48,7 +48,6 @@ _WRONG = overlays.FALSE_POSITIVE, overlays.FALSE_NEGATIVE  # their colours
 _COUNTED = np.array([1 if code in _EXTRA else 1 << 16 if code in _MISSED else 0 for code in range(256)], np.uint32)
 _LOW = np.uint32(0xFFFF)
 
-_Mask = npt.NDArray[np.bool_]
 _Counts = npt.NDArray[np.uint32]
 _Read = TypeVar("_Read")
 
@@ -59,10 +58,12 @@ class Layer(NamedTuple):
     Attributes:
         uri: the picture, as a data URI; transparent where nothing is, if it lies over another.
         alt: what it shows, for those who cannot see it.
+        size: (height, width) in pixels of the image that it covers; it may reach beyond its lower and right edge.
     """
 
     uri: str
     alt: str
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,8 @@ def gallery(cohort: Cohort, score: str, k: int = 3) -> Gallery | None:
         drawer.case(f"{kind} {place}", image, folded=i > 0 if len(methods) > _FEW else kind in kinds[:i])
         for i, (kind, place, image) in enumerate(chosen)
     ]
-    larger = max(max(case.size) for case in found) / side
-    return Gallery(_words(cohort, score, found, several, larger), _colours(found, several), tuple(found))
+    times = max(drawer.times(case.size) for case in found)
+    return Gallery(_words(cohort, score, found, several, times), _colours(found, several), tuple(found))
 
 
 def _chosen(of_methods: Values, k: int, *, lower: bool) -> list[tuple[str, str, int]]:
@@ -176,22 +177,22 @@ def _chosen(of_methods: Values, k: int, *, lower: bool) -> list[tuple[str, str, 
     spread = np.ptp(of_methods, axis=0)
     apart = [
         ("methods differ,", f"place {i + 1} of {n}", int(image))
-        for i, image in enumerate(order[np.argsort(-spread[order], kind="stable")])
+        for i, image in enumerate(order[np.argsort(-spread[order], kind="stable")][: (n + 1) // 2])
         if int(image) not in shown and spread[image] > 0
     ]
     return [*worst, *apart[:k], *typical, *best]
 
 
-def _words(cohort: Cohort, score: str, found: Sequence[Case], several: bool, larger: float) -> tuple[str, ...]:
-    """What is shown, in sentences; `larger` by so much are images than what lies over them."""
+def _words(cohort: Cohort, score: str, found: Sequence[Case], several: bool, times: int) -> tuple[str, ...]:
+    """What is shown, in sentences; `times` as many pixels of an image are one of what lies over it."""
     shown, of, folded = len(found[0].panels), len(cohort.methods), sum(case.folded for case in found)
     words = [
-        "A click on a picture opens it over the whole window, up to single pixels; there it can be changed for the "
-        "image, the truth, and the prediction and errors of every method."
+        "A click on a picture opens it over the whole window, up to single pixels, where it can be changed for the "
+        "truth and for every other method's at the same place."
     ]
     differing = ", and of the others those on which methods differ most" if of > 1 else ""
     words.append(
-        f"They are the images with the worst, the middle and the best mean {lookup(score).heading} over all methods"
+        f"Shown are the images with the worst, the middle and the best mean {lookup(score).heading} over all methods"
         f"{differing}{f'; {folded} of {len(found)} are folded' if folded else ''}."
     )
     if shown < of:
@@ -200,11 +201,11 @@ def _words(cohort: Cohort, score: str, found: Sequence[Case], several: bool, lar
         words.append("Each method shows its run with the median Dice.")
     if several:
         words.append("Foreground of all classes has one colour here.")
-    words.append("Small as pictures are at first, thin errors look thicker than they are.")
-    if larger > 1:
+    words.append("In small pictures thin errors look thicker than they are.")
+    if times > 1:
         words.append(
-            f"So that the page stays small, a pixel over an image is up to {larger:.3g} of its pixels wide; it shows any "
-            "wrong one of them."
+            f"So that the page stays small, a pixel over a large image stands for {times} × {times} of its pixels, and "
+            "shows any wrong one of them."
         )
     return tuple(words)
 
@@ -228,7 +229,7 @@ class _Drawer:
         methods: in the order of their panels.
         score: written beside each panel.
         of_methods: (methods of the cohort, images), mean over seeds; of errors, their sizes.
-        side: pixels of an overlay's longer side, at most.
+        side: pixels of an overlay's longer side, about.
         several: there are several classes of foreground.
     """
 
@@ -247,6 +248,7 @@ class _Drawer:
         codes = next((each for each in maps if each is not None), None)
         # The same for every run: that of the first one that kept it.
         kept = next((each for each in (_of(*one, picture_name, _picture) for one in scored) if each), None)
+        size = (codes.shape[0], codes.shape[1]) if codes is not None else kept[1] if kept else (3, 4)
         folds = sorted({run.fold for run, _ in scored})
         notes = [f"fold {run.fold}, " if len(folds) > 1 else "" for run, _ in scored]
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of it is compression, which lets others work
@@ -255,8 +257,8 @@ class _Drawer:
             heading=heading,
             id=id_,
             text=self._text(image) + (f"; scored by fold {folds[0]}" if len(folds) == 1 and folds[0] else ""),
-            size=_fit(codes.shape, max(codes.shape)) if codes is not None else kept[1] if kept else (3, 4),
-            image=Layer(kept[0], f"{id_}: the image itself") if kept else None,
+            size=size,
+            image=Layer(kept[0], f"{id_}: the image itself", size) if kept else None,
             truth=None if codes is None else self._truth(codes, id_),
             panels=tuple(panels),
             folded=folded,
@@ -275,20 +277,29 @@ class _Drawer:
         text = fold + self._score(float(method.median.scores[self.score].iloc[image]))
         if codes is None:
             return Panel(method.label, f"{text}, no picture kept", None, None, None)
-        errors, small = wrong_pixels(codes, self.side, _SMALL)
-        found, alt = _mostly(codes, _PREDICTED, self.side), f"{of}: {_wrong_words(codes, self.several)}"
+        counts, times = _counts(codes), self.times(codes.shape)
+        smaller = times * -(-max(codes.shape) // (_SMALL * times))
+        errors, small = wrong_pixels(codes, times, smaller)
+        alt = f"{of}: {_wrong_words(counts, self.several)}"
+        predicted = f"{of}: {_share(counts, _PREDICTED)}"
         return Panel(
             method.label,
             text,
-            _layer(found, [FOREGROUND], f"{of}: {_share(codes, _PREDICTED)}"),
-            _layer(errors, _WRONG, alt),
-            _layer(small, _WRONG, alt),
+            _layer(_mostly(codes, _PREDICTED, times), [FOREGROUND], times, predicted),
+            _layer(errors, _WRONG, times, alt),
+            _layer(small, _WRONG, smaller, alt),
         )
 
     def _truth(self, codes: Bytes, id_: str) -> Layer:
-        ignored = f", {np.mean(codes == NOT_COUNTED):.1%} not counted" if NOT_COUNTED in codes else ""
-        painted = np.where(_mostly(codes, [NOT_COUNTED], self.side), 2, _mostly(codes, _TRUE, self.side))
-        return _layer(painted, [FOREGROUND, overlays.IGNORED], f"{id_}: the truth, {_share(codes, _TRUE)}{ignored}")
+        counts, times = _counts(codes), self.times(codes.shape)
+        ignored = f", {counts[NOT_COUNTED] / codes.size:.1%} not counted" if counts[NOT_COUNTED] else ""
+        painted = np.maximum(_mostly(codes, _TRUE, times), 2 * _mostly(codes, [NOT_COUNTED], times))
+        alt = f"{id_}: the truth, {_share(counts, _TRUE)}{ignored}"
+        return _layer(painted, [FOREGROUND, overlays.IGNORED], times, alt)
+
+    def times(self, size: tuple[int, ...]) -> int:
+        """So many pixels of an image are one of what lies over it, in width and in height."""
+        return max(1, round(max(size) / self.side))
 
     def _score(self, value: float) -> str:
         return f"{lookup(self.score).heading} {self._number(value)}"
@@ -297,56 +308,61 @@ class _Drawer:
         return score_text(value, self.score).removesuffix(".00")
 
 
-def wrong_pixels(codes: Bytes, *sides: int) -> list[Bytes]:
+def wrong_pixels(codes: Bytes, *times: int) -> list[Bytes]:
     """The wrong pixels of an error map (H, W), made smaller and smaller: 0 for none, 1 false positive, 2 missed.
 
     Args:
         codes: see `lamella.evaluation.error_maps`.
-        sides: pixels of the longer side, at most; the largest first.
+        times: by how much it is made smaller; each a multiple of the one before.
 
     Returns:
-        (h, w) for each side. Where pixels meet in one, any wrong one is seen, and of two kinds the more frequent.
+        (h, w) each. Where pixels meet in one, any wrong one is seen, and of two kinds the more frequent.
     """
-    found, counts = [], _COUNTED[codes]
-    for side in sides:
-        counts = _gathered(counts, _fit(codes.shape, side))
+    found, counts, before = [], _COUNTED[codes], 1
+    for each in times:
+        counts, before = _gathered(counts, each // before), each
         extra, missed = counts & _LOW, counts >> 16
         found.append(np.where(missed > extra, 2, extra > 0).astype(np.uint8))
     return found
 
 
-def _gathered(counts: _Counts, shape: tuple[int, int]) -> _Counts:
-    """The sums (h, w) of what falls into each pixel of a smaller grid."""
-    if counts.shape == shape:
+def _mostly(codes: Bytes, some: Sequence[int], times: int) -> Bytes:
+    """Which pixels (h, w) are mostly of some codes: 1, else 0."""
+    among = np.zeros(256, np.uint32)
+    among[list(some)] = 1
+    return (2 * _gathered(among[codes], times) > times**2).astype(np.uint8)
+
+
+def _gathered(counts: _Counts, times: int) -> _Counts:
+    """The sums of blocks of so many pixels in width and height; those at the right and lower edge may be smaller."""
+    if times == 1:
         return counts
-    rows, columns = (np.arange(small) * large // small for small, large in zip(shape, counts.shape, strict=True))
-    return np.add.reduceat(np.add.reduceat(counts, rows, axis=0), columns, axis=1)
+    height, width = (-(-side // times) for side in counts.shape)
+    padded = np.pad(counts, [(0, -side % times) for side in counts.shape])
+    rows, found = np.zeros((height, width * times), np.uint32), np.zeros((height, width), np.uint32)
+    for i in range(times):
+        rows += padded[i::times]
+    for i in range(times):
+        found += rows[:, i::times]
+    return found
 
 
-def _mostly(codes: Bytes, some: Sequence[int], side: int) -> _Mask:
-    """Which pixels (h, w) of a smaller grid are mostly of some codes."""
-    of = np.zeros(256, np.uint8)
-    of[list(some)] = 255
-    small = Image.fromarray(of[codes]).resize(_fit(codes.shape, side)[::-1], Image.Resampling.BOX)
-    return np.asarray(small) > 127
+def _counts(codes: Bytes) -> npt.NDArray[np.int64]:
+    """How many pixels of an error map have each code."""
+    return np.array(Image.fromarray(codes).histogram())
 
 
-def _fit(shape: tuple[int, ...], side: int) -> tuple[int, int]:
-    return scaled_size((shape[0], shape[1]), min(1.0, side / max(shape[:2])))
+def _share(counts: npt.NDArray[np.int64], some: Sequence[int]) -> str:
+    return f"{_part(counts, some)} of pixels foreground"
 
 
-def _share(codes: Bytes, some: tuple[int, ...]) -> str:
-    """How much of what is counted is foreground, in words."""
-    return f"{_part(codes, some)} of pixels foreground"
-
-
-def _wrong_words(codes: Bytes, several: bool) -> str:
+def _wrong_words(counts: npt.NDArray[np.int64], several: bool) -> str:
     missed = "missed or confused" if several else "missed"
-    return f"{_part(codes, _EXTRA)} of pixels false positive, {_part(codes, _MISSED)} {missed}"
+    return f"{_part(counts, _EXTRA)} of pixels false positive, {_part(counts, _MISSED)} {missed}"
 
 
-def _part(codes: Bytes, some: tuple[int, ...]) -> str:
-    counts = np.bincount(codes.ravel(), minlength=NOT_COUNTED + 1)
+def _part(counts: npt.NDArray[np.int64], some: Sequence[int]) -> str:
+    """How many of the pixels that are counted have one of some codes."""
     return f"{counts[list(some)].sum() / max(counts.sum() - counts[NOT_COUNTED], 1):.1%}"
 
 
@@ -364,12 +380,12 @@ def _picture(path: Path) -> tuple[str, tuple[int, int]]:
     return _data("image/jpeg", path.read_bytes()), (height, width)
 
 
-def _layer(painted: npt.NDArray[Any], colours: Sequence[Colour], alt: str) -> Layer:
-    """Numbers (h, w) in their colours, 0 transparent. A WebP without loss that was made fast is smaller than a PNG."""
-    palette = np.array([(0, 0, 0, 0), *((*colour, 255) for colour in colours)], np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(palette[painted.astype(np.uint8)]).save(file, "WEBP", lossless=True, method=0, quality=0)
-    return Layer(_data("image/webp", file.getvalue()), alt)
+def _layer(painted: Bytes, colours: Sequence[Colour], times: int, alt: str) -> Layer:
+    """Numbers (h, w) in their colours, 0 transparent, without loss: as WebP, made fast, it is smaller than as PNG."""
+    picture, file = Image.fromarray(painted), io.BytesIO()
+    picture.putpalette([0, 0, 0, 0, *(level for colour in colours for level in (*colour, 255))], "RGBA")
+    picture.convert("RGBA").save(file, "WEBP", lossless=True, method=0, quality=0)
+    return Layer(_data("image/webp", file.getvalue()), alt, (painted.shape[0] * times, painted.shape[1] * times))
 
 
 def _data(kind: str, content: bytes) -> str:

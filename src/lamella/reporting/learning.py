@@ -106,13 +106,19 @@ def _said(cohort: Cohort, label: str, methods: Sequence[Method], score: str) -> 
         lower_is_better=entry.lower_is_better,
         folds=folds,
     )
-    if reason := _reason(found, float(values[0].mean()), score):
-        return None, _unsaid(label, reason)
+    if why := reason(found, float(values[0].mean()), score):
+        return None, _unsaid(label, why)
     return found, _answer(cohort, label, found, score)
 
 
-def _reason(found: Law, first: float, score: str) -> str:
-    """Why nothing can be said of twice the labels by a law; "" where it can."""
+def reason(found: Law, first: float, score: str) -> str:
+    """Why nothing can be said of twice the labels by a law; "" where it can.
+
+    Args:
+        found: the law.
+        first: the mean score at the smallest number of images.
+        score: its name.
+    """
     entry, heading = lookup(score), lookup(score).heading
     low, high = entry.bounds
     worst = high if entry.lower_is_better else low
@@ -131,7 +137,7 @@ def _reason(found: Law, first: float, score: str) -> str:
     if not found.follows:
         return f"the points lie too far from any curve of the law for chance to explain it ({_p(found.fits)})"
     rise = abs(found.score - first)
-    if most - least > max(rise, 2 * _little(found, score)):
+    if most - least > max(rise, 4 * _little(found, score)):
         lower, upper = sorted((found.sign * least, found.sign * most))
         ends = span(lower, upper, score, signed=True)
         return (

@@ -98,7 +98,7 @@ class Report:
             if 0 < len(each.comparisons) <= _MOST_PAIRS:
                 show_pairs(each.comparisons, [each.on(pair) for pair in each.comparisons], each.score, out)
             show_beside(each.summary, out)
-            for sentence in each.verdict.sentences:
+            for sentence in [*each.verdict.sentences, *(each.learning.sentences if each.learning else ())]:
                 out.print(sentence)
         if len(self.sections) > 1:
             if self.overview:
@@ -239,6 +239,7 @@ def described(sections: Sequence[Section], names: Sequence[str], above: Overview
     for each in sections:  # the answer first: MLflow folds what follows
         said, further = each.verdict, [*each.verdict.why, *each.verdict.warnings]
         words = [in_markdown(said.phantom), f"**{in_markdown(said.headline)}**", *map(in_markdown, further)]
+        words += map(in_markdown, each.learning.sentences if each.learning else ())
         parts += [" ".join(filter(None, words)), in_markdown(heading(each)), short(each.summary, each.score)]
     return "\n\n".join(filter(None, parts))
 

@@ -239,8 +239,9 @@ def _open(beside: Sequence[Comparison], figures: str, asked: _Asked) -> str:
     first, of = beside[0].first, len(beside)
     equal = [each.second for each in beside if each.equal and not each.better]
     beaten = [each.second for each in beside if each.better == first]
-    apart = [each.second for each in beside if each.p is not None and not each.better and not each.equal]
-    unknown = [each for each in beside if each.p is None and each.difference]
+    open_ = [each for each in beside if not each.better and not each.equal and each.difference]
+    apart = [each.second for each in open_ if each.p is not None]
+    unknown = [each for each in open_ if each.p is None]
     alike = [each.second for each in beside if each.difference == 0]
     said = f"No winner: {_some([first, *alike], of)} {'have' if alike else 'has'} the best mean {figures}"
     if not alike:

@@ -1,6 +1,7 @@
 """Runs that are folds of one plan -> repetitions over all folds: each image's score by a network that never saw it."""
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -96,22 +97,26 @@ class Plan:
             judged = "every fold scores the same images, and holds others out of its training"
         return f"{said}{some}; {judged}"
 
-    def command(self, run: FinishedRun | SeedRun, folds: Sequence[str], *, masks: bool) -> str:
-        """What is typed to run these folds as a run was run."""
+    def command(self, runs: Sequence[SeedRun], folds: Sequence[str], *, masks: bool) -> str:
+        """What is typed to run these folds as the other runs of a method were run."""
+        run, model = runs[-1], runs[-1].params["model.name"]
         if masks:
             these = next((other.run_id for other, fold in self.runs if fold == folds[0] and not _of_masks(other)), "ID")
-            return (
-                f"{typed('score')} masks={run.params.get('masks', 'DIR')} name={run.params['model.name']} run={these}"
-            )
+            return f"`{typed('score')} masks={run.params.get('masks', 'DIR')} name={model} run={these}`"
         if _ELSEWHERE in self.keys:
-            return f"{typed('evaluate')} run=ID dataset={run.params['dataset.name']}"
-        target, name = self.keys["_target_"], run.params["dataset.name"]
+            return f"`{typed('evaluate')} run=ID dataset={run.params['dataset.name']}`, once for each missing network"
+        target = self.keys["_target_"]
+        key = f"{_SPLIT}{'path' if target == _FILE else 'fold'}"
+        seeds = sorted({each.seed for each in runs})
+        varied = [f"{key}={','.join(self.said[fold] for fold in folds)}", f"seed={','.join(map(str, seeds))}"]
+        command = f"{typed('train')}{' -m' if len(folds) > 1 or len(seeds) > 1 else ''}"
+        tags = next(other.tags for other, _ in self.runs if other.run_id == run.run_id)
+        if "lamella.typed" in tags:
+            said = [each for each in json.loads(tags["lamella.typed"]) if each.partition("=")[0].lstrip("+") != key]
+            return f"`{command} {shlex.join([*said, *varied])}`"
         choice = f" dataset/split={target.rpartition('.')[2]}" if target in _WORDS else ""
-        key = "path" if target == _FILE else "fold"
-        swept = " -m" if len(folds) > 1 else ""
-        model = f"model={run.params['model.name']}"
-        values = ",".join(self.said[fold] for fold in folds)
-        return f"{typed('train')}{swept} dataset={name}{choice} {model} {_SPLIT}{key}={values}"
+        known = f"{command} dataset={run.params['dataset.name']}{choice} model={model} {shlex.join(varied)}"
+        return f"`{known}`, with all else as in run {run.run_id}"
 
 
 def plans(
@@ -178,11 +183,12 @@ def shared(
         missing = [fold for fold in plan.ids if fold not in its]
         if not missing:
             continue
-        run = methods[label][-1]
-        command = f"`{plan.command(run, missing, masks=label in masks)}`, with all else as in run {run.run_id}"
+        command = plan.command(methods[label], missing, masks=label in masks)
         lacks = f"{label}: {named(missing)} of {plan.planned} {'was' if len(missing) == 1 else 'were'} not run"
         if label not in kept:
-            notes.append(f"{lacks}, and it is left out: too little is shared with the other methods. {command}.")
+            notes.append(
+                f"{lacks}, and it is left out: too little is shared with the other methods. To complete it: {command}."
+            )
         else:
             notes.append(f"{lacks}: all methods are compared over {named(names)} alone. To complete it: {command}.")
     if len(plan.ids) < plan.planned:

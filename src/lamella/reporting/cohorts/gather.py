@@ -28,6 +28,7 @@ _SAME = {
     "dataset.accepted",
     "plugins",
     "trainer.accelerator",  # the device is part of the protocol
+    "run",  # of masks that were made elsewhere: whose test images they are of
 }
 # Of kept runs literature was called published. Which images a split gives is part of the protocol, or is the fold.
 _SAME_GROUPS = ("tracking.", "paths.", "literature.", "published.", "dataset.split.")
@@ -115,8 +116,8 @@ def _over_folds(plan: Plan, parents: Mapping[str, FinishedRun], notes: list[str]
     if any(len(folds) > 1 for folds in of.values()):
         labels, folds = shared(plan, runs, notes, masks=masks)
         if len(folds) > 1:
-            repeated = {label: repetitions(plan.kind, label, runs[label], folds, notes) for label in labels}
-            methods = [_method(label, some, by_id, parents, first=runs[label][0]) for label, some in repeated.items()]
+            over = {label: repetitions(plan.kind, label, runs[label], folds, notes) for label in labels}
+            methods = [_method(label, some, by_id, parents, first=runs[label][0]) for label, some in over.items()]
             cohort = _cohort({**plan.protocol, "fold plan": plan.words(folds)}, methods, by_id, notes)
             return [replace(cohort, folds=plan.folding(folds, cohort.ids), card=_card(plan, folds, cohort))]
         runs, alone = {label: runs[label] for label in labels}, folds
