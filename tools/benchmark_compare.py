@@ -81,7 +81,8 @@ def copy_run(
     new, place = id_of(number), f"file://{source.parents[1] / id_of(number)}/artifacts"
     columns = [row[1] for row in database.execute("PRAGMA table_info(runs)")]
     row = dict(zip(columns, database.execute("SELECT * FROM runs WHERE run_uuid = ?", [of]).fetchone(), strict=True))
-    row |= {"run_uuid": new, "name": name, "artifact_uri": place, "start_time": row["start_time"] + 1000 * (number + 1)}
+    row |= {"run_uuid": new, "name": name, "artifact_uri": place}
+    row |= {each: row[each] + 1000 * (number + 1) for each in ("start_time", "end_time")}
     database.execute(f"INSERT INTO runs VALUES ({','.join('?' * len(row))})", list(row.values()))
     for kind in COPIED:
         columns = [each[1] for each in database.execute(f"PRAGMA table_info({kind})")]
@@ -152,7 +153,7 @@ def measure(uri: str, output: Path, *, page: bool) -> None:
         section = timed("a section: the same, figures and pictures", lambda: reporting.section(
             cohort, "dice", {}, notes=[], k=3
         ))  # fmt: skip
-        path = timed("the page and the files", lambda: reporting.write(output, EXPERIMENT, [section]))
+        path = timed("the page and the files", lambda: reporting.write(output, EXPERIMENT, [section])).page
         print(f"{path.stat().st_size / 1e6:.1f} MB {path}")
 
 

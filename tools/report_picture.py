@@ -13,7 +13,7 @@ from PIL import Image
 
 from mlflow_pages import FLAGS, NO_CHROMIUM, ROOT, chromium
 
-WIDTH, HEIGHT = 1180, 1500
+WIDTH, HEIGHT = 1280, 1100
 COLOURS = 128  # a page of text and figures needs no more, and the file is a third
 
 

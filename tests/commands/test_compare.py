@@ -113,7 +113,7 @@ def lab(uri, runs, composed, root):
         configured.tracking.uri = store
         {"evaluate": evaluate, "train": train}[command].run(configured)
     ids = [run.run_id for run in runs]
-    made = [run for run in tracking.finished(store) if run.params["dataset.name"] == "lab"]
+    made = [run for run in tracking.finished(store) if run.params.get("dataset.name") == "lab"]
     return store, [*ids, *(run.run_id for run in made if run.tags.get("lamella.evaluates", ids[0]) in ids)]
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from lamella import reporting
 from lamella.plaintext import from_cell
 from lamella.reporting import Section
-from lamella.reporting.overview import apart, matched, overview, ranks_of
+from lamella.reporting.overview import apart, elsewhere, matched, overview, ranks_of
 from lamella.reporting.page import headings
 from lamella.reporting.plots.ranks import ranks
 from support.kept import Runs
@@ -170,13 +170,15 @@ def test_what_was_varied_makes_the_method_and_a_recipe_does_not(runs):
 def test_networks_trained_on_other_data_are_methods_of_their_own(runs):
     """Two laboratories' networks on the images of a third, all by the same seeds: none is lost, none is joined."""
     ours, theirs = (
-        add(runs, lab, "unet", lambda seed, m=mean, who=lab: images(m, seed, who))
+        add(runs, lab, "unet", lambda seed, m=mean, who=lab: images(m, seed, who), params={"data.crop": lab})
         for lab, mean in (("ours", 0.9), ("theirs", 0.8))
     )
-    for trained, mean in ((ours, 0.7), (theirs, 0.6)):
+    for lab, trained, mean in (("ours", ours, 0.7), ("theirs", theirs, 0.6)):
         for seed, id_ in enumerate(trained, 1):
-            tags = {"lamella.kind": "evaluation", "lamella.evaluates": id_}
-            add(runs, "third", "unet", lambda s, m=mean: images(m, s, str(m)), (seed,), tags=tags)
+            how = {"tags": {"lamella.kind": "evaluation", "lamella.evaluates": id_}, "params": {"data.crop": lab}}
+            add(runs, "third", "unet", lambda s, m=mean: images(m, s, str(m)), (seed,), **how)
+            if lab == "ours":
+                add(runs, "fourth", "unet", lambda s: images(0.5, s), (seed,), **how)
     sections, names = sections_of(runs)
     assert not sections[0].notes
     place = names.index("third")
@@ -186,9 +188,12 @@ def test_networks_trained_on_other_data_are_methods_of_their_own(runs):
     rows = {row.name: [bool(label) for label in row.labels] for row in matched(sections)}
     held = {name: dict(zip(names, where, strict=True)) for name, where in rows.items()}
     assert held == {
-        labels[0]: {"third": True, "ours": True, "theirs": False},
-        labels[1]: {"third": True, "ours": False, "theirs": True},
+        labels[0]: {"third": True, "ours": True, "theirs": False, "fourth": True},
+        labels[1]: {"third": True, "ours": False, "theirs": True, "fourth": False},
     }
+    said = {name: elsewhere(each.cohort) for name, each in zip(names, sections, strict=True)}
+    nothing = {"third": [], "ours": [], "theirs": []}  # of the third, labels tell
+    assert said == nothing | {"fourth": ["All networks here were trained on ours, none on fourth."]}
     found = overview(sections, names)
     assert found.sentences[0].startswith("unet trained on ours has the best mean on third, beyond chance")
     assert found.sentences[-1].endswith("what it was trained on is the same.")

@@ -87,8 +87,8 @@ def panel(label, text="Dice 0.9123"):
 
 def gallery(labels, count=6):
     cases = (
-        Case(f"worst {n + 1} of 9", f"image_{n}_of_a_slide_with_a_name_of_sixty_letters_and_no_space", "mean Dice 0.9",
-             (48, 64), layer("image"), layer("truth"), tuple(map(panel, labels)), n > 0)
+        Case(f"worst {n + 1} of 9", f"image_{n}_of_a_slide_with_a_name_of_many_letters", "mean Dice 0.9", (48, 64),
+             layer("image"), layer("truth"), tuple(map(panel, labels)), n > 0)
         for n in range(count)
     )  # fmt: skip
     return Gallery(("What is shown.",), (((200, 0, 30), "not there"), ((255, 176, 0), "missed")), tuple(cases))

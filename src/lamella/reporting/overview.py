@@ -1,7 +1,6 @@
 """Several sections on one screen: where a method holds and where not, and why sections are not averaged."""
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,8 @@ from scipy.stats import rankdata
 
 from lamella.metrics.catalogue import lookup
 from lamella.pages.render import Cell, Table
-from lamella.reporting.cohorts import Method, data_differences, differences
+from lamella.reporting.cohorts import Cohort, Method, data_differences, differences
+from lamella.reporting.cohorts.origin import Origin
 from lamella.reporting.numbers import score_text, span
 from lamella.reporting.parts.section import Section
 from lamella.reporting.summary import listed
@@ -146,8 +146,10 @@ def matched(sections: Sequence[Section]) -> list[Row]:
     mixed = any(len({method.origin for method in each.cohort.methods if method.origin.name}) > 1 for each in sections)
     varied: dict[str, set[str]] = {}
     for each in sections:
-        for model, some in groupby(sorted(each.cohort.methods, key=_model), _model):
-            all_ = [method.settings for method in some]
+        families: dict[tuple[str, Origin], list[Mapping[str, str]]] = {}
+        for method in each.cohort.methods:
+            families.setdefault((_model(method), method.origin), []).append(method.settings)
+        for (model, _), all_ in families.items():  # networks of other data have other recipes, which nobody varied
             keys = {key for settings in all_ for key in settings if len({other.get(key) for other in all_}) > 1}
             varied.setdefault(model, set()).update(keys)
     found: dict[tuple[Any, ...], list[str]] = {}
@@ -203,6 +205,14 @@ def apart(sections: Sequence[Section], headings: Sequence[str]) -> list[str]:
                 f"in {in_what}."
             )
     return [*said, *data_differences([each.cohort for each in sections])]
+
+
+def elsewhere(cohort: Cohort) -> list[str]:
+    """A sentence where all networks of a cohort were trained on one other data set; of several, labels tell."""
+    origins = {method.origin for method in cohort.methods if method.origin.name}
+    if len(origins) != 1 or next(iter(origins)).data == cohort.protocol.get("data", ""):
+        return []
+    return [f"All networks here were trained on {next(iter(origins)).name}, none on {cohort.dataset}."]
 
 
 def _images(section: Section) -> tuple[str, tuple[str, ...]]:

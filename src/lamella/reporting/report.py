@@ -21,7 +21,7 @@ from lamella.reporting.failures import FAILED
 from lamella.reporting.gallery import gallery
 from lamella.reporting.learning import learning
 from lamella.reporting.numbers import UNKNOWN
-from lamella.reporting.overview import Overview, apart, overview
+from lamella.reporting.overview import Overview, apart, elsewhere, overview
 from lamella.reporting.page import headings, page
 from lamella.reporting.parts.section import Section
 from lamella.reporting.plots.ranks import ranks
@@ -167,7 +167,13 @@ def section(
         summary=table,
         comparisons=compared,
         verdict=verdict(cohort, table, compared, score, margin=margin, leader=leader),
-        notes=[*notes, *given.remarks, *_dashes(cohort, table), *(literature["notes"] if applies else [])],
+        notes=[
+            *elsewhere(cohort),
+            *notes,
+            *given.remarks,
+            *_dashes(cohort, table),
+            *(literature["notes"] if applies else []),
+        ],
         pictures=shown,
         gallery=gallery(cohort, score, k),
         margin=margin,

@@ -31,7 +31,7 @@ def mean(row: dict[Any, Any], name: str) -> Cell:
     some = [f"in {images:.0f} of {row['images']:.0f} images"] if images < row["images"] else []
     if np.isnan(row[name]):
         return Cell(UNKNOWN, some)
-    spread = [] if np.isnan(deviation) else [f"±\u00a0{score_text(deviation, name)}"]
+    spread = [] if np.isnan(deviation) or row["deterministic"] else [f"±\u00a0{score_text(deviation, name)}"]
     imputed = row.get(f"{name}_imputed", 0)
     return Cell(
         score_text(row[name], name),
