@@ -351,7 +351,9 @@ def test_folds_of_the_published_train_part_are_runs_side_by_side(runs):
 def test_masks_of_each_fold_stand_beside_the_methods_of_the_plan(runs):
     runs.plan("unet")
     runs.plan("otsu", protocol={"device": "cuda"})  # a plan of its own: another device
-    runs.plan("cellpose", 0, tags=MASKS, protocol={"device": None, "threshold": None})
+    for fold in range(3):
+        params = {"run": f"the one of fold {fold}"}
+        runs.plan("cellpose", 0, folds=[fold], tags=MASKS, protocol={"device": None, "threshold": None}, params=params)
     cohorts, notes = report.cohorts(runs.found)
     assert notes == []
     assert [[method.label for method in each.methods] for each in cohorts] == [

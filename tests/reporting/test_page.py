@@ -178,6 +178,15 @@ def test_pairs_by_hand():
     assert "above 0 the first one leads" in html.text
 
 
+def test_pairs_of_folds_have_the_p_of_folds():
+    pair = compared("unet", "otsu", 0.2375, noise=None, p_runs=None, p_folds=0.09, p_images=0.02)
+    folded = changed(section(comparisons=(pair,)), folds=Folding("parted", ("0", "1"), 2, tuple("0011"), 1.0))
+    html = Html(page("Folds", (folded,), "lamella 1"))
+    assert html.row("unet|− otsu")[1] == "not told apart: the folds differ among themselves as much (p 0.130)"
+    assert html.row("unet|− otsu")[-1] == "0.020|0.090"
+    assert "groups and folds together do not explain its lead" in html.text
+
+
 def test_a_lower_score_that_is_better_is_said_so():
     shown = section()
     summary = shown.summary.rename(columns=lambda name: name.replace("dice", "boundary/hd95"))

@@ -28,6 +28,7 @@ _SAME = {
     "dataset.accepted",
     "plugins",
     "trainer.accelerator",  # the device is part of the protocol
+    "run",  # of masks that were made elsewhere: whose test images they are of
 }
 # Of kept runs literature was called published. Which images a split gives is part of the protocol, or is the fold.
 _SAME_GROUPS = ("tracking.", "paths.", "literature.", "published.", "dataset.split.")

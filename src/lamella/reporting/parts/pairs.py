@@ -35,21 +35,21 @@ def pairs_tables(id_: str, section: "Section") -> tuple[Table | None, Table | No
 
 
 def _head(section: "Section") -> list[Cell]:
-    noun = drawn(section.cohort)
+    noun, chance = drawn(section.cohort), _chance(section)
     return [
         Cell("pair"),
         Cell("verdict", left=True),
         Cell("difference", ("its interval",)),
         Cell("seed noise"),
-        Cell("p", (f"{noun}s and seeds together",)),
-        Cell("p, alone", (f"{noun}s, seeds",)),
+        Cell("p", (f"{noun}s and {chance} together",)),
+        Cell("p, alone", (f"{noun}s, {chance}",)),
         *([Cell("p, equal")] if section.margin is not None else []),
     ]
 
 
 def _row(section: "Section", each: Comparison) -> list[Cell]:
     score = section.score
-    alone = (each.p_images, each.p_runs if each.noise else None)
+    alone = (each.p_images, each.p_runs if each.noise and each.p_folds is None else each.p_folds)
     interval = span(known(each.low), known(each.high), score, signed=True).replace(" to ", " to\u00a0")
     return [
         Cell(each.first, (f"− {each.second}",)),
@@ -62,19 +62,24 @@ def _row(section: "Section", each: Comparison) -> list[Cell]:
     ]
 
 
+def _chance(section: "Section") -> str:
+    """What else a lead is held against, beside images."""
+    return "seeds" if section.cohort.folds is None else "folds"
+
+
 def _p(value: float | None) -> str:
     return UNKNOWN if value is None else probability(value)
 
 
 def _explanation(section: "Section", shown: Sequence[Comparison]) -> str:
-    score, noun = lookup(section.score), drawn(section.cohort)
+    score, noun, chance = lookup(section.score), drawn(section.cohort), _chance(section)
     corrected = "the largest of the leader's pairs" if section.leader else "by Holm's correction for all pairs"
     several = " Several pairs make it wider than 95\u00a0%." if len(shown) > 1 and not section.leader else ""
     said = (
         "The first one's mean minus the second one's on the same images; "
         f"{'below' if score.lower_is_better else 'above'} 0 the first one leads. The interval is of the test of p: it "
-        f"leaves out 0 exactly where a method is better.{several} A method is called better where {noun}s and seeds "
-        f"together do not explain its lead: p, {corrected}, below 0.05. Alone, of {noun}s or of seeds, p is not "
+        f"leaves out 0 exactly where a method is better.{several} A method is called better where {noun}s and {chance} "
+        f"together do not explain its lead: p, {corrected}, below 0.05. Alone, of {noun}s or of {chance}, p is not "
         "corrected."
     )
     if any(each.noise for each in shown):
