@@ -164,8 +164,7 @@ def test_folds_are_no_surer_than_their_number():
 
 def test_phantoms_are_called_so_and_several_methods_are_told_apart():
     found = learning(cohort(methods("unet", POWER), methods("fcn8s", [p - 0.1 for p in POWER]), phantom=True), "dice")
-    assert len(found.sentences) == 3
-    assert "phantoms" in found.sentences[-1]
+    assert len(found.sentences) == 2  # the verdict above them says what phantoms are
     assert "phantom test images" in found.picture.alt
 
 

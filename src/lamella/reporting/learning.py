@@ -68,8 +68,6 @@ def learning(cohort: Cohort, score: str) -> Learning | None:
         curves.append(Curve(label, [method.labelled for method in methods], scores, seeds, through))
     if not curves:
         return None
-    if cohort.phantom:
-        sentences.append("These images are phantoms, made by a program: of real ones this says nothing.")
     return Learning(pd.DataFrame(rows), sentences, learning_curves(cohort, curves, score))
 
 
