@@ -94,13 +94,13 @@ def test_a_comparison_that_cannot_be_meant_is_refused(uri, composed, root):
 
 
 @pytest.fixture(scope="module")
-def lab(uri, runs, composed, root):
+def lab(uri, runs, composed, root, tmp_path_factory):
     """Another laboratory's images in a store of their own: networks of phantoms judged on them, one trained on them.
 
     The address of the store, and the ids of the runs to be compared.
     """
-    write_blood(root / "lab", seed=7, train=12, test=1, height=64, width=64)
-    place = root / "lab" / "train"
+    place = tmp_path_factory.mktemp("lab") / "train"
+    write_blood(place.parent, seed=7, train=12, test=1, height=64, width=64)
     there = ["dataset=folder", f"dataset.images={place}/original", f"dataset.masks={place}/mask", "dataset.name=lab"]
     store = f"sqlite:///{root}/lab.db"
     shutil.copyfile(root / "runs.db", root / "lab.db")

@@ -105,7 +105,7 @@ def _capital(text: str) -> str:
 
 def _code(text: str) -> Markup:
     """A sentence; what stands between backticks is code."""
-    pieces = text.split("`")
+    pieces = printable(text, lines=True).split("`")
     return Markup().join(Markup("<code>{}</code>").format(each) if n % 2 else each for n, each in enumerate(pieces))
 
 

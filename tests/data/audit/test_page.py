@@ -54,7 +54,7 @@ def test_it_says_what_was_found(tmp_path):
     assert [a["aria-label"] for a in page.all("svg")] == [
         f"Histogram of levels, {part}" for part in ("train", "validation", "test")
     ]
-    for part in report.split.__dict__.values():
+    for part in report.split.parts.values():
         pixels = sum(np.sum(np.asarray(report.store.truth(s)) == 1) for s in part)
         assert f"{pixels / (len(part) * 60 * 80):.1%}, in " in page.text
 

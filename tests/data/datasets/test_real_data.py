@@ -53,7 +53,7 @@ def test_em(tmp_path):
     assert len(dataset.samples) == 30
     assert {store.image(s).shape for s in dataset.samples} == {(1, 512, 512)}
     assert share(store, dataset.samples) == pytest.approx(0.22, abs=0.005)  # membrane, not interior
-    sections = {name: [s.image.page for s in part] for name, part in split.__dict__.items()}
+    sections = {name: [s.image.page for s in part] for name, part in split.parts.items()}
     assert sections == {"train": list(range(20)), "val": [20, 21, 22, 23], "test": [24, 25, 26, 27, 28, 29]}
 
 
