@@ -40,7 +40,7 @@ def _head(section: "Section") -> list[Cell]:
         Cell("pair"),
         Cell("verdict", left=True),
         Cell("difference", ("its interval",)),
-        Cell("seed noise"),
+        *([Cell("seed noise")] if _noisy(section) else []),
         Cell("p", (f"{noun}s and {chance} together",)),
         Cell("p, alone", (f"{noun}s, {chance}",)),
         *([Cell("p, equal")] if section.margin is not None else []),
@@ -55,11 +55,20 @@ def _row(section: "Section", each: Comparison) -> list[Cell]:
         Cell(each.first, (f"− {each.second}",)),
         Cell(section.on(each), left=True),
         Cell(score_text(each.difference, score, signed=True), (interval,)),
-        Cell(UNKNOWN if each.noise is None else f"±\u00a0{score_text(each.noise, score)}"),
+        *(
+            [Cell(UNKNOWN if each.noise is None else f"±\u00a0{score_text(each.noise, score)}")]
+            if _noisy(section)
+            else []
+        ),
         Cell(_p(each.p)),
         Cell(_p(alone[0]), (_p(alone[1]),)),
         *([Cell(_p(each.p_equal))] if section.margin is not None else []),
     ]
+
+
+def _noisy(section: "Section") -> bool:
+    """Whether it is known of any pair what seeds make of it."""
+    return any(each.noise is not None for each in section.comparisons)
 
 
 def _chance(section: "Section") -> str:
@@ -89,6 +98,6 @@ def _explanation(section: "Section", shown: Sequence[Comparison]) -> str:
             f" Equal within {amount(section.margin, section.score)}: two one-sided tests, by Holm's correction "
             "below 0.05."
         )
-    if any(each.p is None or not each.noise for each in shown):
+    if any(each.p is None or (_noisy(section) and not each.noise) for each in shown):
         said += f" {UNKNOWN}: not known, for the reason that the verdict gives, or nothing is drawn at random."
     return said

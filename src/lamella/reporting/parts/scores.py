@@ -131,9 +131,12 @@ def _by_score(
 
 
 def _names(summary: pd.DataFrame) -> list[Cell]:
-    """The methods, below each how many seeds it had."""
-    seeds = zip(summary["method"], summary["seeds"], summary["deterministic"], strict=True)
-    return [Cell(label, ("not random" if fixed else counted(count, "seed"),)) for label, count, fixed in seeds]
+    """The methods, below each how many seeds it had, in how many folds."""
+    folds = [f"{counted(count, 'fold')}, " for count in summary.get("folds", [])] or [""] * len(summary)
+    seeds = zip(summary["method"], summary["seeds"], summary["deterministic"], folds, strict=True)
+    return [
+        Cell(label, (f"{of}{'not random' if fixed else counted(count, 'seed')}",)) for label, count, fixed, of in seeds
+    ]
 
 
 def _main(summary: pd.DataFrame) -> list[str]:

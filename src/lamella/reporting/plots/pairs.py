@@ -40,6 +40,7 @@ def differences(comparisons: Sequence[Comparison], score: str) -> Picture:
     decided = [each for each in turned if each.better is not None]
     unknown = sum(each.p is None and each.noise is None and each.p_folds is None for each in turned)
     grey = any(each.noise is not None for each in turned)
+    chance = "seeds" if all(each.p_folds is None for each in turned) else "folds"
     told = "; ".join(
         f"{each.first} minus {each.second} {ranged(each.difference, known(each.low), known(each.high), score)}, "
         + (f"{each.better} better" if each.better else "not decided")
@@ -52,8 +53,8 @@ def differences(comparisons: Sequence[Comparison], score: str) -> Picture:
     if grey:
         caption.append(
             "Grey: the differences that seeds alone make between equal methods, in 95 of 100 cases. A pair is decided, "
-            "and the method in bold better, where its difference is too large for the chance of images and seeds "
-            "together (p < 0.05); so one beyond the grey may still be undecided."
+            "and the method in bold better, where its difference is too large for the chance of images and "
+            f"{chance} together (p < 0.05); so one beyond the grey may still be undecided."
         )
     caption.append(f"Decided: {len(decided)} of {counted(len(turned), 'pair')}.")
     if unknown:
@@ -177,5 +178,5 @@ def paired_images(cohort: Cohort, score: str, first: str, second: str) -> Pictur
         f"{f', {equal} are equal' if equal else ''}. Mean difference {mean}; from {lowest} to {highest}.",
         caption=f"{heading} of {first} minus that of {second}, a bar an image, from the image where {first} does best "
         f"by comparison ({ids[order[0]]}) to that where {second} does ({ids[order[-1]]}). Dashed line: the mean "
-        f"difference, {mean}. {images(cohort, score)}; {seeds(pair)}.",
+        f"difference, {mean}. {images(cohort, score)}; {seeds(pair, cohort.folds)}.",
     )

@@ -57,7 +57,10 @@ def ranking(cohort: Cohort, comparisons: Sequence[Comparison], score: str) -> Pi
     if any(len(means) > 1 for means in single):
         caption.append("Short black strokes: single seeds.")
     if joined:
-        caption.append("Joined at the right: not told apart, for images and seeds together explain their differences.")
+        chance = "seeds" if cohort.folds is None else "folds"
+        caption.append(
+            f"Joined at the right: not told apart, for images and {chance} together explain their differences."
+        )
     if any(unknown):
         caption.append("Dotted line: some of its pairs were not tested; the verdict says why.")
     if comparisons and not all_pairs:

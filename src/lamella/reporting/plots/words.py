@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lamella.metrics.catalogue import lookup
-from lamella.reporting.cohorts import Cohort, Method
+from lamella.reporting.cohorts import Cohort, Folding, Method
 from lamella.reporting.summary import counted, drawn, sample
 
 
@@ -51,8 +51,12 @@ def repeats(methods: Sequence[Method]) -> str:
     return f"{min(found)} to {max(found)} seeds a method" if len(found) > 1 else f"{max(found)} seeds a method"
 
 
-def seeds(methods: Sequence[Method]) -> str:
-    """A clause that says how many seeds a mean is over, and where seed noise is unknown."""
+def seeds(methods: Sequence[Method], folds: Folding | None = None) -> str:
+    """A clause that says how many seeds, or folds, a mean is over, and where seed noise is unknown."""
+    if folds is not None:
+        clause = f"mean over {counted(len(folds.names), 'fold')}"
+        random = [method for method in methods if not method.deterministic]
+        return f"{clause}, {repeats(random).replace('a method', 'a fold')}" if random and folds.of else clause
     drawn = [len(method.runs) for method in methods if not method.deterministic]
     clause = repeats(methods)
     if not drawn:
@@ -75,4 +79,4 @@ def median_run(methods: Sequence[Method]) -> str:
 
 def basis(cohort: Cohort, score: str) -> str:
     """A sentence that ends a caption: how many images, of those that have the score, and seeds the picture is of."""
-    return f"{images(cohort, score)}; {seeds(cohort.methods)}."
+    return f"{images(cohort, score)}; {seeds(cohort.methods, cohort.folds)}."
