@@ -13,8 +13,6 @@ import pandas as pd
 
 from lamella.config.paths import typed
 from lamella.config.targets import translated
-from lamella.evaluation.pooled import pooled_scores
-from lamella.metrics.pixels import ImageTable
 from lamella.reporting.cohorts.shares import TAKE
 from lamella.reporting.cohorts.types import Folding, SeedRun, over_images
 from lamella.tracking import FinishedRun, bring
@@ -404,6 +402,9 @@ def _absent(parts: Sequence[SeedRun]) -> dict[str, float]:
 
 def _pooled(scores: pd.DataFrame) -> dict[str, float]:
     """Pooled scores of pixels with their intervals, from the counts of all images; none where there are no counts."""
+    from lamella.evaluation.pooled import pooled_scores  # torch, which few reports need, takes seconds
+    from lamella.metrics.pixels import ImageTable
+
     classes = [name.removesuffix("/dice") for name in scores.columns if name.startswith("class/") and "/dice" in name]
     ends = [f"_{number}" for number in range(1, len(classes))] if classes else [""]
     columns = [[f"{count}{end}" for count in ("tp", "fp", "fn", "tn")] for end in ends]
