@@ -8,6 +8,7 @@ import pandas as pd
 from lamella.reporting.cohorts.budget import Budget
 from lamella.reporting.cohorts.types import Folding
 from lamella.reporting.gallery import Case, Gallery
+from lamella.reporting.learning import Learning
 from lamella.reporting.page import page
 from lamella.reporting.parts.words import protocol
 from lamella.reporting.verdict import Verdict
@@ -314,3 +315,19 @@ def test_of_a_long_verdict_what_a_screen_holds_stands_beside_the_figure():
     ]  # fmt: skip
     folded = after[: after.index("</details>")]
     assert folded.index("Why two.") < folded.index("Short.")
+
+
+def test_of_one_method_the_answer_is_what_more_labels_bring():
+    table = pd.DataFrame(
+        {"method": "unet", "share": [0.5, 1.0], "labelled": [5.0, 10.0], "seeds": 2, "dice": [0.8, 0.9]}
+    )
+    labels = Learning(table.assign(low=0.7, high=0.95, seed_sd=0.01), ("Twice as many would do.",), picture("Labels"))
+    two = section(verdict=Verdict("unet is better."), learning=labels)
+    one = changed(replace(two, summary=two.summary[:1], comparisons=()), methods=two.cohort.methods[:1])
+    for shown, headline, beside in (
+        (two, "unet is better.", "Twice as many would do."),
+        (one, "Twice as many would do.", "unet is better."),
+    ):
+        text = page("Labels", (shown,), "lamella 1")
+        assert f'<p class="headline">{headline}</p>' in text
+        assert f"<p>{beside}</p>" in text

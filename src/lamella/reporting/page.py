@@ -88,7 +88,7 @@ def _shown(id_: str, heading: str, section: Section) -> dict[str, Any]:
         "heading": heading,
         "phantom": cohort.phantom,
         "told": told(cohort),
-        "verdict": _verdict(section.verdict, learning.sentences[:1] if learning else ()),
+        "verdict": _verdict(section.verdict, learning.sentences[0] if learning else "", len(cohort.methods)),
         "first": first,
         "notes": section.notes,
         "learning": learning
@@ -111,19 +111,21 @@ def _shown(id_: str, heading: str, section: Section) -> dict[str, Any]:
     }
 
 
-def _verdict(verdict: Verdict, labels: Sequence[str]) -> dict[str, Any]:
+def _verdict(verdict: Verdict, labels: str, methods: int) -> dict[str, Any]:
     """The headline, the sentences that a screen has room for beside the figure, and the rest, which is folded.
 
     Args:
         verdict: in sentences.
-        labels: what more labels would bring, if that was asked.
+        labels: what more labels would bring; empty if that was not asked. Of one method that is the answer.
+        methods: how many are compared.
     """
-    beside, rest = list(labels), {"why": list[str](), "sure": list[str]()}
+    headline, *beside = [labels, verdict.headline] if labels and methods == 1 else [verdict.headline, labels]
+    beside, rest = [each for each in beside if each], {"why": list[str](), "sure": list[str]()}
     for kind, sentences in (("why", verdict.why[:1]), ("sure", verdict.warnings), ("why", verdict.why[1:])):
         for each in sentences:
             room = len(beside) < _BESIDE and len("".join([*beside, each])) <= _SCREEN
             (beside if room else rest[kind]).append(each)
-    return {"headline": verdict.headline, "beside": beside, **rest}
+    return {"headline": headline, "beside": beside, **rest}
 
 
 def _learning_table(id_: str, section: Section, learning: Learning) -> Table:
