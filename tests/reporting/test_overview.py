@@ -65,8 +65,8 @@ def test_it_is_said_where_each_method_holds_and_where_not(three):
     assert found.sentences == [
         "unet has the best mean on blood and own images, beyond chance on blood alone; on em it is not told apart from "
         "fpn.",
-        "fpn has the best mean on em, not beyond chance; on own images it is not told apart from unet; on blood it is "
-        "worse than unet.",
+        "fpn has the best mean on em, not shown to be beyond chance; on own images it is not told apart from unet; on "
+        "blood it is worse than unet.",
         "On none of them is any method shown to be better than unet.",
         "otsu is worse than the best on blood and own images and not run on em.",
         "A method is the same in two sections where its model is, and whatever is varied of that model in either; each "

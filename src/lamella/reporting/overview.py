@@ -300,7 +300,7 @@ def _of_leader(method: str, fates: Mapping[str, str], leads: Mapping[str, str]) 
     there = [name for name, fate in fates.items() if fate in (BEST, LEADS)]
     won = [name for name in there if fates[name] == BEST]
     if not won:
-        chance = "not beyond chance" if len(there) == 1 else "on none of them beyond chance"
+        chance = "not shown to be beyond chance" if len(there) == 1 else "on none of them beyond chance"
     elif len(won) == len(there):
         chance = "beyond chance" if len(there) == 1 else "beyond chance on each"
     else:
