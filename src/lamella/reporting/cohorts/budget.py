@@ -11,6 +11,7 @@ from lamella.reporting.cohorts.folds import MASKS
 from lamella.reporting.cohorts.gather import APART, settings_of
 from lamella.reporting.cohorts.shares import TAKE
 from lamella.reporting.cohorts.types import Cohort, Method
+from lamella.reporting.summary import listed as in_words
 from lamella.tracking import Listed
 
 _NOT_TRAINED = (*APART, "evaluation")  # kinds of runs that try no setting
@@ -145,14 +146,9 @@ def _favoured(by_model: Mapping[str, int]) -> list[str]:
     if len(counts) < 2:
         return []
     names = {count: [model for model, tried in by_model.items() if tried == count] for count in counts}
-    parts = [f"{_and(names[count])} with {count}" for count in counts]
+    parts = [f"{in_words(names[count])} with {count}" for count in counts]
     most = names[counts[0]]
-    tail = "the comparison favours " + (_and(most) if len(counts) == 2 else "what was tried more often")
+    tail = "the comparison favours " + (in_words(most) if len(counts) == 2 else "what was tried more often")
     noun = " setting" if counts[0] == 1 else " settings"
-    first = f"{_and(most)} {'was' if len(most) == 1 else 'were'} tried with {counts[0]}{noun}"
+    first = f"{in_words(most)} {'was' if len(most) == 1 else 'were'} tried with {counts[0]}{noun}"
     return [f"{', '.join([first, *parts[1:]])}: {tail}."]
-
-
-def _and(names: Sequence[str]) -> str:
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
