@@ -40,6 +40,7 @@ def processes():
     for name in ("dead", "zombie"):
         os.kill(found[name].pid, signal.SIGKILL)
     found["dead"].join()
+    os.waitid(os.P_PID, found["zombie"].pid, os.WEXITED | os.WNOWAIT)  # its end takes a moment, and is not asked for
     yield tags
     for process in found.values():
         process.kill()
