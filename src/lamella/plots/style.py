@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
@@ -73,7 +74,9 @@ def svg_of(figure: Figure) -> str:
     """A figure as an `<svg>` element without fixed size, the same text for the same figure."""
     with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "lamella"}):
         file = io.StringIO()
-        figure.savefig(file, format="svg", metadata={"Date": None})
+        # What `savefig` writes, but for a first drawing that goes nowhere.
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(file, metadata={"Date": None})
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", svg, count=1)
