@@ -546,3 +546,12 @@ def test_calibration_error_by_hand_and_methods_without_probabilities(reliability
 
 def test_no_probabilities_no_picture():
     assert plots.reliability(cohort(method("otsu", [0.5, 0.6], deterministic=True))) is None
+
+
+def test_of_many_methods_the_best_have_a_panel():
+    many = [method(f"m{n}", [0.1 * n, 0.1 * n], curve={"val/dice": [0.1, 0.2]}) for n in range(1, 9)]
+    few, all_ = plots.curves(cohort(*many[:6])), plots.curves(cohort(*many))
+    assert "best of" not in few.caption
+    assert all_.caption.endswith("Drawn are the 6 best of 8 methods by their mean Dice.")
+    assert "m8" in all_.alt
+    assert "m2 " not in all_.alt

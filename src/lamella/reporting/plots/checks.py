@@ -1,5 +1,7 @@
 """Whether training went well, and whether counts and probabilities can be believed: a panel a method."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -31,14 +33,21 @@ _KINDS = {
     "tempered": Line2D([], [], color=style.VERMILION, marker="^", linewidth=1.2, markersize=4.5, linestyle="--",
                        label="tempered"),
 }  # fmt: skip
+_MOST = 6  # methods with a panel of their own: more are hard to tell apart, and take a report's time
+
+
+def _best_of(shown: Sequence[object], of: Sequence[object]) -> str:
+    """A sentence that ends a caption, where not every method is drawn."""
+    return f" Drawn are the {len(shown)} best of {len(of)} methods by their mean Dice." if len(shown) < len(of) else ""
 
 
 @style.applied
 def curves(cohort: Cohort) -> Picture | None:
     """Training curves: validation Dice and losses over epochs, a row a method, a line a seed. None without training."""
-    methods = [method for method in ranked(cohort, "dice") if _trained(method)]
-    if not methods:
+    trained = [method for method in ranked(cohort, "dice") if _trained(method)]
+    if not trained:
         return None
+    methods = trained[:_MOST]
     titles = [style.wrap(method.label, 58) for method in methods]
     heights = [_HEIGHT + style.LINE * style.lines_of(title) for title in titles]
     figure = style.blank(0.8 + sum(heights))
@@ -71,7 +80,8 @@ def curves(cohort: Cohort) -> Picture | None:
         "minimise different ones. The weights of the epoch with the best "
         f"validation Dice (dot) are those that are tested. Trained: {repeats(methods)}"
         f"{', on phantom images' if cohort.phantom else ''}. "
-        + (f"Without training: {listed(untrained)}." if untrained else ""),
+        + (f"Without training: {listed(untrained)}." if untrained else "")
+        + _best_of(methods, trained),
     )
 
 
@@ -108,7 +118,7 @@ def bland_altman(cohort: Cohort, count: str) -> Picture | None:
     columns = [f"{count}/true", f"{count}/found"]
     if not set(columns) <= set(cohort.names):
         return None
-    methods = ranked(cohort, "dice")
+    methods = ranked(cohort, "dice")[:_MOST]
     counts = [method.median.scores[columns].to_numpy(np.float64).T for method in methods]
     limits = [agreement(found, true) for true, found in counts]
     figure, axes = style.panels([method.label for method in methods], [_short(each) for each in limits])
@@ -130,7 +140,7 @@ def bland_altman(cohort: Cohort, count: str) -> Picture | None:
         "dotted lines: the limits of agreement, between which 95 of 100 differences are expected if they are normal "
         "(with Student's t; of a single image there are none). "
         "Both stand above the panel. A larger dot stands for several images with the same counts. "
-        f"{images(cohort)}; {median_run(methods)}.",
+        f"{images(cohort)}; {median_run(methods)}.{_best_of(methods, cohort.methods)}",
     )
 
 
@@ -160,9 +170,10 @@ def reliability(cohort: Cohort) -> Picture | None:
         None where no method has left a table; those that lack it are left out.
     """
     tables = [(method, _table(method)) for method in ranked(cohort, "dice")]
-    shown = [(method, table) for method, table in tables if table]
-    if not shown:
+    kept = [(method, table) for method, table in tables if table]
+    if not kept:
         return None
+    shown = kept[:_MOST]
     errors = [{kind: _error(part) for kind, part in table.items()} for _, table in shown]
     notes = [f"ECE {' → '.join(f'{error:.3f}' for error in found.values())}" for found in errors]
     figure, axes = style.panels([method.label for method, _ in shown], notes)
@@ -189,7 +200,8 @@ def reliability(cohort: Cohort) -> Picture | None:
         "likeliest one, and too sure is what lies below the diagonal. A larger mark stands for more pixels. Tempered: "
         "with the temperature fitted on validation images. Above each panel: the expected calibration error over all "
         f"pixels together, as predicted → tempered. {images(cohort)}; {median_run([method for method, _ in shown])}."
-        + (f" No such table, and left out: {listed(lacking)}." if lacking else ""),
+        + (f" No such table, and left out: {listed(lacking)}." if lacking else "")
+        + _best_of(shown, kept),
     )
 
 
