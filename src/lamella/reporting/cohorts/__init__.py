@@ -1,6 +1,5 @@
 """Finished runs -> cohorts of methods that may be compared."""
 
-from lamella.reporting.cohorts.folds import MASKS
 from lamella.reporting.cohorts.gather import (
     APART,
     OLDER,
@@ -11,6 +10,7 @@ from lamella.reporting.cohorts.gather import (
     data_differences,
     differences,
 )
+from lamella.reporting.cohorts.origin import MASKS
 from lamella.reporting.cohorts.types import Cohort, Folding, Method, SeedRun, Values, over_images
 
 __all__ = [

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lamella.reporting.cohorts.folds import MASKS
 from lamella.reporting.cohorts.gather import APART, settings_of
+from lamella.reporting.cohorts.origin import MASKS
 from lamella.reporting.cohorts.shares import TAKE
 from lamella.reporting.cohorts.types import Cohort, Method
 from lamella.reporting.summary import listed as in_words

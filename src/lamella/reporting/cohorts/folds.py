@@ -13,12 +13,10 @@ import pandas as pd
 
 from lamella.config.paths import typed
 from lamella.config.targets import translated
+from lamella.reporting.cohorts.origin import MASKS
 from lamella.reporting.cohorts.shares import TAKE
 from lamella.reporting.cohorts.types import Folding, SeedRun, over_images
 from lamella.tracking import FinishedRun, bring
-
-MASKS = "masks"
-"""The kind of a run that scores masks which were made elsewhere: no network, so no device, precision or threshold."""
 
 _SPLIT = "dataset.split."
 _FILE = "lamella.splits.file"

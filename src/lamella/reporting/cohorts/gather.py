@@ -8,8 +8,8 @@ from typing import Any
 
 from lamella.data.manifest import changes
 from lamella.errors import StorageError
-from lamella.reporting.cohorts.folds import MASKS, Plan, plans, repetitions, shared
-from lamella.reporting.cohorts.origin import Origin, evaluated, origin
+from lamella.reporting.cohorts.folds import Plan, plans, repetitions, shared
+from lamella.reporting.cohorts.origin import MASKS, Origin, evaluated, origin
 from lamella.reporting.cohorts.shares import TAKE, by_share, named
 from lamella.reporting.cohorts.types import Cohort, Method, SeedRun
 from lamella.tracking import FinishedRun, Listed, bring

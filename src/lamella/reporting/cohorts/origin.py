@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from lamella.tracking import FinishedRun
 
+MASKS = "masks"
+"""The kind of a run that scores masks which were made elsewhere: no network, so no device, precision or threshold."""
+
 _PARENT = "lamella.evaluates"
 
 
@@ -39,7 +42,7 @@ def origin(run: FinishedRun, parents: Mapping[str, FinishedRun]) -> Origin:
         run: whose.
         parents: the runs whose networks others evaluate, by their ids.
     """
-    if run.tags.get("lamella.kind") == "masks":
+    if run.tags.get("lamella.kind") == MASKS:
         return Origin()
     id_ = run.tags.get(_PARENT)
     trained = run if id_ is None else parents.get(id_)
