@@ -67,8 +67,8 @@ def _row(section: "Section", each: Comparison) -> list[Cell]:
 
 
 def _noisy(section: "Section") -> bool:
-    """Whether it is known of any pair what seeds make of it."""
-    return any(each.noise is not None for each in section.comparisons)
+    """Whether seeds are known to make anything of any pair."""
+    return any(each.noise for each in section.comparisons)
 
 
 def _chance(section: "Section") -> str:
@@ -91,7 +91,7 @@ def _explanation(section: "Section", shown: Sequence[Comparison]) -> str:
         f"together do not explain its lead: p, {corrected}, below 0.05. Alone, of {noun}s or of {chance}, p is not "
         "corrected."
     )
-    if any(each.noise for each in shown):
+    if _noisy(section):
         said += " Seed noise: a difference that other seeds alone make."
     if section.margin is not None:
         said += (
